@@ -1,0 +1,1 @@
+//! How bytes are named and planned: digests, manifests, fetch plans.

@@ -1,0 +1,1 @@
+//! The Rust client: follows the leader, retries with request ids, resumes streams.

@@ -1,0 +1,1 @@
+//! A coordinator's mind: raft, ledger, schedule, worker sessions, feeds held.

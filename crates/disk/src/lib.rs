@@ -1,0 +1,1 @@
+//! Files and sled: raft log, snapshots, feed segments, blob files.

@@ -1,0 +1,1 @@
+//! How records flow: numbering, acks, seals, cursors.

@@ -1,0 +1,1 @@
+//! The replicated truth: one transition function.

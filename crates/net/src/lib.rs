@@ -1,0 +1,1 @@
+//! Sockets: tonic services and links, conversions between wire and domain.

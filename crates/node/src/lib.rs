@@ -1,0 +1,1 @@
+//! Both roles wired: config, clock, event loop, signals, telemetry.

@@ -1,0 +1,1 @@
+//! Programs: plain processes and the shim that outlives the daemon.

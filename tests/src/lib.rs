@@ -1,0 +1,1 @@
+//! The harness: real processes on free ports, their logs kept on failure.
