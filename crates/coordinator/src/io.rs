@@ -1,0 +1,158 @@
+//! All that can happen to a coordinator, and all it can ask for.
+
+use std::fmt;
+
+use contract::link::{Fence, SynchronizeRequest, SynchronizeResponse};
+use feed::Seal;
+use ledger::Ledger;
+use raft::eraftpb::{ConfState, Message};
+
+use crate::group::Batch;
+use crate::{Answer, Refusal, Request};
+
+/// The time at which something happened: an argument, because a mind has no clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Now {
+    /// Unix time in milliseconds; goes into entries as the leader's time, decides nothing else.
+    pub unix_ms: i64,
+    /// Microseconds on a clock that never jumps; decides when a worker counts as lost.
+    pub monotonic_us: u64,
+}
+
+/// Names one connection of a worker; chosen by the host, never reused within a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// Names one waiting caller; chosen by the host, never reused within a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// One tick of raft's clock passed.
+    Tick,
+    /// Somebody asked for a mutation and waits for a [`Output::Reply`] with this token.
+    Request {
+        /// Who waits.
+        token: Token,
+        /// What is asked, boxed for its size.
+        request: Box<Request>,
+    },
+    /// A worker said the whole of its state.
+    WorkerState {
+        /// On which connection.
+        session: SessionId,
+        /// What it said.
+        state: Box<SynchronizeRequest>,
+    },
+    /// A worker's connection ended.
+    WorkerGone {
+        /// Which connection.
+        session: SessionId,
+    },
+    /// Every batch up to this number is on the disk.
+    Persisted {
+        /// Number of the newest of them.
+        number: u64,
+    },
+    /// A snapshot is on the disk.
+    SnapshotStored {
+        /// Index of the last entry in it.
+        index: u64,
+    },
+    /// A member of the group sent a message.
+    Peer {
+        /// The message; checked before raft sees it.
+        message: Box<Message>,
+    },
+}
+
+/// What a coordinator asks for. Outputs are to be done in the order they come; only [`Output::Persist`] and
+/// [`Output::StoreSnapshot`] take long and may be done beside the loop, each answered by its input.
+pub enum Output {
+    /// Store a batch, then say [`Input::Persisted`]. Batches are stored in order.
+    Persist(Batch),
+    /// Send a message to a member. May be lost.
+    Send(Box<Message>),
+    /// The ledger moved: serve reads and watches from this one from now on.
+    Publish(Ledger),
+    /// Answer a caller. What it was told is committed.
+    Reply {
+        /// Who waits.
+        token: Token,
+        /// What to say.
+        result: Result<Answer, Refusal>,
+    },
+    /// Tell a worker what it should run. What it says is committed.
+    Desired {
+        /// On which connection.
+        session: SessionId,
+        /// What to say.
+        desired: SynchronizeResponse,
+    },
+    /// End a worker's connection.
+    EndSession {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A feed is complete: seal it. All its records are stored.
+    SealFeed {
+        /// Whose feed.
+        fence: Fence,
+        /// Its count and digest.
+        seal: Seal,
+    },
+    /// Write a snapshot of this ledger, then say [`Input::SnapshotStored`].
+    StoreSnapshot {
+        /// Index of the last entry in it.
+        index: u64,
+        /// Term of that entry.
+        term: u64,
+        /// Membership at that index.
+        members: ConfState,
+        /// The ledger at that index.
+        ledger: Ledger,
+    },
+    /// Entries up to this index may be removed from the disk.
+    CompactLog {
+        /// The last entry to remove.
+        index: u64,
+    },
+}
+
+impl fmt::Display for Output {
+    /// One line for transcripts.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Persist(batch) => write!(f, "persist {} ({} entries)", batch.number, batch.entries.len()),
+            Self::Send(message) => write!(f, "send {:?} to {}", message.get_msg_type(), message.to),
+            Self::Publish(ledger) => write!(f, "publish {}", ledger.revision()),
+            Self::Reply { token, result: Ok(answer) } => write!(f, "reply {}: {answer:?}", token.0),
+            Self::Reply { token, result: Err(refusal) } => write!(f, "refuse {}: {refusal}", token.0),
+            Self::Desired { session, desired } => {
+                write!(f, "desired {}:", session.0)?;
+                for attempt in &desired.attempts {
+                    let fence = attempt.fence.clone().unwrap_or_default();
+                    let known = if attempt.assignment.is_some() { "" } else { " (known)" };
+                    let stop = if attempt.stop { " stop" } else { "" };
+                    write!(f, " {}.{}{known}{stop}", hex(&fence.execution_id), fence.attempt)?;
+                }
+                Ok(())
+            }
+            Self::EndSession { session, refusal } => write!(f, "end session {}: {refusal}", session.0),
+            Self::SealFeed { fence, seal } => {
+                write!(f, "seal {}.{} at {}", hex(&fence.execution_id), fence.attempt, seal.record_count)
+            }
+            Self::StoreSnapshot { index, .. } => write!(f, "store snapshot {index}"),
+            Self::CompactLog { index } => write!(f, "compact log to {index}"),
+        }
+    }
+}
+
+/// The first bytes of an id, enough for a transcript.
+fn hex(id: &[u8]) -> String {
+    id.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
