@@ -1,1 +1,3 @@
 //! Both roles wired: config, clock, event loop, signals, telemetry.
+
+pub mod home;
