@@ -31,7 +31,7 @@ pub enum DurationError {
 }
 
 /// The longest duration that the reference can hold, in seconds.
-const MAX_SECONDS: f64 = 999_999_999.0 * 86_400.0;
+pub const MAX_SECONDS: u128 = 999_999_999 * 86_400;
 
 /// The sum of all durations in the text; `None` when the text is blank, which means "not set".
 pub fn parse(text: &str) -> Result<Option<Duration>, DurationError> {
@@ -48,11 +48,12 @@ pub fn parse(text: &str) -> Result<Option<Duration>, DurationError> {
     if seconds.is_nan() || seconds <= 0.0 {
         return Err(DurationError::NotPositive(text.to_owned()));
     }
-    if seconds > MAX_SECONDS {
+    if seconds > MAX_SECONDS as f64 {
         return Err(DurationError::TooLong(text.to_owned()));
     }
-    // The reference counts in whole microseconds.
-    Ok(Some(Duration::from_micros((seconds * 1e6).round_ties_even() as u64)))
+    // The reference counts in whole microseconds, rounded apart from the seconds.
+    let micros = (seconds.fract() * 1e6).round_ties_even() as u64;
+    Ok(Some(Duration::from_secs(seconds as u64) + Duration::from_micros(micros)))
 }
 
 fn is_number_char(char: char) -> bool {
@@ -81,7 +82,8 @@ impl<'t> Part<'t> {
     }
 
     fn seconds(&self) -> Result<f64, DurationError> {
-        let number = parse_float(self.number).ok_or_else(|| DurationError::NotANumber(self.number.to_owned()))?;
+        let number = parse_float(self.number)
+            .ok_or_else(|| DurationError::NotANumber(self.number.to_owned()))?;
         let unit = match self.word.bytes().next() {
             Some(b's') => 1.0,
             Some(b'm') => 60.0,
@@ -116,7 +118,11 @@ mod tests {
             ("0h 1s", 1.0),
         ];
         for (text, seconds) in table {
-            assert_eq!(parse(text), Ok(Some(Duration::from_secs_f64(seconds))), "{text}");
+            assert_eq!(
+                parse(text),
+                Ok(Some(Duration::from_secs_f64(seconds))),
+                "{text}"
+            );
         }
         assert_eq!(parse(" \n"), Ok(None));
         assert_eq!(parse(""), Ok(None));

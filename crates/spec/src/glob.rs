@@ -46,7 +46,10 @@ enum Piece {
     Star,
     Any,
     One(char),
-    Set { negated: bool, ranges: Vec<(char, char)> },
+    Set {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 impl Piece {
@@ -55,7 +58,10 @@ impl Piece {
             Piece::Star | Piece::Any => true,
             Piece::One(one) => *one == char,
             Piece::Set { negated, ranges } => {
-                ranges.iter().any(|(first, last)| (*first..=*last).contains(&char)) != *negated
+                ranges
+                    .iter()
+                    .any(|(first, last)| (*first..=*last).contains(&char))
+                    != *negated
             }
         }
     }
@@ -85,7 +91,11 @@ fn read(pattern: &str) -> Vec<Piece> {
 
 /// The closing bracket: the first one that is not the first character of the set.
 fn end_of_set(chars: &[char], start: usize) -> Option<usize> {
-    let first = if chars.get(start) == Some(&'!') { start + 1 } else { start };
+    let first = if chars.get(start) == Some(&'!') {
+        start + 1
+    } else {
+        start
+    };
     (first + 1..chars.len()).find(|at| chars[*at] == ']')
 }
 

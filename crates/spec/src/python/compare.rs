@@ -14,7 +14,9 @@ pub fn order(left: &Value, right: &Value) -> Result<Option<Ordering>, Incomparab
     match (left, right) {
         (Value::Str(left), Value::Str(right)) => Ok(Some(left.cmp(right))),
         // Python prints dates so that their text sorts as they do; a date and a time of a day do not compare.
-        (Value::Date(left), Value::Date(right)) if left.len() == right.len() => Ok(Some(left.cmp(right))),
+        (Value::Date(left), Value::Date(right)) if left.len() == right.len() => {
+            Ok(Some(left.cmp(right)))
+        }
         (Value::List(left), Value::List(right)) => {
             for (left, right) in left.iter().zip(right) {
                 if !left.same(right) {
@@ -45,7 +47,9 @@ pub fn order_numbers(left: Number, right: Number) -> Option<Ordering> {
         (Number::Int(left), Number::Int(right)) => Some(left.cmp(&right)),
         (Number::Float(left), Number::Float(right)) => left.partial_cmp(&right),
         (Number::Int(int), Number::Float(float)) => order_int_and_float(int, float),
-        (Number::Float(float), Number::Int(int)) => order_int_and_float(int, float).map(Ordering::reverse),
+        (Number::Float(float), Number::Int(int)) => {
+            order_int_and_float(int, float).map(Ordering::reverse)
+        }
     }
 }
 
@@ -56,11 +60,19 @@ fn order_int_and_float(int: i128, float: f64) -> Option<Ordering> {
         return None;
     }
     if float.abs() >= LIMIT {
-        return Some(if float > 0.0 { Ordering::Less } else { Ordering::Greater });
+        return Some(if float > 0.0 {
+            Ordering::Less
+        } else {
+            Ordering::Greater
+        });
     }
     let whole = float.floor();
     let by_whole = int.cmp(&(whole as i128));
-    Some(if by_whole == Ordering::Equal && float > whole { Ordering::Less } else { by_whole })
+    Some(if by_whole == Ordering::Equal && float > whole {
+        Ordering::Less
+    } else {
+        by_whole
+    })
 }
 
 #[cfg(test)]
@@ -70,14 +82,31 @@ mod tests {
     #[test]
     fn order_is_pythons() {
         let text = |text: &str| Value::Str(text.to_owned());
-        let list = |items: &[i128]| Value::List(items.iter().map(|item| Value::Int(*item)).collect());
+        let list =
+            |items: &[i128]| Value::List(items.iter().map(|item| Value::Int(*item)).collect());
         let table = [
             (Value::Int(1), Value::Int(2), Ok(Some(Ordering::Less))),
-            (Value::Int(2), Value::Float(1.5), Ok(Some(Ordering::Greater))),
+            (
+                Value::Int(2),
+                Value::Float(1.5),
+                Ok(Some(Ordering::Greater)),
+            ),
             (Value::Int(-2), Value::Float(-1.5), Ok(Some(Ordering::Less))),
-            (Value::Int(9_007_199_254_740_993), Value::Float(9_007_199_254_740_992.0), Ok(Some(Ordering::Greater))),
-            (Value::Int(i128::MAX), Value::Float(f64::INFINITY), Ok(Some(Ordering::Less))),
-            (Value::Bool(true), Value::Float(1.0), Ok(Some(Ordering::Equal))),
+            (
+                Value::Int(9_007_199_254_740_993),
+                Value::Float(9_007_199_254_740_992.0),
+                Ok(Some(Ordering::Greater)),
+            ),
+            (
+                Value::Int(i128::MAX),
+                Value::Float(f64::INFINITY),
+                Ok(Some(Ordering::Less)),
+            ),
+            (
+                Value::Bool(true),
+                Value::Float(1.0),
+                Ok(Some(Ordering::Equal)),
+            ),
             (Value::Float(f64::NAN), Value::Int(1), Ok(None)),
             (text("a"), text("b"), Ok(Some(Ordering::Less))),
             (text("B"), text("a"), Ok(Some(Ordering::Less))),

@@ -76,10 +76,16 @@ impl<'t> Field<'t> {
     fn read(text: &'t str) -> Result<(Self, &'t str), FormatError> {
         let end = Self::end_of_name(text)?;
         let (name, mut rest) = text.split_at(end);
-        let mut field = Self { name, conversion: None, spec: "" };
+        let mut field = Self {
+            name,
+            conversion: None,
+            spec: "",
+        };
         if let Some(after) = rest.strip_prefix('!') {
             let mut chars = after.chars();
-            let conversion = chars.next().ok_or_else(|| malformed("no conversion after `!`"))?;
+            let conversion = chars
+                .next()
+                .ok_or_else(|| malformed("no conversion after `!`"))?;
             field.conversion = Some(conversion);
             rest = chars.as_str();
             if !rest.is_empty() && !rest.starts_with([':', '}']) {
@@ -195,15 +201,42 @@ mod tests {
     #[test]
     fn bad_templates_say_why() {
         let one = Value::Int(1);
-        let is_malformed =
-            ["{", "}", "{0}", "{}", "{v", "{v!}", "{v!x}", "{v!rr}", "{v:{v:{v}}}", "{v{v}}", "{v:.f}", "{v:q}"];
+        let is_malformed = [
+            "{",
+            "}",
+            "{0}",
+            "{}",
+            "{v",
+            "{v!}",
+            "{v!x}",
+            "{v!rr}",
+            "{v:{v:{v}}}",
+            "{v{v}}",
+            "{v:.f}",
+            "{v:q}",
+        ];
         for template in is_malformed {
             let error = fill_with(template, &one).unwrap_err();
-            assert!(matches!(error, FormatError::Malformed(_)), "{template}: {error:?}");
+            assert!(
+                matches!(error, FormatError::Malformed(_)),
+                "{template}: {error:?}"
+            );
         }
-        assert_eq!(fill_with("{val}", &one), Err(FormatError::Unknown("val".to_owned())));
-        assert_eq!(fill_with("{v }", &one), Err(FormatError::Unknown("v ".to_owned())));
-        assert!(matches!(fill_with("{v.real}", &one), Err(FormatError::Refused(_))));
-        assert!(matches!(fill_with("{v[0]}", &one), Err(FormatError::Refused(_))));
+        assert_eq!(
+            fill_with("{val}", &one),
+            Err(FormatError::Unknown("val".to_owned()))
+        );
+        assert_eq!(
+            fill_with("{v }", &one),
+            Err(FormatError::Unknown("v ".to_owned()))
+        );
+        assert!(matches!(
+            fill_with("{v.real}", &one),
+            Err(FormatError::Refused(_))
+        ));
+        assert!(matches!(
+            fill_with("{v[0]}", &one),
+            Err(FormatError::Refused(_))
+        ));
     }
 }

@@ -16,9 +16,9 @@ pub(super) fn format_value(value: &Value, spec: &str) -> Result<String, FormatEr
         Value::Bool(bool) => format_int(i128::from(*bool), &Spec::read(spec, '>')?),
         Value::Int(int) => format_int(*int, &Spec::read(spec, '>')?),
         Value::Float(float) => format_float(*float, &Spec::read(spec, '>')?),
-        Value::None | Value::Date(_) | Value::List(_) | Value::Map(_) => {
-            Err(FormatError::Refused(format!("{} cannot be formatted with `{spec}`", value.kind())))
-        }
+        Value::None | Value::Date(_) | Value::List(_) | Value::Map(_) => Err(FormatError::Refused(
+            format!("{} cannot be formatted with `{spec}`", value.kind()),
+        )),
     }
 }
 
@@ -50,12 +50,20 @@ impl Spec {
             found
         };
         let is_align = |char: char| matches!(char, '<' | '>' | '^' | '=');
-        let given_fill = if chars.get(1).copied().is_some_and(is_align) { take(&|_| true) } else { None };
+        let given_fill = if chars.get(1).copied().is_some_and(is_align) {
+            take(&|_| true)
+        } else {
+            None
+        };
         let given_align = take(&is_align);
         let sign = take(&|char| matches!(char, ' ' | '+' | '-'));
         let no_negative_zero = take(&|char| char == 'z').is_some();
         let alternate = take(&|char| char == '#').is_some();
-        let zero = if given_fill.is_none() { take(&|char| char == '0') } else { None };
+        let zero = if given_fill.is_none() {
+            take(&|char| char == '0')
+        } else {
+            None
+        };
         let pads_digits = zero.is_some() && given_align.is_none() && default_align == '>';
         let mut number = || -> Result<Option<usize>, FormatError> {
             let mut digits = String::new();
@@ -65,19 +73,31 @@ impl Spec {
             match digits.parse() {
                 _ if digits.is_empty() => Ok(None),
                 Ok(number) if number <= MAX_SIZE => Ok(Some(number)),
-                _ => Err(malformed(format!("`{digits}` is too large for a width or a precision"))),
+                _ => Err(malformed(format!(
+                    "`{digits}` is too large for a width or a precision"
+                ))),
             }
         };
         let width = number()?.unwrap_or(0);
-        let grouping = chars.get(at).copied().filter(|char| matches!(char, ',' | '_'));
+        let grouping = chars
+            .get(at)
+            .copied()
+            .filter(|char| matches!(char, ',' | '_'));
         at += usize::from(grouping.is_some());
         let mut precision = None;
         if chars.get(at) == Some(&'.') {
-            let digits: String = chars[at + 1..].iter().take_while(|char| char.is_ascii_digit()).collect();
+            let digits: String = chars[at + 1..]
+                .iter()
+                .take_while(|char| char.is_ascii_digit())
+                .collect();
             at += 1 + digits.len();
             precision = match digits.parse::<usize>() {
                 Ok(number) if number <= MAX_SIZE => Some(number),
-                _ => return Err(malformed(format!("`{text}` has no good precision after the dot"))),
+                _ => {
+                    return Err(malformed(format!(
+                        "`{text}` has no good precision after the dot"
+                    )));
+                }
             };
         }
         let kind = chars.get(at).copied();
@@ -101,7 +121,9 @@ impl Spec {
 
     /// Which kinds may be grouped depends on the separator.
     fn check_grouping(&self, default_align: char) -> Result<(), FormatError> {
-        let Some(separator) = self.grouping else { return Ok(()) };
+        let Some(separator) = self.grouping else {
+            return Ok(());
+        };
         let fits = match self.kind {
             None => default_align == '>',
             Some('b' | 'o' | 'x' | 'X') => separator == '_',
@@ -110,7 +132,10 @@ impl Spec {
         if fits {
             return Ok(());
         }
-        Err(malformed(format!("`{separator}` cannot group digits with `{}`", self.kind.unwrap_or('s'))))
+        Err(malformed(format!(
+            "`{separator}` cannot group digits with `{}`",
+            self.kind.unwrap_or('s')
+        )))
     }
 
     /// Pads a text that is not a number.
@@ -127,7 +152,11 @@ impl Spec {
 }
 
 fn format_text(text: &str, spec: &Spec) -> Result<String, FormatError> {
-    let refuse = |what: &str| Err(malformed(format!("{what} is for numbers, and the value is a string")));
+    let refuse = |what: &str| {
+        Err(malformed(format!(
+            "{what} is for numbers, and the value is a string"
+        )))
+    };
     match spec.kind {
         None | Some('s') => {}
         Some(kind) => return refuse(&format!("the format code `{kind}`")),
@@ -141,7 +170,10 @@ fn format_text(text: &str, spec: &Spec) -> Result<String, FormatError> {
     if spec.align == '=' {
         return refuse("the alignment `=`");
     }
-    let cut: String = text.chars().take(spec.precision.unwrap_or(usize::MAX)).collect();
+    let cut: String = text
+        .chars()
+        .take(spec.precision.unwrap_or(usize::MAX))
+        .collect();
     Ok(spec.pad(&cut))
 }
 
@@ -164,21 +196,33 @@ fn format_int(int: i128, spec: &Spec) -> Result<String, FormatError> {
         'x' => ("0x", format!("{magnitude:x}"), 4),
         'X' => ("0X", format!("{magnitude:X}"), 4),
         'c' => return format_character(int, spec),
-        other => return Err(malformed(format!("unknown format code `{other}` for a whole number"))),
+        other => {
+            return Err(malformed(format!(
+                "unknown format code `{other}` for a whole number"
+            )));
+        }
     };
-    let number =
-        Digits { negative: int < 0, prefix: if spec.alternate { prefix } else { "" }, digits, rest: String::new() };
+    let number = Digits {
+        negative: int < 0,
+        prefix: if spec.alternate { prefix } else { "" },
+        digits,
+        rest: String::new(),
+    };
     Ok(number.lay_out(spec, group))
 }
 
 fn format_character(int: i128, spec: &Spec) -> Result<String, FormatError> {
     if spec.sign.is_some() || spec.alternate {
-        return Err(malformed("neither a sign nor `#` is for the format code `c`".to_owned()));
+        return Err(malformed(
+            "neither a sign nor `#` is for the format code `c`".to_owned(),
+        ));
     }
     let char = u32::try_from(int).ok().and_then(char::from_u32);
     match char {
         Some(char) => Ok(spec.pad(&char.to_string())),
-        None => Err(FormatError::Refused(format!("{int} is not the number of a character"))),
+        None => Err(FormatError::Refused(format!(
+            "{int} is not the number of a character"
+        ))),
     }
 }
 
@@ -186,18 +230,46 @@ fn format_float(float: f64, spec: &Spec) -> Result<String, FormatError> {
     let (body, suffix) = match (spec.kind, spec.precision) {
         (None, None) => (default_body(float, spec), ""),
         (None, Some(precision)) => (general(float, precision, spec.alternate, true), ""),
-        (Some('%'), precision) => (fixed(float * 100.0, precision.unwrap_or(6), spec.alternate), "%"),
+        (Some('%'), precision) => (
+            fixed(float * 100.0, precision.unwrap_or(6), spec.alternate),
+            "%",
+        ),
         (Some('f' | 'F'), precision) => (fixed(float, precision.unwrap_or(6), spec.alternate), ""),
-        (Some('e' | 'E'), precision) => (exponential(float, precision.unwrap_or(6), spec.alternate), ""),
-        (Some('g' | 'G' | 'n'), precision) => (general(float, precision.unwrap_or(6), spec.alternate, false), ""),
-        (Some(other), _) => return Err(malformed(format!("unknown format code `{other}` for a number"))),
+        (Some('e' | 'E'), precision) => (
+            exponential(float, precision.unwrap_or(6), spec.alternate),
+            "",
+        ),
+        (Some('g' | 'G' | 'n'), precision) => (
+            general(float, precision.unwrap_or(6), spec.alternate, false),
+            "",
+        ),
+        (Some(other), _) => {
+            return Err(malformed(format!(
+                "unknown format code `{other}` for a number"
+            )));
+        }
     };
-    let body = if spec.kind.is_some_and(|kind| "EFG".contains(kind)) { body.to_uppercase() } else { body };
-    let is_zero = body.chars().take_while(|char| !matches!(char, 'e' | 'E')).all(|char| matches!(char, '0' | '.'));
-    let negative = float.is_sign_negative() && !float.is_nan() && !(spec.no_negative_zero && is_zero);
-    let end = body.find(|char: char| !char.is_ascii_digit()).unwrap_or(body.len());
+    let body = if spec.kind.is_some_and(|kind| "EFG".contains(kind)) {
+        body.to_uppercase()
+    } else {
+        body
+    };
+    let is_zero = body
+        .chars()
+        .take_while(|char| !matches!(char, 'e' | 'E'))
+        .all(|char| matches!(char, '0' | '.'));
+    let negative =
+        float.is_sign_negative() && !float.is_nan() && !(spec.no_negative_zero && is_zero);
+    let end = body
+        .find(|char: char| !char.is_ascii_digit())
+        .unwrap_or(body.len());
     let (digits, rest) = body.split_at(end);
-    let number = Digits { negative, prefix: "", digits: digits.to_owned(), rest: format!("{rest}{suffix}") };
+    let number = Digits {
+        negative,
+        prefix: "",
+        digits: digits.to_owned(),
+        rest: format!("{rest}{suffix}"),
+    };
     Ok(number.lay_out(spec, 3))
 }
 
@@ -205,7 +277,11 @@ fn format_float(float: f64, spec: &Spec) -> Result<String, FormatError> {
 fn default_body(float: f64, spec: &Spec) -> String {
     let body = float_repr(float.abs());
     let needs_dot = spec.alternate && float.is_finite() && !body.contains('.');
-    if needs_dot { body.replacen('e', ".e", 1) } else { body }
+    if needs_dot {
+        body.replacen('e', ".e", 1)
+    } else {
+        body
+    }
 }
 
 /// `f`: so many digits after the dot.
@@ -221,7 +297,10 @@ fn fixed(float: f64, precision: usize, alternate: bool) -> String {
 fn rounded_digits(float: f64, precision: usize) -> (String, i32) {
     let text = format!("{:.precision$e}", float.abs());
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    (mantissa.replace('.', ""), exponent.parse().unwrap_or_default())
+    (
+        mantissa.replace('.', ""),
+        exponent.parse().unwrap_or_default(),
+    )
 }
 
 /// `e`: one digit before the dot, so many after it.
@@ -231,7 +310,11 @@ fn exponential(float: f64, precision: usize, alternate: bool) -> String {
     }
     let (digits, exponent) = rounded_digits(float, precision);
     let text = scientific(&digits, exponent, 'e');
-    if alternate && precision == 0 { text.replacen('e', ".e", 1) } else { text }
+    if alternate && precision == 0 {
+        text.replacen('e', ".e", 1)
+    } else {
+        text
+    }
 }
 
 /// `g`: so many significant digits, in whichever notation is shorter. With `keep_dot` (no format code, only a
@@ -249,7 +332,11 @@ fn general(float: f64, precision: usize, alternate: bool, keep_dot: bool) -> Str
     let limit = precision as i32 - i32::from(keep_dot);
     if !(-4..limit).contains(&exponent) {
         let text = scientific(&digits, exponent, 'e');
-        return if alternate && digits.len() == 1 { text.replacen('e', ".e", 1) } else { text };
+        return if alternate && digits.len() == 1 {
+            text.replacen('e', ".e", 1)
+        } else {
+            text
+        };
     }
     let text = positional(&digits, exponent);
     match text.contains('.') {
@@ -280,12 +367,22 @@ impl Digits<'_> {
         };
         let others = sign.len() + self.prefix.len() + self.rest.len();
         let pads_with_digits = spec.fill == '0' && spec.align == '=';
-        let least = if pads_with_digits { spec.width.saturating_sub(others) } else { 0 };
+        let least = if pads_with_digits {
+            spec.width.saturating_sub(others)
+        } else {
+            0
+        };
         let digits = group_digits(&self.digits, spec.grouping, group, least);
         let body = format!("{digits}{}", self.rest);
         if spec.align == '=' {
-            let padding = spec.width.saturating_sub(sign.len() + self.prefix.len() + body.len());
-            return format!("{sign}{}{}{body}", self.prefix, spec.fill.to_string().repeat(padding));
+            let padding = spec
+                .width
+                .saturating_sub(sign.len() + self.prefix.len() + body.len());
+            return format!(
+                "{sign}{}{}{body}",
+                self.prefix,
+                spec.fill.to_string().repeat(padding)
+            );
         }
         spec.pad(&format!("{sign}{}{body}", self.prefix))
     }
@@ -364,19 +461,32 @@ mod tests {
             (float(1.5), "n", "1.5"),
         ];
         for (value, spec, expected) in table {
-            assert_eq!(format_value(&value, spec).unwrap(), expected, "{value:?} with {spec}");
+            assert_eq!(
+                format_value(&value, spec).unwrap(),
+                expected,
+                "{value:?} with {spec}"
+            );
         }
     }
 
     #[test]
     fn text_is_padded_and_cut() {
         let value = Value::Str("héllo".to_owned());
-        let table = [(">8", "   héllo"), ("^8", " héllo  "), (".2", "hé"), ("-<7s", "héllo--"), ("010", "héllo00000")];
+        let table = [
+            (">8", "   héllo"),
+            ("^8", " héllo  "),
+            (".2", "hé"),
+            ("-<7s", "héllo--"),
+            ("010", "héllo00000"),
+        ];
         for (spec, expected) in table {
             assert_eq!(format_value(&value, spec).unwrap(), expected, "{spec}");
         }
         for spec in ["d", "+", "=8", ",", "#", "z", ".f", "9999999999999"] {
-            assert!(matches!(format_value(&value, spec), Err(FormatError::Malformed(_))), "{spec}");
+            assert!(
+                matches!(format_value(&value, spec), Err(FormatError::Malformed(_))),
+                "{spec}"
+            );
         }
     }
 
@@ -390,10 +500,20 @@ mod tests {
             (Value::Float(1.0), "d"),
             (Value::Float(1.0), "x"),
         ] {
-            assert!(matches!(format_value(&value, spec), Err(FormatError::Malformed(_))), "{value:?} {spec}");
+            assert!(
+                matches!(format_value(&value, spec), Err(FormatError::Malformed(_))),
+                "{value:?} {spec}"
+            );
         }
-        for value in [Value::None, Value::List(vec![]), Value::Date("2020-01-01".into())] {
-            assert!(matches!(format_value(&value, ">3"), Err(FormatError::Refused(_))), "{value:?}");
+        for value in [
+            Value::None,
+            Value::List(vec![]),
+            Value::Date("2020-01-01".into()),
+        ] {
+            assert!(
+                matches!(format_value(&value, ">3"), Err(FormatError::Refused(_))),
+                "{value:?}"
+            );
         }
     }
 }

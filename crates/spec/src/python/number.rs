@@ -16,7 +16,11 @@ pub fn float_repr(float: f64) -> String {
     let sign = if float.is_sign_negative() { "-" } else { "" };
     let body = if (-4..16).contains(&exponent) {
         let text = positional(&digits, exponent);
-        if text.contains('.') { text } else { text + ".0" }
+        if text.contains('.') {
+            text
+        } else {
+            text + ".0"
+        }
     } else {
         scientific(&digits, exponent, 'e')
     };
@@ -27,7 +31,10 @@ pub fn float_repr(float: f64) -> String {
 fn shortest_digits(float: f64) -> (String, i32) {
     let text = format!("{float:e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    (mantissa.replace('.', ""), exponent.parse().unwrap_or_default())
+    (
+        mantissa.replace('.', ""),
+        exponent.parse().unwrap_or_default(),
+    )
 }
 
 /// Digits with the dot where the exponent puts it; without a dot when the number is whole.
@@ -49,7 +56,10 @@ pub(crate) fn scientific(digits: &str, exponent: i32, letter: char) -> String {
     let (first, rest) = digits.split_at(1.min(digits.len()));
     let dot = if rest.is_empty() { "" } else { "." };
     let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{first}{dot}{rest}{letter}{sign}{:02}", exponent.unsigned_abs())
+    format!(
+        "{first}{dot}{rest}{letter}{sign}{:02}",
+        exponent.unsigned_abs()
+    )
 }
 
 /// What `int(text, 10)` accepts: blanks around, a sign, digits with single underscores between them.
@@ -73,8 +83,14 @@ pub fn parse_int(text: &str) -> Option<i128> {
 pub fn parse_float(text: &str) -> Option<f64> {
     let text = text.trim_matches(is_space);
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let is_word = ["inf", "infinity", "nan"].iter().any(|word| unsigned.eq_ignore_ascii_case(word));
-    if is_word || is_decimal(unsigned) { text.replace('_', "").parse().ok() } else { None }
+    let is_word = ["inf", "infinity", "nan"]
+        .iter()
+        .any(|word| unsigned.eq_ignore_ascii_case(word));
+    if is_word || is_decimal(unsigned) {
+        text.replace('_', "").parse().ok()
+    } else {
+        None
+    }
 }
 
 /// Whether the text is an unsigned decimal number, perhaps with a dot and an exponent.
@@ -89,12 +105,15 @@ fn is_decimal(text: &str) -> bool {
         Some((before, after)) => is_digits(before) && is_digits(after),
         None => is_digits(mantissa),
     };
-    mantissa_is_good && exponent.is_none_or(|exponent| is_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
+    mantissa_is_good
+        && exponent
+            .is_none_or(|exponent| is_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
 }
 
 /// Whether the text is one or more groups of digits joined by single underscores.
 fn is_digits(text: &str) -> bool {
-    text.split('_').all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()))
+    text.split('_')
+        .all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]

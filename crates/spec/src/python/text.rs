@@ -24,7 +24,11 @@ pub fn repr(value: &Value) -> String {
 pub fn ascii(value: &Value) -> String {
     let mut out = String::new();
     for char in repr(value).chars() {
-        if char.is_ascii() { out.push(char) } else { push_escape(&mut out, char) }
+        if char.is_ascii() {
+            out.push(char)
+        } else {
+            push_escape(&mut out, char)
+        }
     }
     out
 }
@@ -61,7 +65,11 @@ fn write_repr(out: &mut String, value: &Value) {
 
 /// A string literal: in single quotes, or in double quotes when it holds single ones and no double ones.
 fn push_quoted(out: &mut String, text: &str) {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
     out.push(quote);
     for char in text.chars() {
         match char {
@@ -100,7 +108,10 @@ fn is_printable(char: char) -> bool {
     // Of a string's characters after the first, the standard library escapes exactly the ones that do not print.
     let mut pair = String::from("a");
     pair.push(char);
-    !pair.escape_debug().nth(1).is_some_and(|escaped| escaped == '\\')
+    !pair
+        .escape_debug()
+        .nth(1)
+        .is_some_and(|escaped| escaped == '\\')
 }
 
 /// `datetime.date(2020, 9, 2)`, `datetime.datetime(2020, 9, 2, 10, 30, tzinfo=datetime.timezone.utc)`.
@@ -127,23 +138,41 @@ fn push_date(out: &mut String, text: &str) {
 
 /// `, tzinfo=datetime.timezone.utc`, or with the `timedelta` of another zone; nothing when there is no zone.
 fn push_zone(out: &mut String, zone: &str) {
-    let mut fields = zone.get(1..).unwrap_or_default().split(':').map(|part| part.parse::<i64>().unwrap_or_default());
-    let magnitude = fields.next().unwrap_or_default() * 3600 + fields.next().unwrap_or_default() * 60;
-    let seconds = if zone.starts_with('-') { -magnitude } else { magnitude };
+    let mut fields = zone
+        .get(1..)
+        .unwrap_or_default()
+        .split(':')
+        .map(|part| part.parse::<i64>().unwrap_or_default());
+    let magnitude =
+        fields.next().unwrap_or_default() * 3600 + fields.next().unwrap_or_default() * 60;
+    let seconds = if zone.starts_with('-') {
+        -magnitude
+    } else {
+        magnitude
+    };
     let _ = match seconds {
         _ if zone.is_empty() => Ok(()),
         0 => write!(out, ", tzinfo=datetime.timezone.utc"),
-        1.. => write!(out, ", tzinfo=datetime.timezone(datetime.timedelta(seconds={seconds}))"),
+        1.. => write!(
+            out,
+            ", tzinfo=datetime.timezone(datetime.timedelta(seconds={seconds}))"
+        ),
         _ => {
             let (days, seconds) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-            write!(out, ", tzinfo=datetime.timezone(datetime.timedelta(days={days}, seconds={seconds}))")
+            write!(
+                out,
+                ", tzinfo=datetime.timezone(datetime.timedelta(days={days}, seconds={seconds}))"
+            )
         }
     };
 }
 
 /// The numbers of a date or a clock, without leading zeros.
 fn numbers(text: &str, separator: char) -> Vec<String> {
-    let shorten = |part: &str| part.parse::<u32>().map_or_else(|_| part.to_owned(), |number| number.to_string());
+    let shorten = |part: &str| {
+        part.parse::<u32>()
+            .map_or_else(|_| part.to_owned(), |number| number.to_string())
+    };
     text.split(separator).map(shorten).collect()
 }
 
@@ -176,7 +205,11 @@ pub fn quote(text: &str) -> String {
 
 /// Every word quoted, joined by spaces.
 pub fn quote_all<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
-    words.into_iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+    words
+        .into_iter()
+        .map(|word| quote(word))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -201,13 +234,41 @@ mod tests {
             (text("a b"), "a b", "'a b'"),
             (text("it's"), "it's", "\"it's\""),
             (text("it's \"x\""), "it's \"x\"", "'it\\'s \"x\"'"),
-            (text("tab\tline\nback\\"), "tab\tline\nback\\", "'tab\\tline\\nback\\\\'"),
-            (text("\u{1b}\u{7f}\u{a0}é\u{301}"), "\u{1b}\u{7f}\u{a0}é\u{301}", "'\\x1b\\x7f\\xa0é\u{301}'"),
-            (text("\u{200b}😀\u{e0001}"), "\u{200b}😀\u{e0001}", "'\\u200b😀\\U000e0001'"),
-            (Value::List(vec![Value::Int(1), text("a"), Value::None]), "[1, 'a', None]", "[1, 'a', None]"),
-            (Value::Map(vec![(text("k"), Value::Float(0.5))]), "{'k': 0.5}", "{'k': 0.5}"),
-            (date("2020-09-02"), "2020-09-02", "datetime.date(2020, 9, 2)"),
-            (date("2020-09-02 00:00:00"), "2020-09-02 00:00:00", "datetime.datetime(2020, 9, 2, 0, 0)"),
+            (
+                text("tab\tline\nback\\"),
+                "tab\tline\nback\\",
+                "'tab\\tline\\nback\\\\'",
+            ),
+            (
+                text("\u{1b}\u{7f}\u{a0}é\u{301}"),
+                "\u{1b}\u{7f}\u{a0}é\u{301}",
+                "'\\x1b\\x7f\\xa0é\u{301}'",
+            ),
+            (
+                text("\u{200b}😀\u{e0001}"),
+                "\u{200b}😀\u{e0001}",
+                "'\\u200b😀\\U000e0001'",
+            ),
+            (
+                Value::List(vec![Value::Int(1), text("a"), Value::None]),
+                "[1, 'a', None]",
+                "[1, 'a', None]",
+            ),
+            (
+                Value::Map(vec![(text("k"), Value::Float(0.5))]),
+                "{'k': 0.5}",
+                "{'k': 0.5}",
+            ),
+            (
+                date("2020-09-02"),
+                "2020-09-02",
+                "datetime.date(2020, 9, 2)",
+            ),
+            (
+                date("2020-09-02 00:00:00"),
+                "2020-09-02 00:00:00",
+                "datetime.datetime(2020, 9, 2, 0, 0)",
+            ),
             (
                 date("2020-09-02 01:02:03.000400+00:00"),
                 "2020-09-02 01:02:03.000400+00:00",
