@@ -18,7 +18,7 @@ mod types;
 
 mod source;
 
-use source::{Health, Source};
+use source::Source;
 pub use types::{Ask, FetchLimits, FetchState, Holds, Stuck, Verdict};
 
 #[derive(Clone, Debug)]
@@ -114,15 +114,15 @@ impl<S: Ord + Clone> Fetch<S> {
             .entry(source.clone())
             .or_insert(Source::new(Holds::All));
         entry.holds = holds;
-        if entry.health == Health::Gone {
-            (entry.health, entry.timeouts) = (Health::Good, 0);
+        if !entry.reachable {
+            (entry.reachable, entry.timeouts, entry.rests_until_ms) = (true, 0, 0);
         }
         self.count_holdings(&source, true);
     }
 
     /// The connection to `source` is lost, or it says that it has nothing of the blob.
     pub fn on_lost(&mut self, source: &S) {
-        self.give_up(source, Health::Gone);
+        self.give_up(source);
     }
 
     /// What was written before a restart: a manifest and the chunks that were read from the disk and verified again.
@@ -203,20 +203,17 @@ impl<S: Ord + Clone> Fetch<S> {
     }
 
     /// When [`poll`](Fetch::poll) may have something new without anything having come.
-    pub fn deadline(&self) -> Option<u64> {
+    pub fn deadline(&self, now_ms: u64) -> Option<u64> {
         let asked = match &self.phase {
             Phase::Planned { asked } => asked.iter().map(|a| a.deadline_ms).min(),
             Phase::Receiving(r) => r.asked.values().map(|a| a.deadline_ms).min(),
-            _ => return None,
+            Phase::Verified(_) | Phase::Sealed(_) => return None,
         };
-        let rested = self
+        let returning = self
             .sources
             .values()
-            .filter_map(|source| match source.health {
-                Health::SlowUntil(until_ms) | Health::OffenderUntil(until_ms) => Some(until_ms),
-                Health::Good | Health::Gone => None,
-            });
-        asked.into_iter().chain(rested).min()
+            .filter_map(|source| source.returns_at_ms(now_ms));
+        asked.into_iter().chain(returning).min()
     }
 
     /// Why nothing more can be asked of anybody; nothing while somebody can be, or all is here.
@@ -224,21 +221,21 @@ impl<S: Ord + Clone> Fetch<S> {
         let wanting = match &self.phase {
             Phase::Planned { .. } => true,
             Phase::Receiving(r) => !(r.missing.is_empty() && r.asked.is_empty()),
-            _ => false,
+            Phase::Verified(_) | Phase::Sealed(_) => false,
         };
-        let hope = self.sources.values().any(|source| match source.health {
-            Health::Good | Health::SlowUntil(_) => true,
-            Health::OffenderUntil(until_ms) => until_ms <= now_ms,
-            Health::Gone => false,
-        });
-        if !wanting || hope {
+        if !wanting
+            || self
+                .sources
+                .values()
+                .any(|source| source.is_hopeful(now_ms))
+        {
             return None;
         }
+        let digest = self.digest;
         let lied = self
             .sources
             .values()
-            .any(|s| matches!(s.health, Health::OffenderUntil(_)));
-        let digest = self.digest;
+            .any(|source| source.shut_out_until_ms.is_some());
         Some(if lied {
             Stuck::DataLoss { digest }
         } else {
@@ -429,27 +426,29 @@ impl<S: Ord + Clone> Fetch<S> {
 
     fn praise(&mut self, source: &S) {
         if let Some(source) = self.sources.get_mut(source) {
-            source.timeouts = 0;
-            if matches!(source.health, Health::SlowUntil(_)) {
-                source.health = Health::Good;
-            }
+            (source.timeouts, source.rests_until_ms) = (0, 0);
         }
     }
 
     fn blame(&mut self, now_ms: u64, source: &S) {
-        let until_ms = now_ms.saturating_add(self.limits.offender_backoff_ms);
-        self.give_up(source, Health::OffenderUntil(until_ms));
+        self.take_back(source);
+        if let Some(source) = self.sources.get_mut(source) {
+            let until_ms = now_ms.saturating_add(self.limits.offender_backoff_ms);
+            source.shut_out_until_ms = Some(until_ms);
+        }
     }
 
-    /// Takes back all that `source` was asked for.
-    fn give_up(&mut self, id: &S, health: Health) {
-        let Some(source) = self.sources.get_mut(id) else {
-            return;
-        };
-        source.in_flight = 0;
-        // Losing an offender does not clear its name.
-        if !(health == Health::Gone && matches!(source.health, Health::OffenderUntil(_))) {
-            source.health = health;
+    fn give_up(&mut self, source: &S) {
+        self.take_back(source);
+        if let Some(source) = self.sources.get_mut(source) {
+            source.reachable = false;
+        }
+    }
+
+    /// Takes back all that a source was asked for.
+    fn take_back(&mut self, id: &S) {
+        if let Some(source) = self.sources.get_mut(id) {
+            source.in_flight = 0;
         }
         match &mut self.phase {
             Phase::Planned { asked } => {
@@ -482,18 +481,13 @@ impl<S: Ord + Clone> Fetch<S> {
         }
         for id in late {
             release(&mut self.sources, &id);
-            if let Some(source) = self.sources.get_mut(&id) {
-                source.timeouts += 1;
-                if matches!(source.health, Health::Good | Health::SlowUntil(_)) {
-                    source.health = Health::SlowUntil(now_ms + self.limits.slow_backoff_ms);
-                }
-            }
-            if self
-                .sources
-                .get(&id)
-                .is_some_and(|s| s.timeouts >= self.limits.timeouts_in_a_row)
-            {
-                self.give_up(&id, Health::Gone);
+            let Some(source) = self.sources.get_mut(&id) else {
+                continue;
+            };
+            source.timeouts += 1;
+            source.rests_until_ms = now_ms.saturating_add(self.limits.slow_backoff_ms);
+            if source.timeouts >= self.limits.timeouts_in_a_row {
+                self.give_up(&id);
             }
         }
     }

@@ -81,7 +81,7 @@ fn the_straight_way() {
         asks(&mut fetch, 5),
         [("a", 0), ("b", 1), ("a", 2), ("b", 3), ("a", 4)]
     );
-    assert_eq!(fetch.deadline(), Some(10_005));
+    assert_eq!(fetch.deadline(5), Some(10_005));
     for index in [4, 0, 3, 1] {
         deliver(&mut fetch, "a", index);
     }
@@ -96,7 +96,7 @@ fn the_straight_way() {
     deliver(&mut fetch, "b", 2);
     assert_eq!(fetch.state(), FetchState::Verified);
     assert_eq!(
-        (fetch.poll(7), fetch.deadline(), fetch.stuck(7)),
+        (fetch.poll(7), fetch.deadline(7), fetch.stuck(7)),
         (None, None, None)
     );
     fetch.on_sealed();
@@ -153,7 +153,16 @@ fn wrong_bytes_come_from_elsewhere_and_their_source_rests() {
             digest: blob().digest
         })
     );
-    assert_eq!(fetch.deadline(), Some(300_009));
+    assert_eq!(fetch.deadline(9), Some(300_009));
+    fetch.on_lost(&"a");
+    assert_eq!(fetch.poll(300_009), None, "lost, too");
+    assert_eq!(fetch.deadline(10), None);
+    fetch.set_source("a", Holds::All);
+    assert_eq!(
+        fetch.poll(300_008),
+        None,
+        "finding it again does not clear its name"
+    );
     assert_eq!(
         asks(&mut fetch, 300_009).len(),
         5,
