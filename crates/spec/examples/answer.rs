@@ -78,9 +78,12 @@ fn read(json: &Json) -> Value {
                 "float" => Value::Float(text.parse().unwrap_or(f64::NAN)),
                 _ => Value::Date(text.clone()),
             },
-            Some((_, Json::Array(pairs))) => {
-                Value::Map(pairs.iter().map(|pair| (read(&pair[0]), read(&pair[1]))).collect())
-            }
+            Some((_, Json::Array(pairs))) => Value::Map(
+                pairs
+                    .iter()
+                    .map(|pair| (read(&pair[0]), read(&pair[1])))
+                    .collect(),
+            ),
             _ => Value::Map(Vec::new()),
         },
     }

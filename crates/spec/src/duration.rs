@@ -53,7 +53,9 @@ pub fn parse(text: &str) -> Result<Option<Duration>, DurationError> {
     }
     // The reference counts in whole microseconds, rounded apart from the seconds.
     let micros = (seconds.fract() * 1e6).round_ties_even() as u64;
-    Ok(Some(Duration::from_secs(seconds as u64) + Duration::from_micros(micros)))
+    Ok(Some(
+        Duration::from_secs(seconds as u64) + Duration::from_micros(micros),
+    ))
 }
 
 fn is_number_char(char: char) -> bool {

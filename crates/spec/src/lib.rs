@@ -7,8 +7,27 @@
 pub mod span;
 pub mod value;
 
-// What a file says.
+// From bytes to what a file says, or to all that is wrong with it.
+mod parse;
+
+pub mod diagnostic;
+mod nearest;
+
+pub mod yaml;
+
+mod reader;
+
 pub mod model;
 
+mod lint;
+
+// The small languages inside of it.
+pub mod duration;
+pub mod expression;
+pub mod glob;
+pub mod python;
+
+pub use diagnostic::{Code, Diagnostic, Severity, render};
+pub use parse::{Parsed, parse, parse_value};
 pub use span::{Span, Spanned};
 pub use value::{Number, Value};

@@ -180,10 +180,18 @@ impl<'t> Lexer<'t> {
             self.at += blanks;
             if after.starts_with('#') {
                 self.at += length_while(after, |char| char != '\n');
-            } else if after.starts_with("\\\n") {
-                self.at += 2;
-            } else if after.starts_with("\\\r\n") {
-                self.at += 3;
+            } else if let Some(continued) = ["\\\n", "\\\r\n"]
+                .iter()
+                .find_map(|end| after.strip_prefix(end))
+            {
+                if continued.is_empty() {
+                    return Err(error_at(
+                        self.text,
+                        self.at,
+                        "nothing follows the backslash",
+                    ));
+                }
+                self.at = self.text.len() - continued.len();
             } else if after.starts_with(['\n', '\r']) {
                 if self.open.is_empty() {
                     return self.end_here();

@@ -1,6 +1,11 @@
 //! The whole file: an ordered list of items, each of one type.
 
+use crate::diagnostic::Code;
 use crate::model::{Deployment, Endpoint, Pipeline, Step, Task};
+use crate::nearest::nearest;
+use crate::reader::{Reader, key_text, unique};
+use crate::value::Value;
+use crate::yaml::{Data, Entry, Node};
 
 /// A `valohai.yaml` that was read without an error.
 ///
@@ -51,4 +56,117 @@ impl Config {
             .iter()
             .find(|deployment| *deployment.name == name)
     }
+}
+
+/// The types of items, in the order in which the reference looks for them: of an item with several, the first counts.
+const TYPES: [&str; 6] = [
+    "step",
+    "task",
+    "endpoint",
+    "pipeline",
+    "blueprint",
+    "deployment",
+];
+
+impl Config {
+    pub(crate) fn read(reader: &mut Reader, root: &Node) -> Config {
+        let mut config = Config::default();
+        match &root.data {
+            Data::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    reader.at(index, |reader| config.read_item(reader, item));
+                }
+            }
+            Data::Scalar(Value::None) => {
+                let hint = "it begins with `- step:`".to_owned();
+                reader.refuse(Code::Syntax, root.span, "the file is empty", Some(hint));
+            }
+            _ => {
+                let hint = "each item begins with a dash: `- step:`".to_owned();
+                let message = format!("the file is a list of items, not {}", root.kind());
+                reader.refuse(Code::WrongType, root.span, message, Some(hint));
+            }
+        }
+        config.steps = unique(reader, "a step", config.steps, |step| &step.name);
+        config.tasks = unique(reader, "a task", config.tasks, |task| &task.name);
+        config.endpoints = unique(reader, "an endpoint", config.endpoints, |endpoint| {
+            &endpoint.name
+        });
+        config.pipelines = unique(reader, "a pipeline", config.pipelines, |pipeline| {
+            &pipeline.name
+        });
+        config.deployments = unique(reader, "a deployment", config.deployments, |deployment| {
+            &deployment.name
+        });
+        config
+    }
+
+    fn read_item(&mut self, reader: &mut Reader, item: &Node) {
+        let Data::Map(entries) = &item.data else {
+            let message = format!("an item is a map of one type, not {}", item.kind());
+            let hint = format!("the types are {}", TYPES.join(", "));
+            return reader.refuse(Code::WrongType, item.span, message, Some(hint));
+        };
+        let mut counted: Option<&Entry> = None;
+        for kind in TYPES {
+            let Some(entry) = entries
+                .iter()
+                .find(|entry| entry.key.as_str() == Some(kind))
+            else {
+                continue;
+            };
+            let config = match counted {
+                None => &mut *self,
+                // All are checked, but only one is taken.
+                Some(first) => {
+                    let message = format!(
+                        "`{kind}` is ignored: its item is a `{}` already",
+                        key_text(&first.key)
+                    );
+                    let hint = "an item of its own begins with a dash".to_owned();
+                    reader.warn(Code::UnknownItem, entry.key_span, message, Some(hint));
+                    &mut Config::default()
+                }
+            };
+            counted = counted.or(Some(entry));
+            reader.at(kind, |reader| config.read_type(reader, kind, &entry.value));
+        }
+        if counted.is_none() {
+            warn_of_unknown(reader, item, entries);
+        }
+    }
+
+    fn read_type(&mut self, reader: &mut Reader, kind: &str, node: &Node) {
+        match kind {
+            "step" => self.steps.push(Step::read(reader, node)),
+            "task" => self.tasks.push(Task::read(reader, node)),
+            "endpoint" => self.endpoints.push(Endpoint::read(reader, node)),
+            "deployment" => self.deployments.push(Deployment::read(reader, node)),
+            // `blueprint` is what pipelines were called.
+            _ => self.pipelines.push(Pipeline::read(reader, node)),
+        }
+    }
+}
+
+/// Items of other types are where people keep their anchors: never an error.
+fn warn_of_unknown(reader: &mut Reader, item: &Node, entries: &[Entry]) {
+    let Some(entry) = entries.first() else {
+        return reader.warn(
+            Code::UnknownItem,
+            item.span,
+            "an empty item means nothing",
+            None,
+        );
+    };
+    let kind = key_text(&entry.key);
+    let hint = match nearest(&kind, TYPES) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the types are {}", TYPES.join(", ")),
+    };
+    reader.warn(
+        Code::UnknownItem,
+        entry.key_span,
+        format!("`{kind}` is no type of item and is ignored"),
+        Some(hint),
+    );
 }

@@ -1,5 +1,11 @@
 //! `edges` of a pipeline: what one node hands to another.
 
+use crate::diagnostic::Code;
+use crate::nearest::nearest;
+use crate::reader::{Reader, free_map, text};
+use crate::span::Spanned;
+use crate::yaml::{Data, Node};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::span::Span;
@@ -89,5 +95,133 @@ impl fmt::Display for SocketKind {
 impl fmt::Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.node, self.kind, self.key)
+    }
+}
+
+impl Edge {
+    /// Reads an edge between nodes of those names. With no names, any will do. `None` when one end is not understood.
+    pub(crate) fn read(
+        reader: &mut Reader,
+        node: &Node,
+        names: Option<&BTreeSet<&str>>,
+    ) -> Option<Edge> {
+        let (source, target, configuration) = match &node.data {
+            Data::List(items) => {
+                let ends: Vec<_> = (0..)
+                    .zip(items)
+                    .map(|(index, item)| reader.at(index, |reader| text(reader, item)))
+                    .collect();
+                let Ok([source, target]) = <[Spanned<String>; 2]>::try_from(ends) else {
+                    let message = format!(
+                        "an edge goes from one end to one other, not between {}",
+                        items.len()
+                    );
+                    let hint = "write `[node.output.name, node.input.name]`".to_owned();
+                    reader.error(Code::BadValue, node.span, message, Some(hint));
+                    return None;
+                };
+                (source, target, Vec::new())
+            }
+            Data::Map(_) => {
+                let mut fields =
+                    reader.fields(node, "an edge", &["source", "target", "configuration"]);
+                let configuration = fields
+                    .optional("configuration", free_map)
+                    .unwrap_or_default();
+                (
+                    fields.required("source", text),
+                    fields.required("target", text),
+                    configuration,
+                )
+            }
+            Data::Scalar(_) => {
+                reader.wrong_type(
+                    node,
+                    "a list of two strings, or a map of `source` and `target`,",
+                );
+                return None;
+            }
+        };
+        let source = Socket::read(reader, &source, "source", names);
+        let target = Socket::read(reader, &target, "target", names);
+        Some(Edge {
+            span: node.span,
+            source: source?,
+            target: target?,
+            configuration,
+        })
+    }
+}
+
+impl Socket {
+    fn read(
+        reader: &mut Reader,
+        text: &Spanned<String>,
+        end: &str,
+        names: Option<&BTreeSet<&str>>,
+    ) -> Option<Socket> {
+        // What is no text has no place and has been reported already.
+        if text.is_empty() && reader.is_broken() {
+            return None;
+        }
+        let mut parts = text.splitn(3, '.');
+        let (Some(node), Some(word), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            let message = format!(
+                "the {end} `{}` of the edge does not have three parts",
+                **text
+            );
+            let hint = "write `node.type.name`, for instance `train.output.model.pkl`".to_owned();
+            reader.error(Code::BadValue, text.span, message, Some(hint));
+            return None;
+        };
+        if let Some(names) = names
+            && !names.contains(node)
+        {
+            let hint = match nearest(node, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!(
+                    "its nodes are {}",
+                    names.iter().copied().collect::<Vec<_>>().join(", ")
+                ),
+            };
+            let message = format!("the pipeline has no node `{node}`, the {end} of this edge");
+            reader.error(Code::UnknownReference, text.span, message, Some(hint));
+        }
+        let kind = SocketKind::read(reader, text, word, end)?;
+        Some(Socket {
+            span: text.span,
+            node: node.to_owned(),
+            kind,
+            key: key.to_owned(),
+        })
+    }
+}
+
+impl SocketKind {
+    fn read(
+        reader: &mut Reader,
+        text: &Spanned<String>,
+        word: &str,
+        end: &str,
+    ) -> Option<SocketKind> {
+        let named = |word: &str| SocketKind::ALL.into_iter().find(|kind| kind.word() == word);
+        if let Some(kind) = named(word) {
+            return Some(kind);
+        }
+        if matches!(word, "outputs" | "inputs" | "parameters") {
+            let kind = named(word.trim_end_matches('s'))?;
+            let message = format!("`{word}` is taken for `{kind}`");
+            let hint = format!("other programs refuse the plural; write `{kind}`");
+            reader.warn(Code::OtherSpelling, text.span, message, Some(hint));
+            return Some(kind);
+        }
+        let words = || SocketKind::ALL.into_iter().map(SocketKind::word);
+        let hint = match nearest(word, words()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the types are {}", words().collect::<Vec<_>>().join(", ")),
+        };
+        let message = format!("`{word}` is no type of an edge's {end}");
+        reader.error(Code::BadValue, text.span, message, Some(hint));
+        None
     }
 }

@@ -1,6 +1,9 @@
 //! `inputs`: the files a step reads.
 
+use crate::reader::{Reader, boolean, choice, short_text, text, texts, words};
 use crate::span::{Span, Spanned};
+use crate::value::Value;
+use crate::yaml::{Data, Node};
 
 /// One input of a step, or of an override.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,4 +46,60 @@ pub enum Download {
     Always,
     /// When the program asks.
     OnDemand,
+}
+
+impl Input {
+    pub(crate) fn read(reader: &mut Reader, node: &Node) -> Input {
+        let mut fields = reader.fields(
+            node,
+            "an input",
+            &[
+                "name",
+                "default",
+                "optional",
+                "description",
+                "filename",
+                "keep-directories",
+                "download",
+            ],
+        );
+        Input {
+            span: fields.span(),
+            name: fields.required("name", short_text(64)),
+            default: fields.optional("default", texts),
+            optional: fields
+                .optional("optional", boolean)
+                .is_some_and(|optional| *optional),
+            filename: fields.optional("filename", text),
+            keep_directories: fields
+                .optional("keep-directories", KeepDirectories::read)
+                .unwrap_or_default(),
+            download: fields
+                .optional("download", choice(&Download::WORDS))
+                .unwrap_or_default(),
+            description: fields.optional("description", words),
+        }
+    }
+}
+
+impl KeepDirectories {
+    fn read(reader: &mut Reader, node: &Node) -> KeepDirectories {
+        const WORDS: [(&str, KeepDirectories); 3] = [
+            ("none", KeepDirectories::None),
+            ("full", KeepDirectories::Full),
+            ("suffix", KeepDirectories::Suffix),
+        ];
+        match &node.data {
+            Data::Scalar(Value::Bool(true)) => KeepDirectories::Full,
+            Data::Scalar(Value::Bool(false)) => KeepDirectories::None,
+            _ => choice(&WORDS)(reader, node).value,
+        }
+    }
+}
+
+impl Download {
+    const WORDS: [(&str, Download); 2] = [
+        ("always", Download::Always),
+        ("on-demand", Download::OnDemand),
+    ];
 }

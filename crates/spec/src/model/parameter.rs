@@ -1,7 +1,10 @@
 //! `parameters`: the values a step is called with.
 
+use crate::diagnostic::Code;
+use crate::reader::{Reader, anything, boolean, choice, free_map, list, number, text, words};
 use crate::span::{Span, Spanned};
 use crate::value::{Number, Value};
+use crate::yaml::{Data, Node};
 
 /// One parameter of a step, or of an override.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,7 +67,7 @@ pub enum Multiple {
 }
 
 /// How a user interface edits the parameter.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Widget {
     /// In lower case: `sql`, `datumalias`, …
     pub kind: String,
@@ -82,6 +85,114 @@ impl Parameter {
             (Some(_), None) => Value::List(Vec::new()),
             (Some(_), Some(Value::List(items))) => Value::List(items),
             (Some(_), Some(single)) => Value::List(vec![single]),
+        }
+    }
+}
+
+impl Parameter {
+    pub(crate) fn read(reader: &mut Reader, node: &Node) -> Parameter {
+        let mut fields = reader.fields(
+            node,
+            "a parameter",
+            &[
+                "name",
+                "type",
+                "default",
+                "optional",
+                "min",
+                "max",
+                "choices",
+                "pass-as",
+                "pass-true-as",
+                "pass-false-as",
+                "multiple",
+                "multiple-separator",
+                "widget",
+                "description",
+                "category",
+            ],
+        );
+        let separator = fields
+            .optional("multiple-separator", words)
+            .filter(|separator| !separator.is_empty());
+        let parameter = Parameter {
+            span: fields.span(),
+            name: fields.required("name", text),
+            kind: fields
+                .optional("type", choice(&ParameterKind::WORDS))
+                .map(|kind| kind.value)
+                .unwrap_or_default(),
+            default: fields
+                .optional("default", anything)
+                .filter(|default| default.value != Value::None),
+            optional: fields
+                .optional("optional", boolean)
+                .is_some_and(|optional| *optional),
+            min: fields.optional("min", number),
+            max: fields.optional("max", number),
+            choices: fields
+                .optional("choices", list(|_, node| node.to_value()))
+                .filter(|choices| !choices.is_empty()),
+            pass_as: fields.optional("pass-as", text),
+            pass_true_as: fields.optional("pass-true-as", text),
+            pass_false_as: fields.optional("pass-false-as", text),
+            multiple: fields
+                .optional("multiple", choice(&Multiple::WORDS))
+                .and_then(|multiple| multiple.value),
+            multiple_separator: separator.unwrap_or_else(|| ",".to_owned()),
+            widget: fields.optional("widget", Widget::read),
+            description: fields.optional("description", words),
+            category: fields.optional("category", words),
+        };
+        if parameter.kind == ParameterKind::Flag
+            && parameter.multiple.is_some()
+            && let Some(span) = fields.key_span("multiple")
+        {
+            fields.reader().error(
+                Code::Conflict,
+                span,
+                "a flag cannot have several values",
+                None,
+            );
+        }
+        parameter
+    }
+}
+
+impl ParameterKind {
+    const WORDS: [(&str, ParameterKind); 4] = [
+        ("flag", ParameterKind::Flag),
+        ("float", ParameterKind::Float),
+        ("integer", ParameterKind::Integer),
+        ("string", ParameterKind::String),
+    ];
+}
+
+impl Multiple {
+    const WORDS: [(&str, Option<Multiple>); 3] = [
+        ("none", None),
+        ("repeat", Some(Multiple::Repeat)),
+        ("separate", Some(Multiple::Separate)),
+    ];
+}
+
+impl Widget {
+    /// A word, or a map that may have more than is known here.
+    fn read(reader: &mut Reader, node: &Node) -> Widget {
+        if let Data::Scalar(Value::Str(kind)) = &node.data {
+            return Widget {
+                kind: kind.to_lowercase(),
+                settings: Vec::new(),
+            };
+        }
+        if !matches!(node.data, Data::Map(_)) {
+            reader.wrong_type(node, "a string or a map with `type`");
+            return Widget::default();
+        }
+        let mut fields = reader.free_fields(node, "a widget");
+        Widget {
+            kind: fields.required("type", text).to_lowercase(),
+            settings: fields.optional("settings", free_map).unwrap_or_default(),
         }
     }
 }

@@ -1,7 +1,12 @@
 //! `pipeline`: nodes joined by edges.
 
+use crate::diagnostic::Code;
 use crate::model::{Edge, Node, PipelineParameter};
+use crate::nearest::nearest;
+use crate::reader::{Reader, boolean, list, text};
 use crate::span::{Span, Spanned};
+use crate::yaml;
+use std::collections::BTreeSet;
 
 /// The blueprint of a pipeline.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,5 +30,108 @@ impl Pipeline {
     /// The node of that exact name.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| *node.name == name)
+    }
+}
+
+/// What nodes and edges were spelled as before there were nodes.
+const CONNECTIONS: &str = "connections";
+
+impl Pipeline {
+    pub(crate) fn read(reader: &mut Reader, node: &yaml::Node) -> Pipeline {
+        let mut known = vec!["name", "nodes", "edges", "parameters", "reuse-executions"];
+        let older = node.get(CONNECTIONS).is_some() && node.get("edges").is_none();
+        if older {
+            known.push(CONNECTIONS);
+        }
+        let mut fields = reader.fields(node, "a pipeline", &known);
+        if let (true, Some(span)) = (older, fields.key_span(CONNECTIONS)) {
+            let hint = "`nodes` and `edges` are the spelling of today".to_owned();
+            fields.reader().warn(
+                Code::OtherSpelling,
+                span,
+                "`connections` is the older spelling of `edges`",
+                Some(hint),
+            );
+        }
+        let name: Spanned<String> = fields.required("name", text);
+        let implied = older && fields.key_span("nodes").is_none();
+        let names = (!implied).then(|| names_of(node));
+        let nodes: Vec<Option<Node>> = match implied {
+            true => Vec::new(),
+            false => fields.required("nodes", list(Node::read)),
+        };
+        let edges: Vec<Option<Edge>> =
+            fields.required(if older { CONNECTIONS } else { "edges" }, {
+                list(|reader: &mut Reader, node: &yaml::Node| {
+                    Edge::read(reader, node, names.as_ref())
+                })
+            });
+        let mut pipeline = Pipeline {
+            span: fields.span(),
+            name,
+            nodes: nodes.into_iter().flatten().collect(),
+            edges: edges.into_iter().flatten().collect(),
+            parameters: fields.list("parameters", PipelineParameter::read),
+            reuse_executions: fields.optional("reuse-executions", boolean),
+        };
+        if implied {
+            pipeline.imply_nodes();
+        }
+        pipeline.check_names(reader);
+        pipeline
+    }
+
+    /// Makes a node of each name that an edge uses.
+    fn imply_nodes(&mut self) {
+        let mut seen = BTreeSet::new();
+        let ends = self
+            .edges
+            .iter()
+            .flat_map(|edge| [&edge.source, &edge.target]);
+        let nodes = ends
+            .filter(|socket| seen.insert(&socket.node))
+            .map(|socket| Node::implied(Spanned::new(socket.node.clone(), socket.span)))
+            .collect();
+        self.nodes = nodes;
+    }
+
+    /// Checks the names of the nodes, and those that the parameters name.
+    fn check_names(&self, reader: &mut Reader) {
+        let mut seen = BTreeSet::new();
+        for node in &self.nodes {
+            let name = &node.name;
+            if !seen.insert(name.as_str()) {
+                let message = format!("there is a node `{}` in this pipeline already", **name);
+                reader.error(Code::DuplicateName, name.span, message, None);
+            }
+            if name.contains('.') {
+                let hint = "edges are cut at dots; take them out of the name".to_owned();
+                let message = format!("no edge can name the node `{}`", **name);
+                reader.warn(Code::BadValue, name.span, message, Some(hint));
+            }
+        }
+        for target in self
+            .parameters
+            .iter()
+            .flat_map(|parameter| &parameter.targets)
+        {
+            if !reader.is_broken() && !seen.contains(target.node.as_str()) {
+                let hint = nearest(&target.node, seen.iter().copied())
+                    .map(|near| format!("did you mean `{near}`?"));
+                let message = format!("the pipeline has no node `{}`", target.node);
+                reader.error(Code::UnknownReference, target.span, message, hint);
+            }
+        }
+    }
+}
+
+/// The names of the nodes, of those too that are wrong otherwise.
+fn names_of(pipeline: &yaml::Node) -> BTreeSet<&str> {
+    match pipeline.get("nodes").map(|nodes| &nodes.data) {
+        Some(yaml::Data::List(nodes)) => nodes
+            .iter()
+            .filter_map(|node| node.get("name").and_then(yaml::Node::as_str))
+            .collect(),
+        _ => BTreeSet::new(),
     }
 }

@@ -1,5 +1,10 @@
 //! `step`: a named unit of work.
 
+use crate::diagnostic::Code;
+use crate::duration;
+use crate::reader::{Reader, boolean, short_text, text, texts, unique, words};
+use crate::value::Value;
+use crate::yaml::{Data, Node};
 use std::time::Duration;
 
 use crate::model::{EnvironmentVariable, Input, Mount, Parameter, Resources};
@@ -77,4 +82,137 @@ impl Step {
     pub fn input(&self, name: &str) -> Option<&Input> {
         self.inputs.iter().find(|input| *input.name == name)
     }
+}
+
+impl Step {
+    pub(crate) fn read(reader: &mut Reader, node: &Node) -> Step {
+        let mut fields = reader.fields(
+            node,
+            "a step",
+            &[
+                "name",
+                "image",
+                "command",
+                "parameters",
+                "inputs",
+                "outputs",
+                "mounts",
+                "cache-volumes",
+                "environment-variables",
+                "environment-variable-groups",
+                "environment",
+                "runtime-config-preset",
+                "resources",
+                "time-limit",
+                "no-output-timeout",
+                "stop-condition",
+                "upload-store",
+                "source-path",
+                "autorestart",
+                "description",
+                "category",
+                "icon",
+            ],
+        );
+        let mut step = Step {
+            span: fields.span(),
+            name: fields.required("name", text),
+            image: fields.required("image", text),
+            command: fields.required("command", texts),
+            parameters: fields.list("parameters", Parameter::read),
+            inputs: fields.list("inputs", Input::read),
+            outputs: fields.list("outputs", Output::read),
+            mounts: fields.list("mounts", Mount::read),
+            cache_volumes: fields.list("cache-volumes", text),
+            environment_variables: fields.list("environment-variables", EnvironmentVariable::read),
+            environment_variable_groups: fields.list("environment-variable-groups", text),
+            environment: fields
+                .optional("environment", text)
+                .filter(|text| !text.is_empty()),
+            runtime_config_preset: fields
+                .optional("runtime-config-preset", text)
+                .filter(|text| !text.is_empty()),
+            resources: fields.optional("resources", Resources::read_of_step),
+            time_limit: fields.optional("time-limit", duration).flatten(),
+            no_output_timeout: fields.optional("no-output-timeout", duration).flatten(),
+            stop_condition: fields.optional("stop-condition", text),
+            upload_store: fields
+                .optional("upload-store", short_text(64))
+                .filter(|text| !text.is_empty()),
+            source_path: fields.optional("source-path", text),
+            autorestart: fields.optional("autorestart", boolean),
+            description: fields.optional("description", words),
+            category: fields.optional("category", words),
+            icon: fields.optional("icon", words),
+        };
+        step.cache_volumes.retain(|name| !name.is_empty());
+        step.environment_variable_groups
+            .retain(|name| !name.is_empty());
+        step.parameters = unique(reader, "a parameter", step.parameters, |parameter| {
+            &parameter.name
+        });
+        step.inputs = unique(reader, "an input", step.inputs, |input| &input.name);
+        step.environment_variables = unique(
+            reader,
+            "a variable",
+            step.environment_variables,
+            |variable| &variable.name,
+        );
+        step
+    }
+}
+
+impl Output {
+    fn read(reader: &mut Reader, node: &Node) -> Output {
+        let mut fields = reader.fields(node, "an output", &["name", "description"]);
+        Output {
+            name: fields.required("name", text),
+            description: fields.optional("description", words),
+        }
+    }
+}
+
+/// More than the reference can count: 999,999,999 days.
+const TOO_MANY_SECONDS: u128 = 86_399_999_913_601;
+
+/// Seconds, or text with units. Blank text, zero and less mean that it is not set.
+fn duration(reader: &mut Reader, node: &Node) -> Option<Spanned<Duration>> {
+    let refuse = |reader: &mut Reader, reason: String| {
+        let hint = "whole seconds, or for instance `90s`, `1h 30m`, `2d`".to_owned();
+        reader.error(
+            Code::BadValue,
+            node.span,
+            format!("this is no duration: {reason}"),
+            Some(hint),
+        );
+        None
+    };
+    let found = match &node.data {
+        Data::Scalar(Value::Str(text)) => match duration::parse(text) {
+            Ok(found) => found,
+            Err(reason) => refuse(reader, reason.to_string()),
+        },
+        Data::Scalar(Value::Int(seconds)) if seconds.unsigned_abs() >= TOO_MANY_SECONDS => {
+            refuse(reader, format!("{seconds} seconds are too many"))
+        }
+        Data::Scalar(Value::Int(seconds)) => {
+            if *seconds <= 0 {
+                reader.warn(
+                    Code::NoEffect,
+                    node.span,
+                    "a duration of zero or less is no limit",
+                    None,
+                );
+            }
+            u64::try_from(*seconds)
+                .ok()
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs)
+        }
+        _ => {
+            reader.wrong_type(node, "a whole number or a string");
+            None
+        }
+    };
+    found.map(|duration| Spanned::new(duration, node.span))
 }

@@ -1,7 +1,11 @@
 //! `task`: a parameter sweep over a step.
 
+use crate::diagnostic::Code;
+use crate::nearest::nearest;
+use crate::reader::{Reader, boolean, choice, free_map, integer, list, number, text, words};
 use crate::span::{Span, Spanned};
 use crate::value::{Number, Value};
+use crate::yaml::Node;
 
 /// The blueprint of a task.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -164,4 +168,187 @@ impl Style {
             Style::Single => "single",
         }
     }
+}
+
+impl Task {
+    pub(crate) fn read(reader: &mut Reader, node: &Node) -> Task {
+        let mut fields = reader.fields(
+            node,
+            "a task",
+            &[
+                "name",
+                "step",
+                "type",
+                "parameters",
+                "parameter-sets",
+                "execution-count",
+                "execution-batch-size",
+                "maximum-queued-executions",
+                "on-child-error",
+                "optimization-target-metric",
+                "optimization-target-value",
+                "engine",
+                "stop-condition",
+                "reuse-children",
+                "description",
+            ],
+        );
+        if node.get("parameters").is_none() && node.get("parameter-sets").is_none() {
+            fields.missing("parameters` or `parameter-sets");
+        }
+        let sets = fields.list("parameter-sets", |reader, node| {
+            Spanned::new(free_map(reader, node), node.span)
+        });
+        Task {
+            span: fields.span(),
+            name: fields.required("name", text),
+            step: fields.required("step", text),
+            kind: fields
+                .optional("type", |reader, node| {
+                    lenient_choice(reader, node, &TaskKind::ALL.map(|kind| (kind.word(), kind)))
+                })
+                .flatten()
+                .unwrap_or_default(),
+            parameters: fields.list("parameters", VariantParameter::read),
+            parameter_sets: sets.into_iter().filter(|set| !set.is_empty()).collect(),
+            execution_count: fields.optional("execution-count", integer),
+            execution_batch_size: fields.optional("execution-batch-size", integer),
+            maximum_queued_executions: fields.optional("maximum-queued-executions", integer),
+            on_child_error: fields
+                .optional("on-child-error", |reader, node| {
+                    lenient_choice(
+                        reader,
+                        node,
+                        &OnChildError::ALL.map(|action| (action.word(), action)),
+                    )
+                })
+                .flatten(),
+            optimization_target_metric: fields.optional("optimization-target-metric", text),
+            optimization_target_value: fields.optional("optimization-target-value", number),
+            engine: fields.optional("engine", text),
+            stop_condition: fields.optional("stop-condition", text),
+            reuse_children: fields.optional("reuse-children", boolean),
+            description: fields.optional("description", words),
+        }
+    }
+}
+
+/// One of the words of a table, in any case, with `-` or `_`. An empty text is as good as none.
+fn lenient_choice<T: Copy>(
+    reader: &mut Reader,
+    node: &Node,
+    words: &[(&'static str, T)],
+) -> Option<Spanned<T>> {
+    let simple = |word: &str| word.to_lowercase().replace('-', "_");
+    let text = text(reader, node);
+    let found = words
+        .iter()
+        .find(|(word, _)| simple(word) == simple(&text))
+        .map(|(_, value)| *value);
+    if found.is_none() && !text.is_empty() {
+        let names = || words.iter().map(|(word, _)| *word);
+        let hint = match nearest(&text, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it takes {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        reader.error(
+            Code::BadValue,
+            node.span,
+            format!("`{}` is not taken here", *text),
+            Some(hint),
+        );
+    }
+    found.map(|value| Spanned::new(value, node.span))
+}
+
+impl TaskKind {
+    const ALL: [TaskKind; 5] = [
+        TaskKind::GridSearch,
+        TaskKind::RandomSearch,
+        TaskKind::BayesianTpe,
+        TaskKind::ManualSearch,
+        TaskKind::Distributed,
+    ];
+}
+
+impl OnChildError {
+    const ALL: [OnChildError; 3] = [
+        OnChildError::ContinueAndComplete,
+        OnChildError::ContinueAndError,
+        OnChildError::StopAllAndError,
+    ];
+}
+
+impl VariantParameter {
+    fn read(reader: &mut Reader, node: &Node) -> VariantParameter {
+        let mut fields = reader.fields(node, "a variant parameter", &["name", "style", "rules"]);
+        VariantParameter {
+            span: fields.span(),
+            name: fields.required("name", text),
+            style: fields.required("style", choice(&Style::WORDS)),
+            rules: fields.required("rules", Rules::read),
+        }
+    }
+}
+
+impl Style {
+    const WORDS: [(&str, Style); 5] = [
+        ("linear", Style::Linear),
+        ("logspace", Style::Logspace),
+        ("multiple", Style::Multiple),
+        ("random", Style::Random),
+        ("single", Style::Single),
+    ];
+}
+
+impl Rules {
+    fn read(reader: &mut Reader, node: &Node) -> Rules {
+        let mut fields = reader.fields(
+            node,
+            "`rules`",
+            &[
+                "base",
+                "count",
+                "end",
+                "max",
+                "min",
+                "seed",
+                "start",
+                "step",
+                "value",
+                "distribution",
+                "integerify",
+                "numberify",
+                "items",
+            ],
+        );
+        Rules {
+            span: fields.span(),
+            base: fields.optional("base", number),
+            count: fields.optional("count", number),
+            end: fields.optional("end", number),
+            max: fields.optional("max", number),
+            min: fields.optional("min", number),
+            seed: fields.optional("seed", number),
+            start: fields.optional("start", number),
+            step: fields.optional("step", number),
+            value: fields.optional("value", number),
+            distribution: fields.optional("distribution", text),
+            integerify: fields.optional("integerify", boolean),
+            numberify: fields.optional("numberify", boolean),
+            items: fields.optional("items", list(variant)),
+        }
+    }
+}
+
+/// A value that a parameter may vary over.
+fn variant(reader: &mut Reader, node: &Node) -> Spanned<Value> {
+    let value = node.to_value();
+    if !matches!(
+        value,
+        Value::Int(_) | Value::Float(_) | Value::Str(_) | Value::Bool(_)
+    ) {
+        reader.wrong_type(node, "a number, a string, true or false");
+    }
+    Spanned::new(value, node.span)
 }
