@@ -27,6 +27,9 @@ pub mod expression;
 pub mod glob;
 pub mod python;
 
+// What a step runs with.
+pub mod command;
+
 pub use diagnostic::{Code, Diagnostic, Severity, render};
 pub use parse::{Parsed, parse, parse_value};
 pub use span::{Span, Spanned};

@@ -316,6 +316,11 @@ pub(crate) fn texts(reader: &mut Reader, node: &Node) -> Vec<Spanned<String>> {
     }
 }
 
+/// Whether a field is there and is a string.
+pub(crate) fn is_text(node: Option<&Node>) -> bool {
+    node.is_some_and(|node| matches!(node.data, Data::Scalar(Value::Str(_))))
+}
+
 /// True or false.
 pub(crate) fn boolean(reader: &mut Reader, node: &Node) -> Spanned<bool> {
     match node.data {

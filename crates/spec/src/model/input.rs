@@ -1,6 +1,6 @@
 //! `inputs`: the files a step reads.
 
-use crate::reader::{Reader, boolean, choice, short_text, text, texts, words};
+use crate::reader::{Reader, boolean, choice, is_text, short_text, text, texts, words};
 use crate::span::{Span, Spanned};
 use crate::value::Value;
 use crate::yaml::{Data, Node};
@@ -14,6 +14,9 @@ pub struct Input {
     pub name: Spanned<String>,
     /// Where the files are. A single string in the file is a list of one here; `None`: there is no default.
     pub default: Option<Vec<Spanned<String>>>,
+    /// Whether the file gives the default as one string rather than as a list. It matters only where an input is
+    /// printed as it was written.
+    pub default_is_text: bool,
     /// Whether the execution may start without files.
     pub optional: bool,
     /// Name for the file, if there is exactly one.
@@ -67,6 +70,7 @@ impl Input {
             span: fields.span(),
             name: fields.required("name", short_text(64)),
             default: fields.optional("default", texts),
+            default_is_text: is_text(node.get("default")),
             optional: fields
                 .optional("optional", boolean)
                 .is_some_and(|optional| *optional),

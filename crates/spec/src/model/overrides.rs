@@ -1,7 +1,7 @@
 //! `override` of a node: changes of a step for one node.
 
 use crate::model::{EnvironmentVariable, Input, Mount, Parameter};
-use crate::reader::{Reader, boolean, text, texts, unique};
+use crate::reader::{Reader, boolean, is_text, text, texts, unique};
 use crate::span::{Span, Spanned};
 use crate::yaml::Node;
 
@@ -14,6 +14,8 @@ pub struct Override {
     pub image: Option<Spanned<String>>,
     /// Another command; `None`: the step's.
     pub command: Option<Vec<Spanned<String>>>,
+    /// Whether the file gives the command as one string rather than as a list.
+    pub command_is_text: bool,
     /// Each replaces the step's parameter of its name as a whole.
     pub parameters: Vec<Parameter>,
     /// Each replaces the step's input of its name as a whole.
@@ -55,6 +57,7 @@ impl Override {
             command: fields
                 .optional("command", texts)
                 .filter(|lines| !is_empty_command(lines)),
+            command_is_text: is_text(node.get("command")),
             parameters: fields.list("parameters", Parameter::read),
             inputs: fields.list("inputs", Input::read),
             mounts: fields.list("mounts", Mount::read),

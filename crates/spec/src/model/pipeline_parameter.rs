@@ -28,6 +28,8 @@ pub struct PipelineParameter {
 pub struct Target {
     /// The whole text.
     pub span: Span,
+    /// Exactly as written; its middle part may be a plural.
+    pub text: String,
     /// The node.
     pub node: String,
     /// Its parameter.
@@ -114,6 +116,7 @@ impl Target {
         }
         Some(Target {
             span: target.span,
+            text: target.value.clone(),
             node: node.to_owned(),
             parameter: parameter.to_owned(),
         })

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Code;
 use crate::duration;
-use crate::reader::{Reader, boolean, short_text, text, texts, unique, words};
+use crate::reader::{Reader, boolean, is_text, short_text, text, texts, unique, words};
 use crate::value::Value;
 use crate::yaml::{Data, Node};
 use std::time::Duration;
@@ -21,6 +21,9 @@ pub struct Step {
     pub image: Spanned<String>,
     /// The lines of one script. A single string in the file is one line here. May be empty.
     pub command: Vec<Spanned<String>>,
+    /// Whether the file gives the command as one string rather than as a list. It matters only where a command is
+    /// printed as it was written.
+    pub command_is_text: bool,
     /// In the order in which they are passed. Unique by name.
     pub parameters: Vec<Parameter>,
     /// Files that the step reads. Unique by name.
@@ -119,6 +122,7 @@ impl Step {
             name: fields.required("name", text),
             image: fields.required("image", text),
             command: fields.required("command", texts),
+            command_is_text: is_text(node.get("command")),
             parameters: fields.list("parameters", Parameter::read),
             inputs: fields.list("inputs", Input::read),
             outputs: fields.list("outputs", Output::read),
