@@ -1,1 +1,51 @@
-//! Programs: plain processes and the shim that outlives the daemon.
+//! Programs: the shim that outlives the daemon, the runtime of plain processes, and the files that steps leave behind.
+//!
+//! Participants: the **host** (the worker daemon), the **spawner** (a small process that the host keeps, which only
+//! forks), one **shim** per attempt (the parent of its program), and the **program**. Host and shim talk by files in the
+//! attempt's directory, by signals, and by datagrams that say "look again". None of them needs the other to be alive:
+//!
+//! ```text
+//!  host ── launch ──> spawner ── fork ──> shim ── posix_spawn ──> bash -c SCRIPT
+//!   ^ ^                                   |  ^                        |
+//!   | └──────── datagram: directory ──────┘  └── stdout, stderr ──────┘
+//!   └── reads `feed`, `exit.json`; `shim.lock` is held as long as the shim lives
+//! ```
+//!
+//! Goals: a killed or upgraded daemon takes its steps back with nothing lost; the limits of a step hold while the
+//! daemon is down; a step costs little more than its shell. No goal: containing hostile programs (that is the container
+//! runtime's part), surviving a power cut (the attempt is then lost and said to be).
+//!
+//! What is indeterminate: after the shim itself was killed, how the program would have ended. Such an attempt is
+//! [`AttemptState::Gone`] until [`AttemptDir::bury`] has killed what it left and written that down.
+//!
+//! Everything is synchronous; no call waits for a program.
+
+mod program;
+
+mod attempt;
+
+mod launcher;
+
+mod notify;
+
+mod tail;
+
+pub mod inputs;
+
+pub mod outputs;
+
+pub mod workspace;
+
+pub mod shim;
+
+mod beneath;
+
+mod procfs;
+
+mod sys;
+
+pub use attempt::{AttemptDir, AttemptState, Scanned, Stop, scan};
+pub use launcher::{LaunchError, Launcher};
+pub use notify::NotifySocket;
+pub use program::{EndReason, Exit, Interpreter, Program, View};
+pub use tail::FeedTail;

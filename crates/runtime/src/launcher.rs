@@ -1,0 +1,207 @@
+//! Starting shims: through the spawner, or directly where that fails.
+
+use crate::attempt::AttemptDir;
+use crate::notify::NotifySocket;
+use crate::program::{Program, View};
+use crate::shim::request::{self, Request};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use thiserror::Error;
+
+/// Why a program was not launched. Nothing of it runs.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// An attempt is launched once; this one was.
+    #[error("the attempt was launched before")]
+    AlreadyLaunched,
+    /// The attempt's directory cannot be used.
+    #[error("attempt directory: {0}")]
+    Directory(#[source] io::Error),
+    /// No shim could be started.
+    #[error("cannot start a shim: {0}")]
+    Shim(#[source] io::Error),
+}
+
+/// Starts a shim per attempt. Keeps one spawner, whose end does not touch the shims it made; so neither does ours.
+#[derive(Debug)]
+pub struct Launcher {
+    exe: PathBuf,
+    data_dir: PathBuf,
+    spawner: Mutex<Option<Spawner>>,
+    /// Shims started without a spawner: our children, to be asked for when they end.
+    direct: Mutex<Vec<Child>>,
+}
+
+impl Launcher {
+    /// A launcher for the daemon of `data_dir`. `exe` is the program whose `shim` subcommand is [`crate::shim::main`].
+    pub fn new(exe: &Path, data_dir: &Path) -> io::Result<Launcher> {
+        let launcher = Launcher {
+            exe: exe.to_path_buf(),
+            data_dir: std::path::absolute(data_dir)?,
+            spawner: Mutex::new(None),
+            direct: Mutex::new(Vec::new()),
+        };
+        // Started now so that the first step need not wait. If it fails, the first launch tries again and says why not.
+        *lock(&launcher.spawner) = launcher.start_spawner().ok();
+        Ok(launcher)
+    }
+
+    /// Where programs that want a namespace will find their directories on this machine: tries it out. What is written
+    /// into `root/config` depends on it.
+    pub fn probe_view(&self) -> io::Result<View> {
+        let output = Command::new(&self.exe)
+            .args(["shim", "--probe"])
+            .arg(&self.data_dir)
+            .stdin(Stdio::null())
+            .output()?;
+        Ok(match output.stdout.as_slice() {
+            b"namespace\n" => View::Namespace,
+            _ => View::Direct,
+        })
+    }
+
+    /// Starts the shim of an attempt, and gives its pid. Returns before the program runs; that it could not be started is
+    /// told like every other end. A missing `program.notify` becomes the socket of our data directory.
+    pub fn launch(&self, dir: &AttemptDir, program: &Program) -> Result<u32, LaunchError> {
+        let mut request = Request {
+            dir: dir.path().to_path_buf(),
+            program: program.clone(),
+        };
+        let notify = &mut request.program.notify;
+        notify.get_or_insert_with(|| NotifySocket::path(&self.data_dir));
+        let mut spawner = lock(&self.spawner);
+        // The second try is for a spawner that was killed.
+        for _ in 0..2 {
+            let lock = take_lock(dir)?;
+            if let Ok(pid) = self.ask(&mut spawner, &request, &lock) {
+                return Ok(pid);
+            }
+            // It may have died before the fork or after; the lock, which only the shim can still hold, tells.
+            *spawner = None;
+            drop(lock);
+            match dir.state().map_err(LaunchError::Directory)? {
+                crate::AttemptState::Running { pid } => return Ok(pid),
+                crate::AttemptState::Ended(_) => return Ok(dir.lock_pid().unwrap_or_default()),
+                crate::AttemptState::New | crate::AttemptState::Gone => {
+                    dir.forget_lock().map_err(LaunchError::Directory)?;
+                }
+            }
+        }
+        self.launch_direct(dir, &request.program)
+    }
+
+    /// Starts the shim of an attempt as a child of this process: slower, but it needs no spawner.
+    pub fn launch_direct(&self, dir: &AttemptDir, program: &Program) -> Result<u32, LaunchError> {
+        let bytes = serde_json::to_vec(program).map_err(|e| LaunchError::Directory(e.into()))?;
+        let path = dir.path().join(request::PROGRAM);
+        request::write_private(&path, &bytes).map_err(LaunchError::Directory)?;
+        let mut child = self
+            .shim("--attempt", Stdio::null(), Stdio::piped())
+            .and_then(|mut command| command.arg(dir.path()).spawn())
+            .map_err(LaunchError::Shim)?;
+        // It answers with one byte when it holds the lock, and with the end of the file if it cannot.
+        let mut answer = Vec::new();
+        let held = match child.stdout.take() {
+            Some(stdout) => stdout.take(1).read_to_end(&mut answer),
+            None => Ok(0),
+        };
+        if matches!(held, Ok(1)) {
+            let pid = child.id();
+            let mut children = lock(&self.direct);
+            children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+            children.push(child);
+            return Ok(pid);
+        }
+        let _ = child.wait();
+        match dir.state().map_err(LaunchError::Directory)? {
+            crate::AttemptState::New => {
+                let message = format!("see {}", self.log().display());
+                Err(LaunchError::Shim(io::Error::other(message)))
+            }
+            _ => Err(LaunchError::AlreadyLaunched),
+        }
+    }
+
+    fn ask(
+        &self,
+        spawner: &mut Option<Spawner>,
+        request: &Request,
+        lock: &OwnedFd,
+    ) -> io::Result<u32> {
+        let spawner = match spawner {
+            Some(spawner) => spawner,
+            none => none.insert(self.start_spawner()?),
+        };
+        request.send(&spawner.socket, lock)?;
+        request::receive_answer(&spawner.socket)
+    }
+
+    fn start_spawner(&self) -> io::Result<Spawner> {
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        let process = self
+            .shim("--serve", theirs.into(), Stdio::null())?
+            .spawn()?;
+        Ok(Spawner {
+            socket: UnixStream::from(ours),
+            process,
+        })
+    }
+
+    fn shim(&self, mode: &str, stdin: Stdio, stdout: Stdio) -> io::Result<Command> {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())?;
+        let mut command = Command::new(&self.exe);
+        command.args(["shim", mode]);
+        command.stdin(stdin).stdout(stdout).stderr(log);
+        Ok(command)
+    }
+
+    /// What shims have to say that cannot be said in an attempt.
+    fn log(&self) -> PathBuf {
+        self.data_dir.join("shim.log")
+    }
+
+    /// The spawner's process, for tests that kill it.
+    pub fn spawner_pid(&self) -> Option<u32> {
+        lock(&self.spawner).as_ref().map(|s| s.process.id())
+    }
+}
+
+fn take_lock(dir: &AttemptDir) -> Result<OwnedFd, LaunchError> {
+    dir.take_lock().map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => LaunchError::AlreadyLaunched,
+        _ => LaunchError::Directory(error),
+    })
+}
+
+/// The lock's holder cannot leave what it guards half changed, so a panic there does not matter here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The process that forks shims. It ends when our end of the socket closes.
+#[derive(Debug)]
+struct Spawner {
+    socket: UnixStream,
+    process: Child,
+}
+
+impl Drop for Spawner {
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,115 @@
+//! What `/proc` says about processes: who descends from whom, when they started, which signals they listen to.
+
+use rustix::process::Pid;
+use std::fs;
+use std::io;
+
+/// One process, from `/proc/PID/stat`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    /// Clock ticks after boot; with the pid, it names a process for as long as the machine is up.
+    pub(crate) start_ticks: u64,
+    /// It has ended and waits for its parent to ask.
+    pub(crate) zombie: bool,
+    /// The first 15 bytes of the name of its program.
+    pub(crate) name: String,
+}
+
+/// Looks at one process; `None` if there is none.
+pub(crate) fn process(pid: Pid) -> Option<Process> {
+    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    parse_stat(pid, &String::from_utf8_lossy(&stat))
+}
+
+/// The name stands in parentheses and may hold any byte, so the fields are counted from the last one.
+fn parse_stat(pid: Pid, stat: &str) -> Option<Process> {
+    let (head, tail) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    Some(Process {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        start_ticks: fields.get(19)?.parse().ok()?,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        name: name.to_owned(),
+    })
+}
+
+/// All processes that can be seen.
+pub(crate) fn processes() -> io::Result<Vec<Process>> {
+    let pids = fs::read_dir("/proc")?.filter_map(|entry| {
+        let name = entry.ok()?.file_name();
+        Pid::from_raw(name.to_str()?.parse().ok()?)
+    });
+    Ok(pids.filter_map(process).collect())
+}
+
+/// The processes that descend from `ancestor`, itself not among them, parents first; zombies are left out.
+pub(crate) fn descendants(ancestor: Pid) -> io::Result<Vec<Process>> {
+    let mut rest = processes()?;
+    let mut found: Vec<Process> = Vec::new();
+    let mut parents = vec![ancestor.as_raw_nonzero().get()];
+    while !parents.is_empty() {
+        let (children, others): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|p| parents.contains(&p.parent));
+        parents = children
+            .iter()
+            .map(|p| p.pid.as_raw_nonzero().get())
+            .collect();
+        found.extend(children);
+        rest = others;
+    }
+    found.retain(|p| !p.zombie);
+    Ok(found)
+}
+
+/// Whether the process has a handler for `signal`.
+pub(crate) fn catches(pid: Pid, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let mask = status.ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    });
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+/// Whether the process was started with `variable` (`NAME=value`) in its environment.
+pub(crate) fn has_variable(pid: Pid, variable: &[u8]) -> bool {
+    let environ = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
+    environ.is_ok_and(|bytes| bytes.split(|b| *b == 0).any(|v| v == variable))
+}
+
+/// How many processes the kernel has killed for want of memory since boot, if it tells.
+pub(crate) fn oom_kills() -> Option<u64> {
+    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    let count = text.lines().find_map(|l| l.strip_prefix("oom_kill "))?;
+    count.parse().ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_parentheses_and_spaces() {
+        let pid = Pid::from_raw(7).unwrap();
+        let stat = "7 (a) Z (b) S 3 5 6 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 998877 10 20";
+        let process = parse_stat(pid, stat).unwrap();
+        assert_eq!((process.parent, process.group), (3, 5));
+        assert_eq!((process.start_ticks, process.zombie), (998_877, false));
+        assert_eq!(process.name, "a) Z (b");
+        assert_eq!(parse_stat(pid, "7 (cut"), None);
+    }
+
+    #[test]
+    fn this_process_is_found_beneath_its_parent() {
+        let own = rustix::process::getpid();
+        let parent = rustix::process::getppid().unwrap();
+        assert!(descendants(parent).unwrap().iter().any(|p| p.pid == own));
+    }
+}

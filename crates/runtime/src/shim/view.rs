@@ -1,0 +1,104 @@
+//! A `/valohai` of the program's own, by a mount namespace.
+//!
+//! The ways, in order; the first that the kernel allows is taken:
+//! 1. as root: a mount namespace with the attempt's `root` bound on `/valohai`, an empty directory that is made once;
+//! 2. as anyone else: the same inside a user namespace in which every id but our own is unmapped;
+//! 3. where `/valohai` does not exist and cannot be made: a new root, a tmpfs with everything of the old one bound into
+//!    it and `/valohai` beside. Also in a user namespace if need be.
+//!
+//! Whatever fails leaves the program with its real directories, and a record that says so.
+
+use crate::program::{VALOHAI, View};
+use crate::sys;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// Puts this process and all its children into a namespace in which `root` is `/valohai`. After an error, this process
+/// still sees everything where it was.
+pub(super) fn enter(root: &Path) -> io::Result<()> {
+    match sys::unshare_mounts(false) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => enter_user_namespace()?,
+        Err(error) => return Err(error),
+    }
+    // What the machine mounts later is seen here too; what is mounted here is not seen outside.
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", slave)?;
+    if valohai_exists() {
+        Ok(rustix::mount::mount_bind(root, VALOHAI)?)
+    } else {
+        new_root(root)
+    }
+}
+
+fn valohai_exists() -> bool {
+    let made = fs::DirBuilder::new().mode(0o755).create(VALOHAI);
+    made.is_ok() || fs::symlink_metadata(VALOHAI).is_ok_and(|m| m.is_dir())
+}
+
+fn enter_user_namespace() -> io::Result<()> {
+    let uid = rustix::process::geteuid().as_raw();
+    let gid = rustix::process::getegid().as_raw();
+    sys::unshare_mounts(true)?;
+    // The kernel wants this given up before it lets an unprivileged process map its group.
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+}
+
+/// Mounts a tmpfs over `/tmp`, makes it the root, and binds everything of the old root into it.
+fn new_root(root: &Path) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    rustix::mount::mount("tmpfs", "/tmp", "tmpfs", flags, c"mode=0755")?;
+    fs::create_dir("/tmp/old")?;
+    // The tmpfs covers only the namespace's `/tmp`; once it is the root, the old `/tmp` shows again under `/old`.
+    rustix::process::pivot_root("/tmp", "/tmp/old")?;
+    let filled = fill_new_root(root);
+    if filled.is_err() {
+        // Back to the old root, so that the program finds all in place.
+        rustix::process::pivot_root("/old", "/old/tmp")?;
+        rustix::mount::unmount("/tmp", UnmountFlags::DETACH)?;
+    }
+    filled
+}
+
+fn fill_new_root(root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir("/old")? {
+        let entry = entry?;
+        let place = Path::new("/").join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, &place)?;
+        } else if kind.is_dir() && entry.file_name() != "old" {
+            fs::create_dir(&place)?;
+            rustix::mount::mount_bind_recursive(entry.path(), &place)?;
+        }
+    }
+    fs::create_dir_all(VALOHAI)?;
+    let relative = root.strip_prefix("/").unwrap_or(root);
+    rustix::mount::mount_bind(Path::new("/old").join(relative), VALOHAI)?;
+    rustix::mount::unmount("/old", UnmountFlags::DETACH)?;
+    fs::remove_dir("/old")
+}
+
+/// Tries [`enter`] with a directory of its own below `dir`, and prints the outcome.
+pub(super) fn probe(dir: &Path) -> io::Result<()> {
+    let root = std::path::absolute(dir)?;
+    let found = enter(&root).and_then(|()| {
+        let (there, here) = (fs::metadata(VALOHAI)?, fs::metadata(&root)?);
+        use std::os::unix::fs::MetadataExt;
+        Ok((there.dev(), there.ino()) == (here.dev(), here.ino()))
+    });
+    let view = match found {
+        Ok(true) => View::Namespace,
+        Ok(false) | Err(_) => View::Direct,
+    };
+    match view {
+        View::Namespace => println!("namespace"),
+        View::Direct => println!("direct"),
+    }
+    Ok(())
+}
