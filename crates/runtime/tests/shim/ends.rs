@@ -98,7 +98,7 @@ fn what_cannot_start_says_why() {
         ),
         (script("#!/etc/passwd\n"), "Permission denied"),
         (with_env("PATH", "/nowhere"), "no bash or sh in /nowhere"),
-        (with_env("A", "1\02"), "holds a NUL byte, after `A=1`"),
+        (with_env("A", "1\0b"), "holds a NUL byte, after `A=1`"),
         (script("echo \0"), "holds a NUL byte, after `echo `"),
         (with_env("A", &"x".repeat(200_000)), "too long"),
     ];
