@@ -15,12 +15,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     let services = env::var_os("CARGO_FEATURE_SERVICES").is_some();
+    // Every message knows its full name, by which `net` finds its annotations.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".")
+        // One encoding for one value: the ledger's state hash is taken over encoded messages.
+        .btree_map(".")
         .build_client(services)
         .build_server(services)
         .build_transport(false)
-        .compile_fds(descriptors)?;
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 

@@ -1,0 +1,145 @@
+//! What a server needs from its host: small traits that `node` implements, so that nothing here names a disk or a loop.
+
+use blob::{Digest, Manifest};
+use bytes::Bytes;
+use contract::api;
+use contract::link::{SynchronizeRequest, SynchronizeResponse};
+use coordinator::{Answer, Refusal, Request};
+use feed::{Batch, Fence, Seal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Takes mutations to the coordinator's loop.
+#[tonic::async_trait]
+pub trait Mutations: Send + Sync + 'static {
+    /// Does what was asked and answers once it is durable, and once the published ledger shows it.
+    ///
+    /// # Errors
+    /// Any reason that the contract lists for the RPC.
+    async fn request(&self, request: Request) -> Result<Answer, Refusal>;
+}
+
+/// What a coordinator knows beside the ledger.
+pub trait Surroundings: Send + Sync + 'static {
+    /// The cluster as this coordinator sees it.
+    fn cluster(&self) -> api::Cluster;
+
+    /// When a worker was last heard of; nothing if it never was since this coordinator started.
+    fn contact(&self, worker: &str) -> Option<Contact>;
+}
+
+/// A worker's contact with this coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contact {
+    /// Whether it is in contact now.
+    pub connected: bool,
+    /// Unix time in milliseconds at which it last was.
+    pub time_ms: i64,
+}
+
+/// Names the feed of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FeedKey {
+    /// UUID of the execution.
+    pub execution: [u8; 16],
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+}
+
+/// How far a feed is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FeedEnd {
+    /// The number the next record will have: all before it are on the disk and can be read.
+    pub next_record: u64,
+    /// Its seal, once it is complete.
+    pub seal: Option<Seal>,
+}
+
+/// Reads feeds.
+#[tonic::async_trait]
+pub trait FeedReader: Send + Sync + 'static {
+    /// The stored batches from `from_record` on, consecutive, about `max_bytes` of frames but at least one batch if there is
+    /// one. The first may begin before `from_record`.
+    ///
+    /// # Errors
+    /// `INTERNAL_FAULT` when the disk fails.
+    async fn read(&self, key: FeedKey, from_record: u64, max_bytes: usize) -> Result<Vec<Batch>, Refusal>;
+
+    /// How far a feed is, now and whenever that changes. A feed that nobody has written to yet is empty.
+    fn end(&self, key: FeedKey) -> watch::Receiver<FeedEnd>;
+}
+
+/// Stores feeds.
+pub trait FeedStore: Send + Sync + 'static {
+    /// Stores a batch that the holder of `fence` pushed; answered once it is on the disk. Calls come in the order in which
+    /// one worker pushed, and need not be answered one by one: one sync may cover many.
+    ///
+    /// The answer is `DISK_FULL` when there is no room.
+    fn store(&self, key: FeedKey, fence: Fence, batch: Batch) -> oneshot::Receiver<Result<Stored, Refusal>>;
+}
+
+/// What became of a pushed batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// The record to go on with: all before it are on the disk.
+    pub next_record: u64,
+    /// Whether the fence may not write any more.
+    pub refused: bool,
+}
+
+/// Hands the worker conversation to the coordinator's loop.
+#[tonic::async_trait]
+pub trait Sessions: Send + Sync + 'static {
+    /// A worker connected. What it is told goes into `desired`; a refusal ends its connection. Answers with a name for the
+    /// connection that is never used again.
+    fn opened(&self, desired: mpsc::Sender<Result<SynchronizeResponse, Refusal>>) -> u64;
+
+    /// The worker of a connection said the whole of its state.
+    async fn state(&self, session: u64, state: SynchronizeRequest);
+
+    /// A connection ended, from whichever side.
+    fn gone(&self, session: u64);
+}
+
+/// The blobs of a node.
+#[tonic::async_trait]
+pub trait Blobs: Send + Sync + 'static {
+    /// The size of a blob in bytes, if it is stored here whole.
+    ///
+    /// # Errors
+    /// `INTERNAL_FAULT` when the disk fails; likewise for the others.
+    async fn size(&self, digest: Digest) -> Result<Option<u64>, Refusal>;
+
+    /// The manifest of a stored blob.
+    ///
+    /// # Errors
+    /// As for [`Blobs::size`].
+    async fn manifest(&self, digest: Digest) -> Result<Option<Manifest>, Refusal>;
+
+    /// At most `length` bytes of a stored blob from `offset` on; fewer only at its end.
+    ///
+    /// # Errors
+    /// As for [`Blobs::size`]; `RESOURCE_NOT_FOUND` when it was removed meanwhile.
+    async fn read(&self, digest: Digest, offset: u64, length: usize) -> Result<Bytes, Refusal>;
+
+    /// Begins to store a blob.
+    ///
+    /// # Errors
+    /// `DISK_FULL`, or `LIMIT_EXCEEDED` when the host takes none of that size.
+    async fn begin(&self, digest: Digest, size: u64) -> Result<Box<dyn Upload>, Refusal>;
+}
+
+/// A blob on its way in. Dropped without a commit, it leaves nothing behind.
+#[tonic::async_trait]
+pub trait Upload: Send {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// `DISK_FULL`.
+    async fn write(&mut self, data: Bytes) -> Result<(), Refusal>;
+
+    /// Stores the blob for good: answers once it is on the disk.
+    ///
+    /// # Errors
+    /// `DIGEST_MISMATCH` when the bytes are not those of the digest; `DISK_FULL`.
+    async fn commit(self: Box<Self>) -> Result<(), Refusal>;
+}
