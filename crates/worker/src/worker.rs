@@ -1,0 +1,438 @@
+//! The mind itself: one function from what happened to what to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contract::api::EndReason;
+use contract::link::{Assignment, Offer, SynchronizeRequest, SynchronizeResponse};
+use feed::{Batch, HolderId, WriterLimits};
+
+use crate::attempt::{Attempt, Keep, Life, Start};
+use crate::clock::Clock;
+use crate::condition::StopCondition;
+use crate::fence::Fence;
+use crate::input::{Adopted, Found, Input};
+use crate::output::Output;
+use crate::printed::Printed;
+use crate::report::{self, METADATA_US, Pace, SOON_US};
+
+/// How often a stop condition over time alone is looked at.
+const CONDITION_US: u64 = 1_000_000;
+
+/// Who a worker is and what it offers.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// Its incarnation; rises with every start of the daemon, durably, before the first input.
+    pub incarnation: u64,
+    /// What it offers. At most `slot_count` of its programs run at once.
+    pub offer: Offer,
+    /// The coordinators that hold feeds; at least one.
+    pub holders: Vec<HolderId>,
+    /// How much of each feed is kept in memory and on its way.
+    pub limits: WriterLimits,
+}
+
+/// A worker's mind. There is no clock, file or socket in it.
+///
+/// - First [`handle`](Worker::handle) gets [`Input::Adopted`], once; then every input as it comes, with the host's Unix time in microseconds.
+///   It answers with what to do, in order; nothing is kept back.
+/// - After each call [`poll_wakeup`](Worker::poll_wakeup) says when to come again with [`Input::Tick`] if nothing else happens before.
+/// - Getters change nothing.
+#[derive(Debug)]
+pub struct Worker {
+    config: Config,
+    clock: Clock,
+    is_adopted: bool,
+    is_connected: bool,
+    attempts: BTreeMap<Fence, Attempt>,
+    arrivals: u64,
+    /// Of the last report.
+    generation: u64,
+    /// Of the newest desired state seen. Older ones are not heeded: they may desire what is gone, or lack what is new.
+    desired_generation: u64,
+    /// Coordinators that feeds can be pushed to.
+    up: BTreeSet<HolderId>,
+    pace: Pace,
+    next_condition: Option<u64>,
+    outputs: Vec<Output>,
+}
+
+impl Worker {
+    /// A worker that has heard nothing yet.
+    pub fn new(config: Config) -> Worker {
+        Worker {
+            config,
+            clock: Clock::default(),
+            is_adopted: false,
+            is_connected: false,
+            attempts: BTreeMap::new(),
+            arrivals: 0,
+            generation: 0,
+            desired_generation: 0,
+            up: BTreeSet::new(),
+            pace: Pace::default(),
+            next_condition: None,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// `input` happened at `now_us`, Unix time in microseconds. What is to be done about it, in order.
+    pub fn handle(&mut self, now_us: u64, input: Input) -> Vec<Output> {
+        let now = self.clock.read(now_us);
+        self.take(now, input);
+        self.watch_conditions(now, now_us);
+        self.drain(now, now_us);
+        self.fill_slots();
+        self.push_feeds(now);
+        self.tell(now);
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When [`Input::Tick`] is due, by the host's clock.
+    pub fn poll_wakeup(&self) -> Option<u64> {
+        let told = self.pace.wakeup().filter(|_| self.may_tell());
+        let refused = self
+            .attempts
+            .values()
+            .filter_map(|attempt| attempt.printed.wakeup(&self.up))
+            .min();
+        let next = [told, refused, self.next_condition]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(self.clock.as_host_time(next))
+    }
+
+    /// How many attempts it has, in whatever phase.
+    pub fn attempt_count(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// How many programs run or are being started.
+    pub fn running_count(&self) -> usize {
+        self.attempts.values().filter(|a| a.holds_slot()).count()
+    }
+
+    /// Whether it takes no new attempts.
+    pub fn is_draining(&self) -> bool {
+        self.config.offer.draining
+    }
+
+    fn take(&mut self, now: u64, input: Input) {
+        match input {
+            Input::Adopted(found) => self.adopt(now, found),
+            Input::Connected => {
+                self.is_connected = true;
+                self.pace.by(now);
+            }
+            Input::Disconnected => self.is_connected = false,
+            Input::Desired(desired) => self.desired(now, desired),
+            Input::Drain(draining) => {
+                self.config.offer.draining = draining;
+                self.pace.by(now);
+            }
+            Input::Prepared { fence, outcome } => self.with(fence, |attempt, _| {
+                attempt.prepared(outcome);
+                Keep::Yes
+            }),
+            Input::Launched { fence, outcome } => {
+                self.with(fence, |attempt, out| attempt.launched(now, outcome, out));
+                self.next_condition.get_or_insert(now);
+                self.pace.by(now + SOON_US);
+            }
+            Input::LiveOutputs { fence, outputs } => {
+                self.with(fence, |attempt, _| {
+                    attempt.live_outputs.extend(outputs);
+                    Keep::Yes
+                });
+                self.pace.by(now);
+            }
+            Input::Ended { fence, exit } => {
+                self.with(fence, |attempt, out| attempt.ended(now, exit, out));
+                self.pace.by(now + SOON_US);
+            }
+            Input::Collected { fence, outcome } => self.with(fence, |attempt, _| {
+                attempt.collected(outcome);
+                Keep::Yes
+            }),
+            Input::FeedGrew { fence, batch } => self.feed_grew(now, fence, &batch),
+            Input::FeedRead {
+                fence,
+                holder,
+                batch,
+            } => self.with(fence, |attempt, out| {
+                out.extend(attempt.printed.read(fence, holder, &batch));
+                Keep::Yes
+            }),
+            Input::FeedStored {
+                fence,
+                holder,
+                next_record,
+            } => self.with(fence, |attempt, _| {
+                attempt.printed.stored(holder, next_record);
+                Keep::Yes
+            }),
+            Input::FeedRefused { fence, holder } => self.with(fence, |attempt, _| {
+                attempt.printed.refused(holder, now);
+                Keep::Yes
+            }),
+            Input::HolderConnected(holder) => {
+                self.up.insert(holder);
+                self.each_feed(|printed| printed.connected(holder));
+            }
+            Input::HolderDisconnected(holder) => {
+                self.up.remove(&holder);
+            }
+            Input::Holders(holders) => {
+                self.each_feed(|printed| printed.set_holders(&holders));
+                self.config.holders = holders;
+            }
+            Input::Tick => {}
+        }
+    }
+
+    fn adopt(&mut self, now: u64, found: Vec<Adopted>) {
+        if self.is_adopted {
+            return;
+        }
+        self.is_adopted = true;
+        for Adopted {
+            fence,
+            assignment,
+            found,
+        } in found
+        {
+            let mut attempt = self.arrive(fence, assignment);
+            if let Found::Launched {
+                prepared,
+                start_time_us,
+                live_outputs,
+            } = found
+            {
+                attempt.life = Life::Running;
+                attempt.prepared = Some(prepared);
+                attempt.live_outputs = live_outputs;
+                attempt.start = Some(Start {
+                    time_us: start_time_us,
+                    quiet_until: now,
+                });
+                self.next_condition.get_or_insert(now);
+            }
+            self.attempts.insert(fence, attempt);
+        }
+        self.pace.by(now);
+    }
+
+    /// Brings what is there nearer to what should be.
+    fn desired(&mut self, now: u64, desired: SynchronizeResponse) {
+        if !self.is_adopted || desired.generation < self.desired_generation {
+            return;
+        }
+        self.desired_generation = desired.generation;
+        let mut wanted = BTreeSet::new();
+        for one in desired.attempts {
+            let reason = one.stop.then(|| one.stop_reason());
+            let Some(Ok(fence)) = one.fence.as_ref().map(Fence::try_from) else {
+                continue;
+            };
+            wanted.insert(fence);
+            match (self.attempts.get_mut(&fence), one.assignment) {
+                (Some(attempt), _) => {
+                    // Stopped first: what should stop is not prepared.
+                    if let Some(reason) = reason {
+                        attempt.stop(reason, &mut self.outputs);
+                    }
+                    attempt.confirm(&mut self.outputs);
+                }
+                (None, Some(assignment)) => self.assigned(fence, assignment, reason),
+                // The coordinator thinks that it is known here: the next state tells it otherwise.
+                (None, None) => {}
+            }
+            self.pace.by(now + SOON_US);
+        }
+        let over: Vec<Fence> = self
+            .attempts
+            .keys()
+            .filter(|fence| !wanted.contains(fence))
+            .copied()
+            .collect();
+        for fence in over {
+            self.with(fence, |attempt, out| attempt.give_up(out));
+            self.pace.by(now + SOON_US);
+        }
+    }
+
+    /// An attempt that was not known here.
+    fn assigned(&mut self, fence: Fence, assignment: Assignment, stop: Option<EndReason>) {
+        let mut attempt = self.arrive(fence, assignment);
+        if let Some(reason) = stop {
+            attempt.stop(reason, &mut self.outputs);
+        }
+        attempt.confirm(&mut self.outputs);
+        self.attempts.insert(fence, attempt);
+    }
+
+    fn arrive(&mut self, fence: Fence, assignment: Assignment) -> Attempt {
+        let arrival = self.arrivals;
+        self.arrivals += 1;
+        let condition = StopCondition::new(&assignment.stop_condition);
+        let holders = self.config.holders.iter().copied();
+        Attempt {
+            fence,
+            arrival,
+            confirmed: false,
+            life: Life::Found,
+            stop: None,
+            over: false,
+            prepared: None,
+            start: None,
+            live_outputs: Vec::new(),
+            printed: Printed::new(holders, self.config.limits, condition),
+            assignment,
+        }
+    }
+
+    fn feed_grew(&mut self, now: u64, fence: Fence, batch: &Batch) {
+        let mut has_metadata = false;
+        self.with(fence, |attempt, out| {
+            has_metadata = attempt.feed_grew(batch, out);
+            Keep::Yes
+        });
+        if has_metadata {
+            self.pace.by(now + METADATA_US);
+        }
+    }
+
+    /// Does something to an attempt, if it is there; removes it if that was the end of it.
+    fn with(&mut self, fence: Fence, change: impl FnOnce(&mut Attempt, &mut Vec<Output>) -> Keep) {
+        let Some(attempt) = self.attempts.get_mut(&fence) else {
+            return;
+        };
+        if change(attempt, &mut self.outputs) == Keep::No {
+            self.attempts.remove(&fence);
+            self.outputs.push(Output::Remove { fence });
+        }
+    }
+
+    fn each_feed(&mut self, change: impl Fn(&mut Printed)) {
+        for attempt in self.attempts.values_mut() {
+            change(&mut attempt.printed);
+        }
+    }
+
+    /// Stop conditions that may come true by time alone.
+    fn watch_conditions(&mut self, now: u64, now_us: u64) {
+        if self.next_condition.is_none_or(|next| now < next) {
+            return;
+        }
+        let mut is_watching = false;
+        for attempt in self.attempts.values_mut() {
+            let Some(start) = attempt.start else { continue };
+            let runs = matches!(attempt.life, Life::Running) && attempt.stop.is_none();
+            if !(runs && attempt.printed.watches_time()) {
+                continue;
+            }
+            let after_us = now_us.saturating_sub(start.time_us);
+            if attempt.printed.must_stop(after_us) {
+                attempt.stop(EndReason::StopCondition, &mut self.outputs);
+            }
+            is_watching = true;
+        }
+        self.next_condition = is_watching.then_some(now + CONDITION_US);
+    }
+
+    /// Finishes what waits for nothing any more. A finished attempt is what coordinators wait for: it is told at once.
+    fn drain(&mut self, now: u64, now_us: u64) {
+        for attempt in self.attempts.values_mut() {
+            if attempt.drain(now_us) {
+                self.pace.by(now);
+            }
+        }
+    }
+
+    /// Starts what is ready, in the order in which it came, while there are slots.
+    fn fill_slots(&mut self) {
+        let slots = self.config.offer.slot_count as usize;
+        let mut free = slots.saturating_sub(self.running_count());
+        while free > 0 {
+            let ready = self.attempts.values_mut().filter(|a| a.is_ready());
+            let Some(next) = ready.min_by_key(|attempt| attempt.arrival) else {
+                return;
+            };
+            next.launch(&mut self.outputs);
+            free -= 1;
+        }
+    }
+
+    fn push_feeds(&mut self, now: u64) {
+        for attempt in self.attempts.values_mut().filter(|a| !a.over) {
+            attempt
+                .printed
+                .push(now, attempt.fence, &self.up, &mut self.outputs);
+        }
+    }
+
+    fn may_tell(&self) -> bool {
+        self.is_adopted && self.is_connected
+    }
+
+    /// Tells the whole state, if it is time.
+    fn tell(&mut self, now: u64) {
+        if !(self.may_tell() && self.pace.is_due(now)) {
+            return;
+        }
+        self.generation += 1;
+        let attempts = self.attempts.values();
+        let state = SynchronizeRequest {
+            worker: self.config.name.clone(),
+            incarnation: self.config.incarnation,
+            generation: self.generation,
+            offer: Some(self.config.offer.clone()),
+            attempts: attempts.map(|a| report::of_attempt(a, now)).collect(),
+            desired_generation: self.desired_generation,
+        };
+        self.outputs.push(Output::Report(Box::new(state)));
+        self.pace.told(now);
+        // Those that were too young to be said to run are told of when they no longer are.
+        let young = self.attempts.values().filter_map(|a| a.start);
+        if let Some(next) = young.map(|s| s.quiet_until).filter(|t| *t > now).min() {
+            self.pace.by(next);
+        }
+    }
+
+    /// Checks what must always hold between two inputs; in words what does not.
+    ///
+    /// # Errors
+    /// The first that does not hold.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        if !self.outputs.is_empty() {
+            return Err(format!("{} outputs were kept back", self.outputs.len()));
+        }
+        let slots = self.config.offer.slot_count as usize;
+        if self.running_count() < slots
+            && let Some(idle) = self.attempts.values().find(|a| a.is_ready())
+        {
+            return Err(format!("{} waits beside a free slot", idle.fence));
+        }
+        for attempt in self.attempts.values() {
+            let fence = attempt.fence;
+            attempt.printed.check_invariants()?;
+            let was_started = attempt.start.is_some();
+            let is_right = match &attempt.life {
+                Life::Found => !attempt.confirmed && !was_started,
+                Life::Preparing | Life::Ready => {
+                    attempt.confirmed && attempt.stop.is_none() && !was_started
+                }
+                Life::Launching => attempt.confirmed && !was_started,
+                Life::Running | Life::Collecting { .. } => was_started,
+                Life::Draining { .. } => !attempt.printed.is_stored(),
+                Life::Finished { .. } => attempt.printed.is_stored(),
+            };
+            if !is_right || (attempt.over && !attempt.holds_slot()) {
+                return Err(format!("{fence} is in no state to be {:?}", attempt.life));
+            }
+        }
+        Ok(())
+    }
+}
