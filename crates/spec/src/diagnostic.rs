@@ -65,6 +65,45 @@ pub enum Code {
     OtherSpelling,
 }
 
+impl Diagnostic {
+    /// A diagnostic about the file as a whole, unless a path is set.
+    pub(crate) fn new(
+        severity: Severity,
+        code: Code,
+        message: String,
+        hint: Option<String>,
+        span: Span,
+    ) -> Self {
+        let (message, hint, path) = (tidy(message), hint.map(tidy), String::new());
+        Diagnostic {
+            severity,
+            code,
+            message,
+            hint,
+            span,
+            path,
+        }
+    }
+}
+
+/// What a message repeats of the file is what its author likes; a message is one line, and not a long one.
+fn tidy(text: String) -> String {
+    const MAX_CHARACTERS: usize = 500;
+    let mut tidied = String::with_capacity(text.len().min(MAX_CHARACTERS));
+    for (index, character) in text.chars().enumerate() {
+        if index == MAX_CHARACTERS {
+            tidied.push('…');
+            break;
+        }
+        match character {
+            '\u{2028}' | '\u{2029}' => tidied.extend(character.escape_unicode()),
+            _ if character.is_control() => tidied.extend(character.escape_default()),
+            _ => tidied.push(character),
+        }
+    }
+    tidied
+}
+
 impl Code {
     /// The kind as a word that stays the same between versions.
     pub fn word(self) -> &'static str {

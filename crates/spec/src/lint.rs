@@ -10,7 +10,7 @@ use crate::model::{
     Action, Config, Job, Node, NodeKind, Override, Parameter, ParameterKind, Pipeline, Step, Task,
     TaskKind, TaskSource,
 };
-use crate::nearest::nearest;
+use crate::nearest::suggest;
 use crate::python;
 use crate::reader::Reader;
 use crate::span::{Span, Spanned};
@@ -279,12 +279,16 @@ fn find_step<'a>(
 ) -> Option<&'a Step> {
     let step = config.step(name);
     if step.is_none() {
-        let hint = did_you_mean(name, config.steps.iter().map(|step| step.name.as_str()));
+        let hint = suggest(
+            name,
+            "the steps are",
+            config.steps.iter().map(|step| step.name.as_str()),
+        );
         reader.error(
             Code::UnknownReference,
             span,
             format!("there is no step `{name}`"),
-            hint,
+            Some(hint),
         );
     }
     step
@@ -306,12 +310,16 @@ fn find_source<'a>(
     match config.task(name) {
         Some(task) => find_step(config, &task.step, task.step.span, reader),
         None => {
-            let hint = did_you_mean(name, config.tasks.iter().map(|task| task.name.as_str()));
+            let hint = suggest(
+                name,
+                "the tasks are",
+                config.tasks.iter().map(|task| task.name.as_str()),
+            );
             reader.error(
                 Code::UnknownReference,
                 name.span,
                 format!("there is no task `{}`", **name),
-                hint,
+                Some(hint),
             );
             None
         }
@@ -376,9 +384,8 @@ fn lint_action(action: &Action, reader: &mut Reader) {
             "`{}` is no known moment: the action may never happen",
             **when
         );
-        let hint =
-            did_you_mean(when, WHEN).or_else(|| Some(format!("known are {}", WHEN.join(", "))));
-        reader.warn(Code::NotWellKnown, when.span, message, hint);
+        let hint = suggest(when, "known are", WHEN);
+        reader.warn(Code::NotWellKnown, when.span, message, Some(hint));
     }
     for then in action
         .then
@@ -386,9 +393,8 @@ fn lint_action(action: &Action, reader: &mut Reader) {
         .filter(|then| !THEN.contains(&then.as_str()))
     {
         let message = format!("`{}` is no known action: it may do nothing", **then);
-        let hint =
-            did_you_mean(then, THEN).or_else(|| Some(format!("known are {}", THEN.join(", "))));
-        reader.warn(Code::NotWellKnown, then.span, message, hint);
+        let hint = suggest(then, "known are", THEN);
+        reader.warn(Code::NotWellKnown, then.span, message, Some(hint));
     }
 }
 
@@ -400,15 +406,11 @@ fn no_such<'a>(
     names: impl Iterator<Item = &'a str>,
     reader: &mut Reader,
 ) {
-    let hint = did_you_mean(name, names);
+    let hint = suggest(name, "it has", names);
     reader.error(
         Code::UnknownReference,
         span,
         format!("the step `{step}` has no {what} `{name}`"),
-        hint,
+        Some(hint),
     );
-}
-
-fn did_you_mean<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    nearest(name, names).map(|near| format!("did you mean `{near}`?"))
 }

@@ -1,23 +1,60 @@
 //! The nearest right name: what a person most likely meant.
 
+/// What to say about a mistaken name: the nearest right one, or else all of them, after a few words.
+pub(crate) fn suggest<'a>(
+    mistaken: &str,
+    all_are: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> String {
+    const MOST_SHOWN: usize = 30;
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    match nearest(mistaken, candidates.iter().copied()) {
+        None if candidates.is_empty() => "there are none".to_owned(),
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let more = if candidates.len() > MOST_SHOWN {
+                ", …"
+            } else {
+                ""
+            };
+            format!(
+                "{all_are} {}{more}",
+                candidates[..candidates.len().min(MOST_SHOWN)].join(", ")
+            )
+        }
+    }
+}
+
 /// The candidate closest to a mistaken name, if one is close enough: at most a third of its letters away, where a
 /// letter too many, too few, another one, or two swapped ones count one each. Case and `_` for `-` count nothing.
 pub(crate) fn nearest<'a>(
     mistaken: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // Nobody's typing mistake is that long, and the distance takes the square of it.
+    // A distance costs the product of the lengths: nobody's typing mistake is that long, and of very many names
+    // the first will do.
     const MAX_CHARACTERS: usize = 64;
+    const MAX_COMPARED: usize = 200;
     let mistaken = simplify(mistaken);
     if mistaken.len() > MAX_CHARACTERS {
         return None;
     }
+    let close_enough = |candidate: &[char]| (candidate.len() / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| (distance(&mistaken, &simplify(candidate)), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .map(|candidate| (simplify(candidate), candidate))
+        .filter(|(simple, _)| simple.len().abs_diff(mistaken.len()) <= close_enough(simple))
+        .take(MAX_COMPARED)
+        .map(|(simple, candidate)| {
+            (
+                distance(&mistaken, &simple),
+                close_enough(&simple),
+                candidate,
+            )
+        })
+        .filter(|(distance, enough, _)| distance <= enough)
+        .min_by_key(|(distance, ..)| *distance)
+        .map(|(.., candidate)| candidate)
 }
 
 fn simplify(name: &str) -> Vec<char> {
@@ -69,7 +106,7 @@ mod tests {
             ("enviroment_variables", Some("environment-variables")),
             ("command", None),
             ("", None),
-            ("outputs", Some("inputs")),
+            ("outputs", None),
         ];
         for (mistaken, expected) in cases {
             assert_eq!(nearest(mistaken, names), expected, "{mistaken}");

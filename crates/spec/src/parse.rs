@@ -86,7 +86,14 @@ fn read_config(document: &Document) -> (Config, Vec<Diagnostic>) {
     if !reader.is_broken() {
         lint(&config, &mut reader);
     }
-    (config, reader.finish())
+    let mut diagnostics = reader.finish();
+    for diagnostic in diagnostics
+        .iter_mut()
+        .filter(|diagnostic| diagnostic.path.is_empty())
+    {
+        diagnostic.path = document.root.path_to(diagnostic.span).join(".");
+    }
+    (config, diagnostics)
 }
 
 /// The text of a file that is neither too large nor in another encoding.
@@ -126,28 +133,14 @@ fn decode(bytes: &[u8]) -> Result<&str, Vec<Diagnostic>> {
 }
 
 fn unreadable(message: String, hint: Option<String>, span: Span) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        code: Code::Unreadable,
-        message,
-        hint,
-        span,
-        path: String::new(),
-    }
+    Diagnostic::new(Severity::Error, Code::Unreadable, message, hint, span)
 }
 
 fn syntax(fault: Fault) -> Diagnostic {
-    let Fault {
-        message,
-        hint,
-        span,
-    } = fault;
-    Diagnostic {
-        severity: Severity::Error,
-        code: Code::Syntax,
-        message,
-        hint,
-        span,
-        path: String::new(),
-    }
+    let code = if fault.is_limit {
+        Code::Unreadable
+    } else {
+        Code::Syntax
+    };
+    Diagnostic::new(Severity::Error, code, fault.message, fault.hint, fault.span)
 }

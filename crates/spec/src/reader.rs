@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::nearest::nearest;
+use crate::nearest::suggest;
 use crate::span::{Span, Spanned};
 use crate::value::{Number, Value};
 use crate::yaml::{Data, Entry, Node, to_pairs};
@@ -18,7 +18,14 @@ pub(crate) struct Reader {
     /// Keys and item numbers down to the value that is read.
     path: Vec<String>,
     broken: bool,
+    /// Whether what is read is checked only, and not taken.
+    pub(crate) ignoring: bool,
+    /// How many there are of each severity, reported or not.
+    counts: BTreeMap<Severity, usize>,
 }
+
+/// Most errors, and most warnings, that are reported of one file. Of the others there is one line that counts them.
+const MAX_REPORTED: usize = 1000;
 
 impl Reader {
     /// Whether something was refused that the model cannot do without: names in it may be missing.
@@ -27,7 +34,23 @@ impl Reader {
     }
 
     /// Everything that was reported.
-    pub(crate) fn finish(self) -> Vec<Diagnostic> {
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        let last = self
+            .diagnostics
+            .last()
+            .map(|diagnostic| diagnostic.span)
+            .unwrap_or_default();
+        for (severity, count) in self.counts {
+            if count > MAX_REPORTED {
+                let message = format!(
+                    "there are {} more {}s",
+                    count - MAX_REPORTED,
+                    severity.word()
+                );
+                let more = Diagnostic::new(severity, Code::Unreadable, message, None, last);
+                self.diagnostics.push(more);
+            }
+        }
         self.diagnostics
     }
 
@@ -40,10 +63,10 @@ impl Reader {
         hint: Option<String>,
     ) {
         self.broken = true;
-        self.error(code, span, message, hint);
+        self.report(Severity::Error, code, span, message.into(), hint);
     }
 
-    /// Reports what is wrong, but leaves the model good enough to look for more.
+    /// Reports what is wrong, but leaves the model good enough to look for more. Of what is ignored it is a warning.
     pub(crate) fn error(
         &mut self,
         code: Code,
@@ -51,7 +74,12 @@ impl Reader {
         message: impl Into<String>,
         hint: Option<String>,
     ) {
-        self.report(Severity::Error, code, span, message.into(), hint);
+        let severity = if self.ignoring {
+            Severity::Warning
+        } else {
+            Severity::Error
+        };
+        self.report(severity, code, span, message.into(), hint);
     }
 
     /// Reports what looks wrong.
@@ -73,15 +101,13 @@ impl Reader {
         message: String,
         hint: Option<String>,
     ) {
-        let path = self.path.join(".");
-        self.diagnostics.push(Diagnostic {
-            severity,
-            code,
-            message,
-            hint,
-            span,
-            path,
-        });
+        let count = self.counts.entry(severity).or_default();
+        *count += 1;
+        if *count <= MAX_REPORTED {
+            let path = self.path.join(".");
+            let diagnostic = Diagnostic::new(severity, code, message, hint, span);
+            self.diagnostics.push(Diagnostic { path, ..diagnostic });
+        }
     }
 
     /// Reads what lies under a key or an item number.
@@ -106,10 +132,7 @@ impl Reader {
                 continue;
             }
             let shown = key_text(&entry.key);
-            let hint = match nearest(&shown, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("its fields are {}", known.join(", ")),
-            };
+            let hint = suggest(&shown, "its fields are", known.iter().copied());
             self.refuse(
                 Code::UnknownField,
                 entry.key_span,
@@ -395,13 +418,9 @@ pub(crate) fn not_a_choice<'a>(
     reader: &mut Reader,
     span: Span,
     word: &str,
-    words: impl Iterator<Item = &'a str> + Clone,
+    words: impl Iterator<Item = &'a str>,
 ) {
-    let listed = words.clone().collect::<Vec<_>>().join(", ");
-    let hint = match nearest(word, words) {
-        Some(near) => format!("did you mean `{near}`? It takes {listed}"),
-        None => format!("it takes {listed}"),
-    };
+    let hint = suggest(word, "it takes", words);
     reader.refuse(
         Code::BadValue,
         span,
@@ -426,6 +445,10 @@ pub(crate) fn unique<T>(
     let mut kept: Vec<T> = Vec::with_capacity(items.len());
     for item in items {
         let Spanned { value, span } = name(&item).clone();
+        if span == Span::default() {
+            // It has no name, which has been reported.
+            continue;
+        }
         match places.get(&value) {
             Some(&place) => {
                 let line = name(&kept[place]).span.line;

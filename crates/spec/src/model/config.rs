@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Code;
 use crate::model::{Deployment, Endpoint, Pipeline, Step, Task};
-use crate::nearest::nearest;
+use crate::nearest::suggest;
 use crate::reader::{Reader, key_text, unique};
 use crate::value::Value;
 use crate::yaml::{Data, Entry, Node};
@@ -115,21 +115,25 @@ impl Config {
             else {
                 continue;
             };
-            let config = match counted {
-                None => &mut *self,
-                // All are checked, but only one is taken.
-                Some(first) => {
-                    let message = format!(
-                        "`{kind}` is ignored: its item is a `{}` already",
-                        key_text(&first.key)
-                    );
-                    let hint = "an item of its own begins with a dash".to_owned();
-                    reader.warn(Code::UnknownItem, entry.key_span, message, Some(hint));
-                    &mut Config::default()
-                }
+            let Some(first) = counted else {
+                counted = Some(entry);
+                reader.at(kind, |reader| self.read_type(reader, kind, &entry.value));
+                continue;
             };
-            counted = counted.or(Some(entry));
-            reader.at(kind, |reader| config.read_type(reader, kind, &entry.value));
+            let message = format!(
+                "`{kind}` is ignored: its item is a `{}` already",
+                key_text(&first.key)
+            );
+            let hint = "an item of its own begins with a dash".to_owned();
+            reader.warn(Code::UnknownItem, entry.key_span, message, Some(hint));
+            // Ignored or not, its mistakes are refused, but for the two types that have no schema.
+            if !matches!(kind, "blueprint" | "deployment") {
+                reader.ignoring = true;
+                reader.at(kind, |reader| {
+                    Config::default().read_type(reader, kind, &entry.value);
+                });
+                reader.ignoring = false;
+            }
         }
         if counted.is_none() {
             warn_of_unknown(reader, item, entries);
@@ -159,10 +163,7 @@ fn warn_of_unknown(reader: &mut Reader, item: &Node, entries: &[Entry]) {
         );
     };
     let kind = key_text(&entry.key);
-    let hint = match nearest(&kind, TYPES) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the types are {}", TYPES.join(", ")),
-    };
+    let hint = suggest(&kind, "the types are", TYPES);
     reader.warn(
         Code::UnknownItem,
         entry.key_span,

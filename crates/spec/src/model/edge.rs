@@ -1,7 +1,7 @@
 //! `edges` of a pipeline: what one node hands to another.
 
 use crate::diagnostic::Code;
-use crate::nearest::nearest;
+use crate::nearest::suggest;
 use crate::reader::{Reader, free_map, text};
 use crate::span::Spanned;
 use crate::yaml::{Data, Node};
@@ -177,13 +177,7 @@ impl Socket {
         if let Some(names) = names
             && !names.contains(node)
         {
-            let hint = match nearest(node, names.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!(
-                    "its nodes are {}",
-                    names.iter().copied().collect::<Vec<_>>().join(", ")
-                ),
-            };
+            let hint = suggest(node, "its nodes are", names.iter().copied());
             let message = format!("the pipeline has no node `{node}`, the {end} of this edge");
             reader.error(Code::UnknownReference, text.span, message, Some(hint));
         }
@@ -215,11 +209,7 @@ impl SocketKind {
             reader.warn(Code::OtherSpelling, text.span, message, Some(hint));
             return Some(kind);
         }
-        let words = || SocketKind::ALL.into_iter().map(SocketKind::word);
-        let hint = match nearest(word, words()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the types are {}", words().collect::<Vec<_>>().join(", ")),
-        };
+        let hint = suggest(word, "the types are", SocketKind::ALL.map(SocketKind::word));
         let message = format!("`{word}` is no type of an edge's {end}");
         reader.error(Code::BadValue, text.span, message, Some(hint));
         None

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Code;
 use crate::model::{Edge, Node, PipelineParameter};
-use crate::nearest::nearest;
+use crate::nearest::suggest;
 use crate::reader::{Reader, boolean, list, text};
 use crate::span::{Span, Spanned};
 use crate::yaml;
@@ -116,10 +116,9 @@ impl Pipeline {
             .flat_map(|parameter| &parameter.targets)
         {
             if !reader.is_broken() && !seen.contains(target.node.as_str()) {
-                let hint = nearest(&target.node, seen.iter().copied())
-                    .map(|near| format!("did you mean `{near}`?"));
+                let hint = suggest(&target.node, "its nodes are", seen.iter().copied());
                 let message = format!("the pipeline has no node `{}`", target.node);
-                reader.error(Code::UnknownReference, target.span, message, hint);
+                reader.error(Code::UnknownReference, target.span, message, Some(hint));
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Pipeline `parameters`: one value for several nodes.
 
 use crate::diagnostic::Code;
-use crate::reader::{Reader, anything, text, texts, words};
+use crate::reader::{Reader, anything, is_text, text, texts, words};
 use crate::span::{Span, Spanned};
 use crate::value::Value;
-use crate::yaml::{Data, Node};
+use crate::yaml::Node;
 
 /// One parameter of a pipeline.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,62 +47,51 @@ impl PipelineParameter {
             "description",
         ];
         let mut fields = reader.fields(node, "a pipeline parameter", &known);
-        let mut targets = Vec::new();
-        if let Some(target) = fields.optional("target", text) {
-            targets.push(target);
-        }
-        if let Some(several) = fields.optional("targets", texts) {
+        let mut given = Vec::new();
+        given.extend(fields.optional("target", text));
+        if let Some(mut several) = fields.optional("targets", texts) {
             // A single empty text is no target; in a list it is a wrong one.
-            let none = several.len() == 1 && several[0].is_empty() && !is_list(node.get("targets"));
-            targets.extend(several.into_iter().filter(|_| !none));
+            several.retain(|target| !target.is_empty() || !is_text(node.get("targets")));
+            given.extend(several);
         }
         if let (Some(_), Some(span)) = (fields.key_span("target"), fields.key_span("targets")) {
             let hint = "put all of them under `targets`".to_owned();
+            let message = "`target` is given too";
             fields
                 .reader()
-                .error(Code::Conflict, span, "`target` is given too", Some(hint));
+                .error(Code::Conflict, span, message, Some(hint));
         }
-        let targets: Vec<Target> = targets
-            .into_iter()
-            .filter_map(|target| Target::read(fields.reader(), &target))
-            .collect();
         let parameter = PipelineParameter {
             span: fields.span(),
             name: fields.required("name", text),
             default: fields
                 .optional("default", anything)
                 .filter(|default| default.value != Value::None),
-            targets,
+            targets: given
+                .iter()
+                .filter_map(|target| Target::read(fields.reader(), target))
+                .collect(),
             category: fields.optional("category", words),
             description: fields.optional("description", words),
         };
-        if parameter.targets.is_empty()
-            && node.get("target").is_none()
-            && !is_filled(node.get("targets"))
-        {
+        if given.is_empty() && !reader.is_broken() {
             let message = format!(
                 "the pipeline parameter `{}` has no targets",
                 *parameter.name
             );
-            fields
-                .reader()
-                .warn(Code::NoEffect, node.span, message, None);
+            reader.warn(Code::NoEffect, node.span, message, None);
         }
         parameter
     }
 }
 
-fn is_list(node: Option<&Node>) -> bool {
-    node.is_some_and(|node| matches!(node.data, Data::List(_)))
-}
-
-fn is_filled(node: Option<&Node>) -> bool {
-    node.is_some_and(|node| node.to_value().is_truthy())
-}
-
 impl Target {
     fn read(reader: &mut Reader, target: &Spanned<String>) -> Option<Target> {
         let hint = || Some("write it as `node.parameter.name`".to_owned());
+        // What is no text has been reported already.
+        if target.is_empty() && reader.is_broken() {
+            return None;
+        }
         let mut parts = target.splitn(3, '.');
         let (Some(node), Some(kind), Some(parameter)) = (parts.next(), parts.next(), parts.next())
         else {

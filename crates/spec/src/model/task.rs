@@ -1,7 +1,7 @@
 //! `task`: a parameter sweep over a step.
 
 use crate::diagnostic::Code;
-use crate::nearest::nearest;
+use crate::nearest::suggest;
 use crate::reader::{Reader, boolean, choice, free_map, integer, list, number, text, words};
 use crate::span::{Span, Spanned};
 use crate::value::{Number, Value};
@@ -246,11 +246,7 @@ fn lenient_choice<T: Copy>(
         .find(|(word, _)| simple(word) == simple(&text))
         .map(|(_, value)| *value);
     if found.is_none() && !text.is_empty() {
-        let names = || words.iter().map(|(word, _)| *word);
-        let hint = match nearest(&text, names()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it takes {}", names().collect::<Vec<_>>().join(", ")),
-        };
+        let hint = suggest(&text, "it takes", words.iter().map(|(word, _)| *word));
         reader.error(
             Code::BadValue,
             node.span,

@@ -183,13 +183,14 @@ impl Composer {
                     }
                     versioned = true;
                 }
+                Kind::Directive(Directive::Tag(handle, _)) if handles.contains_key(&handle) => {
+                    return Err(Fault::new(
+                        "a second `%TAG` directive for one handle",
+                        token.start,
+                    ));
+                }
                 Kind::Directive(Directive::Tag(handle, prefix)) => {
-                    if handles.insert(handle, prefix).is_some() {
-                        return Err(Fault::new(
-                            "a second `%TAG` directive for one handle",
-                            token.start,
-                        ));
-                    }
+                    handles.insert(handle, prefix);
                 }
                 _ => {}
             }
@@ -305,16 +306,14 @@ impl Composer {
     }
 
     fn content(&mut self, place: Place, tag: Tag, start: Mark, bare: bool) -> Result<Tree, Fault> {
-        let token = self.scanner.peek()?.clone();
+        let token = self.scanner.peek()?;
         let block = place != Place::Flow;
-        let (content, end) = match token.kind {
+        let (content, end) = match &token.kind {
             Kind::BlockEntry if place == Place::BlockValue => {
-                self.indentless_sequence(token.end)?
+                let end = token.end;
+                self.indentless_sequence(end)?
             }
-            Kind::Scalar(text, plain) => {
-                self.scanner.next()?;
-                (Content::Scalar { text, plain }, token.end)
-            }
+            Kind::Scalar(..) => self.scalar()?,
             Kind::FlowSequenceStart => self.flow_sequence()?,
             Kind::FlowMappingStart => self.flow_mapping()?,
             Kind::BlockSequenceStart if block => self.block_sequence()?,
@@ -339,6 +338,15 @@ impl Composer {
             tag,
             content,
         })
+    }
+
+    fn scalar(&mut self) -> Result<(Content, Mark), Fault> {
+        let token = self.scanner.next()?;
+        let (text, plain) = match token.kind {
+            Kind::Scalar(text, plain) => (text, plain),
+            _ => (String::new(), true),
+        };
+        Ok((Content::Scalar { text, plain }, token.end))
     }
 
     fn block_sequence(&mut self) -> Result<(Content, Mark), Fault> {
@@ -535,5 +543,9 @@ fn empty(mark: Mark) -> Tree {
 }
 
 pub(super) fn limit(what: &str, limit: usize, unit: &str, mark: Mark) -> Fault {
-    Fault::new(format!("{what} {limit} {unit}, which is the limit"), mark)
+    let fault = Fault::new(format!("{what} {limit} {unit}, which is the limit"), mark);
+    Fault {
+        is_limit: true,
+        ..fault
+    }
 }

@@ -30,6 +30,9 @@ pub(super) fn construct(tree: &Tree) -> Result<Document, Vec<Fault>> {
     }
 }
 
+/// Most values that are reported to be wrong.
+const MAX_FAULTS: usize = 1000;
+
 struct Constructor {
     /// Values made so far; those that an alias brings in count each time.
     nodes: usize,
@@ -131,12 +134,16 @@ impl Constructor {
     }
 
     fn fault(&mut self, tree: &Tree, message: impl Into<String>, hint: Option<&str>) {
-        let span = tree.start.to(tree.end);
-        self.faults.push(Fault {
-            message: message.into(),
-            hint: hint.map(str::to_owned),
-            span,
-        });
+        if self.faults.len() < MAX_FAULTS {
+            let fault = Fault::new(message, tree.start);
+            let span = tree.start.to(tree.end);
+            let hint = hint.map(str::to_owned);
+            self.faults.push(Fault {
+                span,
+                hint,
+                ..fault
+            });
+        }
     }
 
     fn refuse_other_tag(&mut self, tree: &Tree, expected: &str) {
@@ -240,7 +247,9 @@ impl Constructor {
         depth: usize,
         pairs: &mut Vec<Pair<'a>>,
     ) -> Result<(), Fault> {
-        self.spend(entries.len(), tree)?;
+        if depth > 0 {
+            self.spend(entries.len().max(1), tree)?;
+        }
         if self.depth + depth > MAX_DEPTH {
             return Err(limit(
                 "maps are merged deeper than",

@@ -25,6 +25,10 @@ mod composer;
 mod construct;
 mod scalar;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;
+
 pub(crate) use node::{Data, Entry, Node, to_pairs};
 
 use crate::span::Span;
@@ -49,6 +53,8 @@ pub(crate) struct Fault {
     pub hint: Option<String>,
     /// Where.
     pub span: Span,
+    /// Whether the text is good, but costs more than the limits allow.
+    pub is_limit: bool,
 }
 
 /// Something that is legal and yet most likely a mistake.
@@ -84,6 +90,7 @@ impl Fault {
             message: message.into(),
             hint: None,
             span: mark.to(mark),
+            is_limit: false,
         }
     }
 

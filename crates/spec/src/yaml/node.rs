@@ -63,6 +63,33 @@ impl Node {
         }
     }
 
+    /// Keys and item numbers down to the innermost value that begins at a place, or whose key does.
+    ///
+    /// Without one, down to where the place lies. What an alias brings in is looked for where it is written.
+    pub(crate) fn path_to(&self, place: Span) -> Vec<String> {
+        let mut path = Vec::new();
+        let mut node = self;
+        loop {
+            let around = |span: Span| span.start <= place.start && place.start <= span.end;
+            let (part, inner) = match &node.data {
+                Data::Scalar(_) => return path,
+                Data::List(items) => match items.iter().position(|item| around(item.span)) {
+                    Some(index) => (index.to_string(), &items[index]),
+                    None => return path,
+                },
+                Data::Map(entries) => {
+                    let at = |entry: &&Entry| entry.key_span == place || around(entry.value.span);
+                    match entries.iter().find(at) {
+                        Some(entry) => (crate::python::str(&entry.key), &entry.value),
+                        None => return path,
+                    }
+                }
+            };
+            path.push(part);
+            node = inner;
+        }
+    }
+
     /// What it is, in words.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.data {

@@ -67,10 +67,15 @@ impl Scanner {
 
     /// Takes the next word.
     pub(super) fn next(&mut self) -> Result<Token, Fault> {
-        let token = self.peek()?.clone();
-        self.queue.pop_front();
+        self.peek()?;
         self.taken += 1;
-        Ok(token)
+        let mark = self.cursor.mark();
+        let end = Token {
+            kind: Kind::StreamEnd,
+            start: mark,
+            end: mark,
+        };
+        Ok(self.queue.pop_front().unwrap_or(end))
     }
 
     /// The next word is not known before all that may turn out to be a key in front of it is settled.
@@ -322,7 +327,7 @@ impl Scanner {
             self.key_allowed = false;
         } else {
             if !self.in_brackets() {
-                self.begin_block(Kind::BlockMappingStart, "a second `:` cannot stand here")?;
+                self.begin_block(Kind::BlockMappingStart, "a `:` cannot stand here")?;
             }
             self.key_allowed = !self.in_brackets();
             self.forget_key()?;
