@@ -20,5 +20,7 @@ pub mod space;
 
 pub mod raft_log;
 
+pub mod feeds;
+
 pub use error::DiskError;
 pub use space::{Space, space_of};

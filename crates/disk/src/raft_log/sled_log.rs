@@ -523,6 +523,10 @@ fn retry<T>(
         if got.is_some() || Instant::now() >= until {
             return Ok(got);
         }
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a file's lock tells nobody when it is let go"
+        )]
         std::thread::sleep(Duration::from_millis(10));
     }
 }
