@@ -22,5 +22,7 @@ pub mod raft_log;
 
 pub mod feeds;
 
+pub mod blobs;
+
 pub use error::DiskError;
 pub use space::{Space, space_of};
