@@ -1,0 +1,73 @@
+//! The decisions, one file each. Every one checks all that it needs before it changes anything, so a refusal changes nothing.
+
+mod found_cluster;
+
+mod create_execution;
+mod create_pipeline;
+mod request;
+
+mod cancel_execution;
+mod cancel_pipeline;
+
+mod lose_worker;
+mod register_worker;
+
+mod assign_attempt;
+mod finish_attempt;
+mod lose_attempt;
+mod publish_outputs;
+mod start_attempt;
+
+use contract::ledger as pb;
+use contract::ledger::command::Kind;
+
+use crate::ledger::Ledger;
+use crate::outcome::{Applied, Outcome, Refused};
+
+/// The version of entries this program writes, and the newest that it reads.
+pub const ENTRY_VERSION: u32 = 1;
+
+pub(crate) fn apply(ledger: &mut Ledger, index: u64, entry: &pb::Entry) -> Applied {
+    if index <= ledger.revision {
+        let refused = || Err(Refused::AlreadyApplied { index });
+        return Applied {
+            outcomes: entry.commands.iter().map(|_| refused()).collect(),
+            subjects: Vec::new(),
+        };
+    }
+    let before = std::mem::replace(&mut ledger.revision, index);
+    ledger.ordinal = 0;
+    ledger.time_ms = ledger.time_ms.max(entry.leader_time_ms);
+    let outcomes = entry
+        .commands
+        .iter()
+        .map(|command| match (entry.version, &command.kind) {
+            (1..=ENTRY_VERSION, Some(kind)) => apply_one(ledger, kind),
+            _ => Err(Refused::Unknown),
+        });
+    Applied {
+        outcomes: outcomes.collect(),
+        subjects: ledger
+            .changes
+            .since(before)
+            .map(|(_, subject)| subject.clone())
+            .collect(),
+    }
+}
+
+fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
+    match kind {
+        Kind::FoundCluster(command) => found_cluster::apply(ledger, command),
+        Kind::CreatePipeline(command) => create_pipeline::apply(ledger, command),
+        Kind::CreateExecution(command) => create_execution::apply(ledger, command),
+        Kind::CancelPipeline(command) => cancel_pipeline::apply(ledger, command),
+        Kind::CancelExecution(command) => cancel_execution::apply(ledger, command),
+        Kind::RegisterWorker(command) => register_worker::apply(ledger, command),
+        Kind::LoseWorker(command) => lose_worker::apply(ledger, command),
+        Kind::AssignAttempt(command) => assign_attempt::apply(ledger, command),
+        Kind::StartAttempt(command) => start_attempt::apply(ledger, command),
+        Kind::PublishOutputs(command) => publish_outputs::apply(ledger, command),
+        Kind::FinishAttempt(command) => finish_attempt::apply(ledger, command),
+        Kind::LoseAttempt(command) => lose_attempt::apply(ledger, command),
+    }
+}

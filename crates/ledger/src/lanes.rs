@@ -1,0 +1,115 @@
+//! The queue: a lane for each environment and project, so that placing one execution never looks at the others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+/// Age of a waiting execution: the index that created it, then its number. Less is older.
+pub(crate) type Age = (u64, i64);
+
+/// Every execution that waits for a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lanes {
+    /// By environment, then project. Neither map holds an empty one.
+    lanes: OrdMap<Arc<str>, OrdMap<Arc<str>, OrdSet<Age>>>,
+    count: usize,
+}
+
+/// The executions of one project that wait for one environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Lane<'a> {
+    environment: &'a str,
+    project: &'a Arc<str>,
+    waiting: &'a OrdSet<Age>,
+}
+
+impl<'a> Lane<'a> {
+    /// Slug of the environment; empty means any worker.
+    pub fn environment(&self) -> &'a str {
+        self.environment
+    }
+
+    /// The project.
+    pub fn project(&self) -> &'a Arc<str> {
+        self.project
+    }
+
+    /// How many wait; never 0.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits; never.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The waiting executions, oldest first: the index that created each, and its number.
+    pub fn executions(&self) -> impl Iterator<Item = (u64, i64)> + use<'a> {
+        self.waiting.iter().copied()
+    }
+}
+
+impl Lanes {
+    pub(crate) fn insert(&mut self, environment: &str, project: &Arc<str>, age: Age) {
+        if !self.lanes.contains_key(environment) {
+            self.lanes.insert(Arc::from(environment), OrdMap::new());
+        }
+        if let Some(projects) = self.lanes.get_mut(environment) {
+            let lane = projects.entry(project.clone()).or_default();
+            self.count += usize::from(lane.insert(age).is_none());
+        }
+    }
+
+    pub(crate) fn remove(&mut self, environment: &str, project: &Arc<str>, age: Age) {
+        let Some(projects) = self.lanes.get_mut(environment) else {
+            return;
+        };
+        let Some(lane) = projects.get_mut(project) else {
+            return;
+        };
+        self.count -= usize::from(lane.remove(&age).is_some());
+        if lane.is_empty() {
+            projects.remove(project);
+        }
+        if projects.is_empty() {
+            self.lanes.remove(environment);
+        }
+    }
+
+    /// How many executions wait.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Every lane, by environment, then project.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Lane<'_>> {
+        self.lanes.iter().flat_map(|(environment, projects)| {
+            projects.iter().map(|(project, waiting)| Lane {
+                environment,
+                project,
+                waiting,
+            })
+        })
+    }
+
+    /// Every waiting execution, oldest first.
+    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
+        // The heads of the lanes, by age; ties go by project, which differs.
+        let mut heads = BTreeMap::new();
+        for lane in self.iter() {
+            let mut rest = lane.waiting.iter();
+            if let Some(age) = rest.next() {
+                heads.insert((*age, lane.project), rest);
+            }
+        }
+        std::iter::from_fn(move || {
+            let (((_, number), project), mut rest) = heads.pop_first()?;
+            if let Some(age) = rest.next() {
+                heads.insert((*age, project), rest);
+            }
+            Some((project, number))
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! What applying a command answers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use contract::api::State;
+use thiserror::Error;
+
+use crate::changes::Subject;
+use crate::ids::Fence;
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// One per command, in order.
+    pub outcomes: Vec<Result<Outcome, Refused>>,
+    /// What changed, each once.
+    pub subjects: Vec<Subject>,
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A pipeline was created or is being cancelled.
+    Pipeline {
+        /// Its project.
+        project: Arc<str>,
+        /// Its number.
+        number: i64,
+    },
+    /// An execution was created or is being cancelled.
+    Execution {
+        /// Its project.
+        project: Arc<str>,
+        /// Its number.
+        number: i64,
+    },
+    /// A worker was admitted or declared lost.
+    Worker {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// An attempt was assigned, started, ended, or published outputs.
+    Attempt(Fence),
+    /// What was asked for was so already.
+    Nothing,
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// The entry's index is not after the last one applied.
+    #[error("entry {index} was applied before")]
+    AlreadyApplied {
+        /// Its index.
+        index: u64,
+    },
+    /// The entry or command is of a version this program does not know. Whoever sees this must stop: others may know it.
+    #[error("a command of a newer version")]
+    Unknown,
+    /// A field is missing or out of its range.
+    #[error("malformed command: {what}")]
+    Malformed {
+        /// Which, in words.
+        what: String,
+    },
+    /// The cluster was founded already.
+    #[error("the cluster was founded as {cluster_id}")]
+    Founded {
+        /// Its UUID.
+        cluster_id: Arc<str>,
+    },
+    /// The request id was used with another body.
+    #[error("request id {request_id} was used before with another body")]
+    RequestIdReused {
+        /// The id.
+        request_id: uuid::Uuid,
+        /// Digest of the request it was first used with.
+        known: [u8; 32],
+        /// Digest of this one.
+        given: [u8; 32],
+    },
+    /// A named pipeline or execution does not exist.
+    #[error("{name} does not exist")]
+    NotFound {
+        /// Resource name, `projects/p/executions/4`.
+        name: String,
+    },
+    /// An input names a datum that does not exist in the project. There are no aliases yet, so an alias is one.
+    #[error("input {input} names {uri}, which does not exist in the project")]
+    UnknownDatum {
+        /// Name of the input.
+        input: String,
+        /// The address.
+        uri: String,
+    },
+    /// The step cannot be run with what it was given.
+    #[error("{message}")]
+    CannotLaunch {
+        /// Why, for people.
+        message: String,
+    },
+    /// The attempt was replaced, has ended or never was.
+    #[error("the fence is stale")]
+    StaleFence {
+        /// The live fence of that execution, if there is one.
+        current: Option<Fence>,
+    },
+    /// The attempt is another worker's.
+    #[error("the attempt is worker {worker}'s")]
+    NotYours {
+        /// Whose.
+        worker: Arc<str>,
+    },
+    /// Only an execution that waits for a worker can be assigned.
+    #[error("the execution does not wait for a worker: it is {}", .state.as_str_name())]
+    NotWaiting {
+        /// Where it stands.
+        state: State,
+    },
+    /// No such worker was ever admitted.
+    #[error("worker {name} is not known")]
+    UnknownWorker {
+        /// The name.
+        name: String,
+    },
+    /// The worker was declared lost and has not come back.
+    #[error("worker {name} is lost")]
+    WorkerLost {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// An older incarnation of the worker is spoken of.
+    #[error("the worker's incarnation is {current} by now")]
+    StaleIncarnation {
+        /// The newest.
+        current: u64,
+    },
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pipeline { project, number } => write!(f, "pipeline {project}/{number}"),
+            Self::Execution { project, number } => write!(f, "execution {project}#{number}"),
+            Self::Worker { name } => write!(f, "worker {name}"),
+            Self::Attempt(fence) => write!(f, "attempt {fence}"),
+            Self::Nothing => f.write_str("nothing"),
+        }
+    }
+}
+
+/// Refuses with a sentence about a field.
+pub(crate) fn malformed(what: impl Into<String>) -> Refused {
+    Refused::Malformed { what: what.into() }
+}
