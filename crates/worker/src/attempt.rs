@@ -208,7 +208,10 @@ impl Attempt {
                 }
             }
             Err(_) if self.over => return Keep::No,
-            Err(message) => self.finish(verdict::of_launch_error(&message)),
+            Err(message) => self.finish(match self.stop {
+                Some(reason) => verdict::of_stop_before_start(reason),
+                None => verdict::of_launch_error(&message),
+            }),
         }
         Keep::Yes
     }

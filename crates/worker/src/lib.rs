@@ -33,6 +33,9 @@ mod printed;
 mod clock;
 mod report;
 
+pub mod placement;
+pub mod program;
+
 mod json;
 
 pub use fence::{Fence, FenceError};

@@ -44,6 +44,10 @@ pub(crate) fn of_exit(
             )
         }
         ExitReason::Stopped => of_stop(stop, assignment),
+        // Who wanted it stopped does not want it run again.
+        ExitReason::Gone if stop.is_some_and(|stop| stop != EndReason::StopCondition) => {
+            of_stop(stop, assignment)
+        }
         ExitReason::StartFailed(message) => ending(State::Error, EndReason::StartFailed, message),
         ExitReason::DiskFull => ending(
             State::Error,
