@@ -1,0 +1,143 @@
+//! From a problem to placements.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
+use std::sync::Arc;
+
+use ledger::{Execution, Ledger};
+
+use crate::machines::Machines;
+use crate::problem::Problem;
+
+/// One decision: this execution on that worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Project of the execution.
+    pub project: Arc<str>,
+    /// Number of the execution.
+    pub execution: i64,
+    /// Name of the worker.
+    pub worker: Arc<str>,
+}
+
+/// Index that created an execution and its number; less is older.
+type Age = (u64, i64);
+
+/// One lane with what is left of it.
+struct Queue<'a, I: Iterator<Item = Age>> {
+    environment: &'a str,
+    rest: Peekable<I>,
+}
+
+/// A project with its lanes and how much of it runs.
+struct Share<'a, I: Iterator<Item = Age>> {
+    name: &'a Arc<str>,
+    live: u32,
+    queues: Vec<Queue<'a, I>>,
+}
+
+/// Places as much as there is room for, in the order in which executions are due.
+pub fn solve(problem: &Problem<'_>) -> Vec<Placement> {
+    let mut placements = Vec::new();
+    if problem.lanes.is_empty() {
+        return placements;
+    }
+    let mut machines = Machines::new(&problem.machines);
+    let mut shares = shares(problem);
+    // Who is due: fewest running, then the oldest. A project leaves when nothing of it can be placed any more.
+    let mut due: BTreeSet<(u32, Age, usize)> = BTreeSet::new();
+    for (at, share) in shares.iter_mut().enumerate() {
+        due.extend(share.key(&machines, at));
+    }
+    while let Some(key) = due.pop_first() {
+        let (_, _, at) = key;
+        let share = &mut shares[at];
+        let now = share.key(&machines, at);
+        if now != Some(key) {
+            // Room for what it was due with is gone; it may be due with something else.
+            due.extend(now);
+            continue;
+        }
+        let Some((environment, execution)) = share.pop(&machines) else {
+            continue;
+        };
+        let bytes = input_bytes(
+            problem.ledger,
+            problem.ledger.execution(share.name, execution),
+        );
+        let Some(machine) = machines.take(environment, &bytes) else {
+            continue;
+        };
+        placements.push(Placement {
+            project: share.name.clone(),
+            execution,
+            worker: machine.name().clone(),
+        });
+        share.live += 1;
+        due.extend(share.key(&machines, at));
+    }
+    placements
+}
+
+fn shares<'a>(problem: &Problem<'a>) -> Vec<Share<'a, impl Iterator<Item = Age> + use<'a>>> {
+    let mut shares = BTreeMap::new();
+    for lane in &problem.lanes {
+        let share = shares.entry(lane.project()).or_insert_with(|| Share {
+            name: lane.project(),
+            live: problem
+                .ledger
+                .project(lane.project())
+                .map_or(0, |project| project.live_count()),
+            queues: Vec::new(),
+        });
+        share.queues.push(Queue {
+            environment: lane.environment(),
+            rest: lane.executions().peekable(),
+        });
+    }
+    shares.into_values().collect()
+}
+
+impl<'a, I: Iterator<Item = Age>> Share<'a, I> {
+    /// How urgent the project is; none when nothing of it can be placed.
+    fn key(&mut self, machines: &Machines<'_>, at: usize) -> Option<(u32, Age, usize)> {
+        let live = self.live;
+        let queue = self.oldest(machines)?;
+        let age = *queue.rest.peek()?;
+        Some((live, age, at))
+    }
+
+    /// Takes the oldest execution that can be placed, with its environment.
+    fn pop(&mut self, machines: &Machines<'_>) -> Option<(&'a str, i64)> {
+        let queue = self.oldest(machines)?;
+        let (_, execution) = queue.rest.next()?;
+        Some((queue.environment, execution))
+    }
+
+    /// The queue with the oldest head of those that can be placed.
+    fn oldest(&mut self, machines: &Machines<'_>) -> Option<&mut Queue<'a, I>> {
+        let placeable = self
+            .queues
+            .iter_mut()
+            .filter(|queue| machines.has_room(queue.environment));
+        let heads = placeable.filter_map(|queue| Some((*queue.rest.peek()?, queue)));
+        heads.min_by_key(|(age, _)| *age).map(|(_, queue)| queue)
+    }
+}
+
+/// How many bytes of an execution's inputs each worker has.
+pub(crate) fn input_bytes<'a>(
+    ledger: &'a Ledger,
+    execution: Option<&Execution>,
+) -> BTreeMap<&'a str, u64> {
+    let mut bytes = BTreeMap::new();
+    let inputs = execution
+        .map(|execution| &*execution.inputs)
+        .unwrap_or_default();
+    for file in inputs.iter().flat_map(|input| &input.files) {
+        if let Some(datum) = file.datum_id.and_then(|id| ledger.datum(&id)) {
+            *bytes.entry(&*datum.worker).or_default() += datum.size_bytes;
+        }
+    }
+    bytes
+}
