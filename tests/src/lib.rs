@@ -1,1 +1,3 @@
 //! The harness: real processes on free ports, their logs kept on failure.
+
+pub mod house;
