@@ -247,7 +247,8 @@ async fn one_connection<S: Series>(
             };
             *heard = Instant::now();
             let attempt = S::attempt(&message);
-            if way.place.is_some_and(|place| attempt < place.attempt) {
+            // Attempt 0 says that there is none yet.
+            if attempt == 0 || way.place.is_some_and(|place| attempt < place.attempt) {
                 continue;
             }
             let event = match S::take(message, way.enter(attempt)) {

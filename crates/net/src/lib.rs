@@ -1,1 +1,35 @@
 //! Sockets: tonic services and links, conversions between wire and domain.
+//!
+//! ```text
+//! server side   ports <- context <- services <- server      what the host implements, and who calls it
+//! border        required, convert, page, status             requests checked, records told, refusals sent
+//! client side   worker_link, peer_blobs, fetch              a worker's link, blobs of other nodes, http(s) inputs
+//! ```
+//!
+//! Nothing here decides anything: what is asked goes to the host through the traits of [`ports`], what is shown comes from the
+//! published ledger.
+
+pub mod ports;
+
+pub mod status;
+
+mod required;
+
+mod convert;
+
+mod page;
+
+mod stream;
+
+mod watch;
+
+mod context;
+
+mod services;
+
+mod panic;
+
+mod server;
+
+pub use server::{CoordinatorParts, MAX_MESSAGE, ServeError, serve_coordinator, serve_worker};
+pub use tonic::async_trait;

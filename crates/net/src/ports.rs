@@ -62,7 +62,12 @@ pub trait FeedReader: Send + Sync + 'static {
     ///
     /// # Errors
     /// `INTERNAL_FAULT` when the disk fails.
-    async fn read(&self, key: FeedKey, from_record: u64, max_bytes: usize) -> Result<Vec<Batch>, Refusal>;
+    async fn read(
+        &self,
+        key: FeedKey,
+        from_record: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, Refusal>;
 
     /// How far a feed is, now and whenever that changes. A feed that nobody has written to yet is empty.
     fn end(&self, key: FeedKey) -> watch::Receiver<FeedEnd>;
@@ -74,7 +79,12 @@ pub trait FeedStore: Send + Sync + 'static {
     /// one worker pushed, and need not be answered one by one: one sync may cover many.
     ///
     /// The answer is `DISK_FULL` when there is no room.
-    fn store(&self, key: FeedKey, fence: Fence, batch: Batch) -> oneshot::Receiver<Result<Stored, Refusal>>;
+    fn store(
+        &self,
+        key: FeedKey,
+        fence: Fence,
+        batch: Batch,
+    ) -> oneshot::Receiver<Result<Stored, Refusal>>;
 }
 
 /// What became of a pushed batch.

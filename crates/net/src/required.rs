@@ -17,21 +17,26 @@ const REQUIRED: i32 = 2;
 /// By full name of a message: number and name of each required field.
 type Table = BTreeMap<String, Vec<(u32, String)>>;
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| match DescriptorPool::decode(contract::DESCRIPTORS) {
-    Ok(pool) => table(&pool),
-    Err(error) => unreachable!("the contract's own descriptors: {error}"),
-});
+static TABLE: LazyLock<Table> =
+    LazyLock::new(|| match DescriptorPool::decode(contract::DESCRIPTORS) {
+        Ok(pool) => table(&pool),
+        Err(error) => unreachable!("the contract's own descriptors: {error}"),
+    });
 
 fn table(pool: &DescriptorPool) -> Table {
     let Some(behavior) = pool.get_extension_by_name("google.api.field_behavior") else {
         unreachable!("the contract imports google/api/field_behavior.proto")
     };
     let required = |message: &MessageDescriptor| {
-        let fields = message.fields().filter(|field| match field.options().get_extension(&behavior).as_ref() {
-            Value::List(values) => values.contains(&Value::EnumNumber(REQUIRED)),
-            _ => false,
+        let fields = message.fields().filter(|field| {
+            match field.options().get_extension(&behavior).as_ref() {
+                Value::List(values) => values.contains(&Value::EnumNumber(REQUIRED)),
+                _ => false,
+            }
         });
-        fields.map(|field| (field.number(), field.name().to_owned())).collect::<Vec<_>>()
+        fields
+            .map(|field| (field.number(), field.name().to_owned()))
+            .collect::<Vec<_>>()
     };
     pool.all_messages()
         .map(|message| (message.full_name().to_owned(), required(&message)))
@@ -45,7 +50,9 @@ fn table(pool: &DescriptorPool) -> Table {
 /// # Errors
 /// `INVALID_FIELD` that names every missing field.
 pub fn check<M: Message + Name>(request: &M) -> Result<(), Refusal> {
-    let Some(required) = TABLE.get(&M::full_name()) else { return Ok(()) };
+    let Some(required) = TABLE.get(&M::full_name()) else {
+        return Ok(());
+    };
     let given = given(&request.encode_to_vec());
     let missing: Vec<&str> = required
         .iter()
@@ -57,7 +64,9 @@ pub fn check<M: Message + Name>(request: &M) -> Result<(), Refusal> {
     }
     let message = format!("{} must be given", missing.join(", "));
     let refusal = Refusal::new(ErrorReason::InvalidField, message);
-    Err(missing.into_iter().fold(refusal, |refusal, name| refusal.violation(name, "must be given")))
+    Err(missing.into_iter().fold(refusal, |refusal, name| {
+        refusal.violation(name, "must be given")
+    }))
 }
 
 /// Numbers of the fields that an encoded message holds.
@@ -65,7 +74,9 @@ fn given(mut encoded: &[u8]) -> Vec<u32> {
     let mut numbers = Vec::new();
     while encoded.has_remaining() {
         // The bytes come from our own encoder; the walk ends at what it does not know.
-        let Ok((number, wire_type)) = decode_key(&mut encoded) else { break };
+        let Ok((number, wire_type)) = decode_key(&mut encoded) else {
+            break;
+        };
         if skip_field(wire_type, number, &mut encoded, DecodeContext::default()).is_err() {
             break;
         }
@@ -84,7 +95,11 @@ mod tests {
     fn check_all(request: &(impl Message + Name), expected: &[&str]) {
         let got = match check(request) {
             Ok(()) => Vec::new(),
-            Err(refusal) => refusal.violations.into_iter().map(|violation| violation.field).collect(),
+            Err(refusal) => refusal
+                .violations
+                .into_iter()
+                .map(|violation| violation.field)
+                .collect(),
         };
         assert_eq!(got, expected);
     }
@@ -111,7 +126,10 @@ mod tests {
     #[test]
     fn only_requests_have_required_fields() {
         for name in TABLE.keys() {
-            assert!(name.ends_with("Request"), "{name} has a REQUIRED field and is no request");
+            assert!(
+                name.ends_with("Request"),
+                "{name} has a REQUIRED field and is no request"
+            );
         }
         assert!(TABLE.len() > 15);
     }

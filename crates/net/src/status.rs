@@ -46,8 +46,11 @@ pub fn status(refusal: Refusal) -> Status {
         reason => reason,
     };
     let mut details = ErrorDetails::new();
-    let metadata: HashMap<String, String> =
-        refusal.metadata.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let metadata: HashMap<String, String> = refusal
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     add_detail(&mut details, reason, &refusal);
     details.set_error_info(name(reason), DOMAIN, metadata);
     details.add_help_link(name(reason), format!("{PAGES}/{}.md", name(reason)));
@@ -63,13 +66,26 @@ fn add_detail(details: &mut ErrorDetails, reason: ErrorReason, refusal: &Refusal
     let about = |key: &str| refusal.metadata.get(key).cloned().unwrap_or_default();
     match reason {
         R::ResourceNotFound | R::RequestIdReused => {
-            details.set_resource_info(kind_of(&about("resource")), about("resource"), "", &refusal.message);
+            details.set_resource_info(
+                kind_of(&about("resource")),
+                about("resource"),
+                "",
+                &refusal.message,
+            );
         }
         R::BlobMissing => {
-            details.add_precondition_failure_violation("MISSING", about("resource"), &refusal.message);
+            details.add_precondition_failure_violation(
+                "MISSING",
+                about("resource"),
+                &refusal.message,
+            );
         }
         R::StateForbids => {
-            details.add_precondition_failure_violation("STATE", about("resource"), &refusal.message);
+            details.add_precondition_failure_violation(
+                "STATE",
+                about("resource"),
+                &refusal.message,
+            );
         }
         R::LimitExceeded | R::DiskFull => {
             details.add_quota_failure_violation(about("resource"), &refusal.message);
@@ -117,7 +133,11 @@ pub fn refusal(status: &Status) -> Refusal {
     if let Some(info) = info {
         refusal.metadata.extend(info.metadata.clone());
     }
-    for violation in details.bad_request().iter().flat_map(|bad| &bad.field_violations) {
+    for violation in details
+        .bad_request()
+        .iter()
+        .flat_map(|bad| &bad.field_violations)
+    {
         refusal = refusal.violation(&violation.field, &violation.description);
     }
     refusal
@@ -136,9 +156,12 @@ fn reason_of(code: Code) -> ErrorReason {
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => R::NotReady,
         Code::OutOfRange => R::PastEnd,
         Code::ResourceExhausted => R::LimitExceeded,
-        Code::Ok | Code::Unknown | Code::PermissionDenied | Code::Unimplemented | Code::Internal | Code::Unauthenticated => {
-            R::InternalFault
-        }
+        Code::Ok
+        | Code::Unknown
+        | Code::PermissionDenied
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unauthenticated => R::InternalFault,
     }
 }
 
@@ -162,17 +185,38 @@ mod tests {
             assert_eq!(status.code(), code(reason));
             assert_eq!(refusal(&status), before);
             let help = status.get_details_help().unwrap();
-            assert!(help.links[0].url.ends_with(&format!("/{}.md", reason.as_str_name())), "{reason:?}");
+            assert!(
+                help.links[0]
+                    .url
+                    .ends_with(&format!("/{}.md", reason.as_str_name())),
+                "{reason:?}"
+            );
         }
-        assert_eq!(reasons().count(), 22, "a new reason needs its code, its page and this number");
+        assert_eq!(
+            reasons().count(),
+            22,
+            "a new reason needs its code, its page and this number"
+        );
     }
 
     #[test]
     fn each_kind_of_error_carries_the_detail_that_fits() {
-        let of = |reason| status(Refusal::new(reason, "words").with("resource", "projects/a/executions/7")).get_error_details();
-        assert_eq!(of(ErrorReason::ResourceNotFound).resource_info().unwrap().resource_type, "executions");
+        let of = |reason| {
+            status(Refusal::new(reason, "words").with("resource", "projects/a/executions/7"))
+                .get_error_details()
+        };
+        assert_eq!(
+            of(ErrorReason::ResourceNotFound)
+                .resource_info()
+                .unwrap()
+                .resource_type,
+            "executions"
+        );
         let missing = of(ErrorReason::BlobMissing);
-        assert_eq!(missing.precondition_failure().unwrap().violations[0].r#type, "MISSING");
+        assert_eq!(
+            missing.precondition_failure().unwrap().violations[0].r#type,
+            "MISSING"
+        );
         assert!(of(ErrorReason::DiskFull).quota_failure().is_some());
         assert!(of(ErrorReason::DiskFull).retry_info().is_some());
         assert!(of(ErrorReason::NotLeader).retry_info().is_some());
@@ -181,12 +225,21 @@ mod tests {
 
     #[test]
     fn a_status_of_a_stranger_is_read_by_its_code() {
-        assert_eq!(refusal(&Status::new(Code::Unavailable, "connection reset")).reason, ErrorReason::NotReady);
-        assert_eq!(refusal(&Status::new(Code::Unknown, "?")).reason, ErrorReason::InternalFault);
+        assert_eq!(
+            refusal(&Status::new(Code::Unavailable, "connection reset")).reason,
+            ErrorReason::NotReady
+        );
+        assert_eq!(
+            refusal(&Status::new(Code::Unknown, "?")).reason,
+            ErrorReason::InternalFault
+        );
     }
 
     #[test]
     fn an_unspecified_reason_never_leaves() {
-        assert_eq!(refusal(&status(Refusal::new(ErrorReason::Unspecified, "?"))).reason, ErrorReason::InternalFault);
+        assert_eq!(
+            refusal(&status(Refusal::new(ErrorReason::Unspecified, "?"))).reason,
+            ErrorReason::InternalFault
+        );
     }
 }

@@ -1,0 +1,200 @@
+//! The server of a coordinator, and that of a worker: which services they have, and the limits they keep.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::api::blob_service_server::BlobServiceServer;
+use contract::api::cluster_service_server::ClusterServiceServer;
+use contract::api::data_service_server::DataServiceServer;
+use contract::api::execution_service_server::ExecutionServiceServer;
+use contract::api::log_service_server::LogServiceServer;
+use contract::api::pipeline_service_server::PipelineServiceServer;
+use contract::api::worker_service_server::WorkerServiceServer;
+use contract::link::worker_link_service_server::WorkerLinkServiceServer;
+use ledger::Ledger;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::context::Context;
+use crate::panic::CatchPanic;
+use crate::ports::{Blobs, FeedReader, FeedStore, Mutations, Sessions, Surroundings};
+use crate::services::blob::BlobEnd;
+use crate::services::cluster::Cluster;
+use crate::services::data::Data;
+use crate::services::execution::Executions;
+use crate::services::log::Logs;
+use crate::services::pipeline::Pipelines;
+use crate::services::worker::Workers;
+use crate::services::worker_link::WorkerLink;
+
+/// Most bytes of a message, in and out.
+pub const MAX_MESSAGE: usize = 4 << 20;
+
+/// Most bytes of a call's headers.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// Most calls at once on one connection.
+const MAX_STREAMS: u32 = 256;
+
+/// Most bytes of an HTTP/2 frame that is taken: the default of 16 KiB halves the throughput of uploads.
+const FRAME: u32 = 1 << 20;
+
+/// Windows of a stream and of a connection, where blobs are served: they fill a link with delay.
+const BLOB_WINDOWS: (u32, u32) = (16 << 20, 32 << 20);
+
+/// How often a silent peer is asked whether it is there, and for how long it may stay silent then.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// How long calls may take to end once the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a coordinator's services read from and write to.
+#[derive(Clone)]
+pub struct CoordinatorParts {
+    /// Takes mutations.
+    pub mutations: Arc<dyn Mutations>,
+    /// The newest ledger that was published.
+    pub ledgers: watch::Receiver<Ledger>,
+    /// What is known beside the ledger.
+    pub surroundings: Arc<dyn Surroundings>,
+    /// Reads feeds.
+    pub feeds: Arc<dyn FeedReader>,
+    /// Stores feeds.
+    pub feed_store: Arc<dyn FeedStore>,
+    /// Takes what workers say.
+    pub sessions: Arc<dyn Sessions>,
+    /// The blobs of source trees.
+    pub blobs: Arc<dyn Blobs>,
+}
+
+/// A server that could not go on.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The sockets failed.
+    #[error("serving failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The contract's own descriptors cannot be served.
+    #[error("the contract cannot be described: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Serves a coordinator: the public API, the workers' link, health and reflection. Returns once `shutdown` is ready and the
+/// calls in progress have ended, streams by saying that the node stops; what takes longer is cut.
+///
+/// # Errors
+/// [`ServeError`] when it cannot serve.
+pub async fn serve_coordinator(
+    listener: TcpListener,
+    parts: CoordinatorParts,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let stopping = CancellationToken::new();
+    let context = Context {
+        mutations: parts.mutations,
+        ledgers: parts.ledgers,
+        surroundings: parts.surroundings,
+        feeds: parts.feeds,
+        stopping: stopping.clone(),
+    };
+    let link = WorkerLink {
+        sessions: parts.sessions,
+        feeds: parts.feed_store,
+        stopping: stopping.clone(),
+    };
+    let blobs = BlobEnd {
+        blobs: parts.blobs,
+        stopping: stopping.clone(),
+    };
+    let mut routes = common().await?;
+    /// Adds a service with the limits that all of them keep.
+    macro_rules! add {
+        ($($server:ident($service:expr)),* $(,)?) => {
+            $(routes = routes.add_service(
+                $server::new($service).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE),
+            );)*
+        };
+    }
+    add!(
+        PipelineServiceServer(Pipelines(context.clone())),
+        ExecutionServiceServer(Executions(context.clone())),
+        LogServiceServer(Logs(context.clone())),
+        DataServiceServer(Data(context.clone())),
+        WorkerServiceServer(Workers(context.clone())),
+        ClusterServiceServer(Cluster(context)),
+        WorkerLinkServiceServer(link),
+        BlobServiceServer(blobs),
+    );
+    serve(listener, Server::builder(), routes, stopping, shutdown).await
+}
+
+/// Serves a worker: its blobs, health and reflection, on a connection tuned for bytes. Ends as [`serve_coordinator`] does.
+///
+/// # Errors
+/// [`ServeError`] when it cannot serve.
+pub async fn serve_worker(
+    listener: TcpListener,
+    blobs: Arc<dyn Blobs>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let stopping = CancellationToken::new();
+    let service = BlobServiceServer::new(BlobEnd {
+        blobs,
+        stopping: stopping.clone(),
+    });
+    let service = service
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let routes = common().await?.add_service(service);
+    let builder = Server::builder()
+        .initial_stream_window_size(BLOB_WINDOWS.0)
+        .initial_connection_window_size(BLOB_WINDOWS.1);
+    serve(listener, builder, routes, stopping, shutdown).await
+}
+
+/// Health and reflection.
+async fn common() -> Result<Routes, ServeError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(contract::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    Ok(Routes::new(health).add_service(reflection))
+}
+
+async fn serve(
+    listener: TcpListener,
+    builder: Server,
+    routes: Routes,
+    stopping: CancellationToken,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let stopped = stopping.clone();
+    let serving = builder
+        .max_frame_size(FRAME)
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .layer(CatchPanic)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, async move { stopped.cancelled().await });
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        served = &mut serving => return Ok(served?),
+        () = shutdown => stopping.cancel(),
+    }
+    match tokio::time::timeout(GRACE, serving).await {
+        Ok(served) => Ok(served?),
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,21 @@
+//! The services of the contract, one file each.
+
+pub(crate) mod pipeline;
+
+pub(crate) mod execution;
+
+pub(crate) mod log;
+
+mod log_pump;
+
+mod metadata;
+
+pub(crate) mod data;
+
+pub(crate) mod blob;
+
+pub(crate) mod worker;
+
+pub(crate) mod cluster;
+
+pub(crate) mod worker_link;

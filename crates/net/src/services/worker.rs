@@ -1,0 +1,63 @@
+//! `WorkerService`.
+
+use contract::api;
+use contract::api::worker_service_server::WorkerService;
+use coordinator::Refusal;
+use tonic::{Request, Response, Status, async_trait};
+
+use crate::context::{Context, checked};
+use crate::convert::int64;
+use crate::convert::name::WorkerName;
+use crate::convert::worker::worker;
+use crate::page::Page;
+use crate::status::status;
+
+pub(crate) struct Workers(pub(crate) Context);
+
+#[async_trait]
+impl WorkerService for Workers {
+    async fn get_worker(
+        &self,
+        request: Request<api::GetWorkerRequest>,
+    ) -> Result<Response<api::GetWorkerResponse>, Status> {
+        let name = checked(request)?.name;
+        let parsed = WorkerName::parse("name", &name).map_err(status)?;
+        let ledger = self.0.ledger();
+        let found = ledger
+            .worker(&parsed.0)
+            .ok_or_else(|| status(Refusal::not_found(&name)))?;
+        Ok(Response::new(api::GetWorkerResponse {
+            worker: Some(worker(
+                &ledger,
+                found,
+                self.0.surroundings.contact(&found.name),
+            )),
+            revision: int64(ledger.revision()),
+        }))
+    }
+
+    async fn list_workers(
+        &self,
+        request: Request<api::ListWorkersRequest>,
+    ) -> Result<Response<api::ListWorkersResponse>, Status> {
+        let request = checked(request)?;
+        let others = api::ListWorkersRequest::default();
+        let page = Page::parse(request.page_size, &request.page_token, &others).map_err(status)?;
+        let ledger = self.0.ledger();
+        let rest = ledger.workers().filter(|known| {
+            page.after
+                .as_deref()
+                .is_none_or(|after| &*known.name > after)
+        });
+        let items = rest.map(|known| {
+            let contact = self.0.surroundings.contact(&known.name);
+            (known.name.to_string(), worker(&ledger, known, contact))
+        });
+        let (workers, next_page_token) = page.fill(items);
+        Ok(Response::new(api::ListWorkersResponse {
+            workers,
+            next_page_token,
+            revision: int64(ledger.revision()),
+        }))
+    }
+}
