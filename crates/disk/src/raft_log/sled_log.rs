@@ -24,6 +24,7 @@ use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 const SEGMENT_LEN: usize = 8 << 20;
 const CACHE_LEN: u64 = 64 << 20;
@@ -106,7 +107,7 @@ impl SledLog {
 
     /// One flush, one sync: everything applied so far is on the disk.
     fn sync(&self) -> Result<(), DiskError> {
-        self.db.flush().map_err(|e| self.broken(e))?;
+        self.write_sled(|db| db.flush().map(drop))?;
         self.file.sync_data().during_sync(&self.file_path)
     }
 
@@ -134,7 +135,17 @@ impl SledLog {
     }
 
     fn apply(&self, batch: sled::Batch) -> Result<(), DiskError> {
-        self.db.apply_batch(batch).map_err(|e| self.broken(e))
+        self.write_sled(|db| db.apply_batch(batch))
+    }
+
+    /// Some failures of the disk make sled panic.
+    fn write_sled(
+        &self,
+        write: impl FnOnce(&sled::Db) -> sled::Result<()>,
+    ) -> Result<(), DiskError> {
+        catch_unwind(AssertUnwindSafe(|| write(&self.db)))
+            .unwrap_or_else(|_| Err(sled::Error::ReportableBug("panicked while writing".into())))
+            .map_err(|e| self.broken(e))
     }
 
     /// Removes keys, which lie outside the bounds that are stored first.
@@ -143,7 +154,7 @@ impl SledLog {
             let mut batch = sled::Batch::default();
             some.iter().for_each(|key| batch.remove(key));
             self.apply(batch)?;
-            self.db.flush().map_err(|e| self.broken(e))?;
+            self.write_sled(|db| db.flush().map(drop))?;
         }
         Ok(())
     }
@@ -156,7 +167,11 @@ impl SledLog {
         self.apply(batch)?;
         self.sync()?;
         self.bounds = after;
-        self.mark.write(after.writes)
+        // It is durable whatever becomes of the mark, which only falls behind.
+        if let Err(error) = self.mark.write(after.writes) {
+            warn!(%error, "the raft log's mark could not be written");
+        }
+        Ok(())
     }
 
     fn set_bounds(&mut self, first: u64, last: u64) -> Result<(), DiskError> {
