@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use runtime::{AttemptDir, AttemptState, Launcher, NotifySocket, Program};
+use runtime::{AttemptState, Attempts, Launcher, NotifySocket, Program};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -59,6 +59,7 @@ fn xargs(programs: usize) -> f64 {
 fn shims(programs: usize, want_namespace: bool) -> f64 {
     let data = tempfile::tempdir().unwrap();
     let launcher = Launcher::new(&std::env::current_exe().unwrap(), data.path()).unwrap();
+    let attempts = Attempts::open(&data.path().join("attempts")).unwrap();
     let notify = NotifySocket::bind(data.path()).unwrap().into_socket();
     notify.set_nonblocking(false).unwrap();
     let program = Program {
@@ -72,14 +73,14 @@ fn shims(programs: usize, want_namespace: bool) -> f64 {
     let mut name = [0; 64];
     while running > 0 || started < programs {
         while running < SLOTS && started < programs {
-            let dir = AttemptDir::create(&data.path().join(started.to_string())).unwrap();
+            let dir = attempts.create(&started.to_string()).unwrap();
             launcher.launch(&dir, &program).unwrap();
             started += 1;
             running += 1;
         }
         let n = notify.recv(&mut name).unwrap();
         let name = std::str::from_utf8(&name[..n]).unwrap();
-        let dir = AttemptDir::new(&data.path().join(name)).unwrap();
+        let dir = attempts.get(name);
         if let AttemptState::Ended(exit) = dir.state().unwrap() {
             assert_eq!(exit.code, Some(0));
             let mut tail = runtime::FeedTail::new(&dir, 0, 0);
@@ -87,7 +88,7 @@ fn shims(programs: usize, want_namespace: bool) -> f64 {
                 u64::from(tail.read(1 << 20).unwrap().count),
                 exit.record_count
             );
-            dir.remove().unwrap();
+            attempts.retire(&dir).unwrap();
             running -= 1;
         }
     }

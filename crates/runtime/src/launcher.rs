@@ -1,13 +1,14 @@
 //! Starting shims: through the spawner, or directly where that fails.
 
-use crate::attempt::AttemptDir;
+use crate::attempt::{AttemptDir, AttemptState};
 use crate::notify::NotifySocket;
 use crate::program::{Program, View};
+use crate::run_file::RunFile;
 use crate::shim::request::{self, Request};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,9 +67,9 @@ impl Launcher {
         })
     }
 
-    /// Starts the shim of an attempt, and gives its pid. Returns before the program runs; that it could not be started is
+    /// Starts the shim of an attempt. Returns before the program runs; that it could not be started is
     /// told like every other end. A missing `program.notify` becomes the socket of our data directory.
-    pub fn launch(&self, dir: &AttemptDir, program: &Program) -> Result<u32, LaunchError> {
+    pub fn launch(&self, dir: &AttemptDir, program: &Program) -> Result<(), LaunchError> {
         let mut request = Request {
             dir: dir.path().to_path_buf(),
             program: program.clone(),
@@ -78,18 +79,17 @@ impl Launcher {
         let mut spawner = lock(&self.spawner);
         // The second try is for a spawner that was killed.
         for _ in 0..2 {
-            let lock = take_lock(dir)?;
-            if let Ok(pid) = self.ask(&mut spawner, &request, &lock) {
-                return Ok(pid);
+            let file = make_run_file(dir)?;
+            if self.ask(&mut spawner, &request, &file).is_ok() {
+                return Ok(());
             }
             // It may have died before the fork or after; the lock, which only the shim can still hold, tells.
             *spawner = None;
-            drop(lock);
+            drop(file);
             match dir.state().map_err(LaunchError::Directory)? {
-                crate::AttemptState::Running { pid } => return Ok(pid),
-                crate::AttemptState::Ended(_) => return Ok(dir.lock_pid().unwrap_or_default()),
-                crate::AttemptState::New | crate::AttemptState::Gone => {
-                    dir.forget_lock().map_err(LaunchError::Directory)?;
+                AttemptState::Running { .. } | AttemptState::Ended(_) => return Ok(()),
+                AttemptState::New | AttemptState::Gone => {
+                    RunFile::unmake(dir.path()).map_err(LaunchError::Directory)?;
                 }
             }
         }
@@ -97,7 +97,7 @@ impl Launcher {
     }
 
     /// Starts the shim of an attempt as a child of this process: slower, but it needs no spawner.
-    pub fn launch_direct(&self, dir: &AttemptDir, program: &Program) -> Result<u32, LaunchError> {
+    pub fn launch_direct(&self, dir: &AttemptDir, program: &Program) -> Result<(), LaunchError> {
         let bytes = serde_json::to_vec(program).map_err(|e| LaunchError::Directory(e.into()))?;
         let path = dir.path().join(request::PROGRAM);
         request::write_private(&path, &bytes).map_err(LaunchError::Directory)?;
@@ -112,15 +112,14 @@ impl Launcher {
             None => Ok(0),
         };
         if matches!(held, Ok(1)) {
-            let pid = child.id();
             let mut children = lock(&self.direct);
             children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
             children.push(child);
-            return Ok(pid);
+            return Ok(());
         }
         let _ = child.wait();
         match dir.state().map_err(LaunchError::Directory)? {
-            crate::AttemptState::New => {
+            AttemptState::New => {
                 let message = format!("see {}", self.log().display());
                 Err(LaunchError::Shim(io::Error::other(message)))
             }
@@ -132,13 +131,13 @@ impl Launcher {
         &self,
         spawner: &mut Option<Spawner>,
         request: &Request,
-        lock: &OwnedFd,
+        file: &RunFile,
     ) -> io::Result<u32> {
         let spawner = match spawner {
             Some(spawner) => spawner,
             none => none.insert(self.start_spawner()?),
         };
-        request.send(&spawner.socket, lock)?;
+        request.send(&spawner.socket, file.as_fd())?;
         request::receive_answer(&spawner.socket)
     }
 
@@ -180,8 +179,8 @@ impl Launcher {
     }
 }
 
-fn take_lock(dir: &AttemptDir) -> Result<OwnedFd, LaunchError> {
-    dir.take_lock().map_err(|error| match error.kind() {
+fn make_run_file(dir: &AttemptDir) -> Result<RunFile, LaunchError> {
+    RunFile::make(dir.path()).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => LaunchError::AlreadyLaunched,
         _ => LaunchError::Directory(error),
     })

@@ -22,7 +22,13 @@
 
 mod program;
 
+mod attempts;
+
 mod attempt;
+
+mod run_file;
+
+mod bury;
 
 mod launcher;
 
@@ -40,11 +46,14 @@ pub mod shim;
 
 mod beneath;
 
+mod clock;
+
 mod procfs;
 
 mod sys;
 
-pub use attempt::{AttemptDir, AttemptState, Scanned, Stop, scan};
+pub use attempt::{AttemptDir, AttemptState, Stop};
+pub use attempts::{Attempts, Scanned};
 pub use launcher::{LaunchError, Launcher};
 pub use notify::NotifySocket;
 pub use program::{EndReason, Exit, Interpreter, Program, View};

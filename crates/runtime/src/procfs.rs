@@ -2,7 +2,7 @@
 
 use rustix::process::Pid;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 
 /// One process, from `/proc/PID/stat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Process {
 
 /// Looks at one process; `None` if there is none.
 pub(crate) fn process(pid: Pid) -> Option<Process> {
-    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let stat = read(&format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
     parse_stat(pid, &String::from_utf8_lossy(&stat))
 }
 
@@ -85,9 +85,28 @@ pub(crate) fn has_variable(pid: Pid, variable: &[u8]) -> bool {
 
 /// How many processes the kernel has killed for want of memory since boot, if it tells.
 pub(crate) fn oom_kills() -> Option<u64> {
-    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    let text = String::from_utf8(read("/proc/vmstat")?).ok()?;
     let count = text.lines().find_map(|l| l.strip_prefix("oom_kill "))?;
     count.parse().ok()
+}
+
+/// Reads a file whose size the kernel does not tell, in as few calls as can be: each attempt does this.
+fn read(path: &str) -> Option<Vec<u8>> {
+    let mut file = fs::File::open(path).ok()?;
+    let mut bytes = vec![0; 16 * 1024];
+    let mut filled = 0;
+    loop {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(_) => return None,
+        }
+        if filled == bytes.len() {
+            bytes.resize(2 * filled, 0);
+        }
+    }
+    bytes.truncate(filled);
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_torn_frame_waits_for_its_rest() {
         let temp = tempfile::tempdir().unwrap();
-        let dir = AttemptDir::new(temp.path()).unwrap();
+        let dir = AttemptDir::at(temp.path().to_path_buf());
         let mut tail = FeedTail::new(&dir, 0, 0);
         assert!(tail.read(1).unwrap().is_empty(), "no file yet");
 

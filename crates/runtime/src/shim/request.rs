@@ -9,7 +9,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -28,10 +28,10 @@ pub(crate) struct Request {
 
 impl Request {
     /// The host's part.
-    pub(crate) fn send(&self, mut socket: &UnixStream, lock: &OwnedFd) -> io::Result<()> {
+    pub(crate) fn send(&self, mut socket: &UnixStream, file: BorrowedFd<'_>) -> io::Result<()> {
         let bytes = serde_json::to_vec(self)?;
         let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let fds = [lock.as_fd()];
+        let fds = [file];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&fds));
@@ -100,6 +100,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn a_request_larger_than_the_socket_arrives_with_its_lock() {
@@ -124,8 +125,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("lock");
         write_private(&path, b"locked").unwrap();
-        let lock = std::fs::File::open(&path).unwrap().into();
-        request.send(&host, &lock).unwrap();
+        let lock = std::fs::File::open(&path).unwrap();
+        request.send(&host, lock.as_fd()).unwrap();
         assert_eq!(receive_answer(&host).unwrap(), 3 << 20);
         assert_eq!(receive_answer(&host).unwrap_err().raw_os_error(), Some(11));
         drop(host);

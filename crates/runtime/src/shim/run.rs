@@ -1,9 +1,11 @@
 //! The life of one shim, from its request to `exit.json`.
 
-use crate::attempt::{AttemptDir, ExitFile, Reserve, micros};
+use crate::attempt::AttemptDir;
 use crate::beneath;
+use crate::clock::micros;
 use crate::notify::Notifier;
 use crate::program::{EndReason, Exit, Program, View};
+use crate::run_file::{RunFile, attempt_name};
 use crate::shim::feed_file::FeedFile;
 use crate::shim::output::Output;
 use crate::shim::request::{PROGRAM, Request};
@@ -25,44 +27,42 @@ pub(super) fn direct(dir: &Path) -> io::Result<()> {
     SingleThreaded::check()?;
     spawner::stdin_from_null()?;
     sys::block_signals(&SIGNALS)?;
-    let dir = AttemptDir::new(dir)?;
-    let path = dir.path().join(PROGRAM);
+    let dir = std::path::absolute(dir)?;
+    let path = dir.join(PROGRAM);
     let program = serde_json::from_slice(&std::fs::read(&path)?)?;
-    let lock = dir.take_lock()?;
+    let file = RunFile::make(&dir)?;
     // It may hold secrets, and nobody needs it any more.
     std::fs::remove_file(&path)?;
-    write_pid(&lock)?;
+    file.write_shim()?;
     io::stdout().write_all(b"\n")?;
     io::stdout().flush()?;
-    let dir = dir.path().to_path_buf();
-    attempt(Request { dir, program }, lock)
+    attempt(Request { dir, program }, file)
 }
 
-/// Runs the request. `lock` is held until this process ends. An error means that not even `exit.json` could be written.
-pub(super) fn attempt(request: Request, lock: OwnedFd) -> io::Result<()> {
+/// Runs the request. `file` is locked until `exit.json` is there. An error means that not even that could be written.
+pub(super) fn attempt(request: Request, file: RunFile) -> io::Result<()> {
     // A session of its own: no signal meant for the daemon's terminal or group comes here.
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"shoal-shim");
-    write_pid(&lock)?;
-    let dir = AttemptDir::new(&request.dir)?;
+    file.write_shim()?;
+    let dir = AttemptDir::at(request.dir);
     let dir_fd = beneath::open_dir(dir.path())?;
-    let exit_file = ExitFile::reserve(dir_fd.try_clone()?, Reserve::Once)?;
     let name = dir.name().as_bytes().to_vec();
     let mut notifier = Notifier::new(request.program.notify.as_deref(), name);
-    let exit = run(&dir, &dir_fd, &request.program, &mut notifier);
-    exit_file.commit(&exit)?;
+    let exit = run(&dir, &dir_fd, &request.program, &file, &mut notifier);
+    file.commit(&dir_fd, &attempt_name(dir.path()), &exit)?;
     notifier.send_last();
     Ok(())
 }
 
-fn write_pid(lock: &OwnedFd) -> io::Result<()> {
-    let pid = format!("{}\n", std::process::id());
-    rustix::io::pwrite(lock, pid.as_bytes(), 0)?;
-    Ok(())
-}
-
 /// Runs the program to its end, whatever happens.
-fn run(dir: &AttemptDir, dir_fd: &OwnedFd, program: &Program, notifier: &mut Notifier) -> Exit {
+fn run(
+    dir: &AttemptDir,
+    dir_fd: &OwnedFd,
+    program: &Program,
+    file: &RunFile,
+    notifier: &mut Notifier,
+) -> Exit {
     let mut exit = Exit {
         reason: EndReason::Exited,
         code: None,
@@ -74,7 +74,7 @@ fn run(dir: &AttemptDir, dir_fd: &OwnedFd, program: &Program, notifier: &mut Not
         feed_bytes: 0,
         view: View::Direct,
     };
-    match supervise(dir, dir_fd, program, notifier, &mut exit.view) {
+    match supervise(dir, dir_fd, program, file, notifier, &mut exit.view) {
         Ok(ended) => {
             exit.reason = ended.reason;
             exit.code = ended.code;
@@ -109,6 +109,7 @@ fn supervise(
     dir: &AttemptDir,
     dir_fd: &OwnedFd,
     program: &Program,
+    file: &RunFile,
     notifier: &mut Notifier,
     view: &mut View,
 ) -> Result<Ended, NotStarted> {
@@ -118,12 +119,8 @@ fn supervise(
         .map_err(io::Error::from)?;
     let signals = sys::signal_fd(&SIGNALS)?;
     let mut notice = |text: &str| {
-        feed.push(
-            Stream::Status,
-            false,
-            micros(SystemTime::now()),
-            text.as_bytes(),
-        );
+        let now_us = micros(SystemTime::now());
+        feed.push(Stream::Status, false, now_us, text.as_bytes());
     };
     if program.want_namespace {
         match view::enter(&dir.root()) {
@@ -147,16 +144,10 @@ fn supervise(
     };
     notice("started\n");
     drop((stdout_end, stderr_end));
-    let supervisor = Supervisor::new(
-        program,
-        dir_fd,
-        feed,
-        notifier,
-        signals,
-        [stdout, stderr],
-        main,
-    );
-    Ok(supervisor.run())
+    // Only needed if we are killed.
+    let _ = file.write_main(main);
+    let outputs = [stdout, stderr];
+    Ok(Supervisor::new(program, feed, notifier, signals, outputs, main).run())
 }
 
 fn failed(message: String) -> EndReason {

@@ -1,5 +1,6 @@
 //! The spawner: forks shims, and does nothing else. Small, so that a fork is cheap; single-threaded, so that it is safe.
 
+use crate::run_file::RunFile;
 use crate::shim::request::{self, Request};
 use crate::shim::{SIGNALS, run};
 use crate::sys::{self, Fork, SingleThreaded};
@@ -26,7 +27,7 @@ pub(super) fn serve() -> io::Result<()> {
             Ok(Err((request, lock))) => {
                 drop(socket);
                 sys::ignore_children(false);
-                return run::attempt(request, lock);
+                return run::attempt(request, RunFile::from_host(lock));
             }
             Ok(Ok(pid)) => Ok(pid),
             Err(error) => Err(error),

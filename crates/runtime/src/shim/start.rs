@@ -1,13 +1,14 @@
 //! From a script to a running process: which interpreter, which environment, where.
 
-use crate::attempt::{AttemptDir, MARK};
+use crate::attempt::AttemptDir;
+use crate::bury::MARK;
 use crate::program::{Interpreter, Program, View};
 use crate::sys::Spawn;
 use rustix::fs::{Access, Mode, OFlags};
 use rustix::process::Pid;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -106,7 +107,7 @@ fn script_file(dir: &AttemptDir, dir_fd: BorrowedFd<'_>, script: &str) -> Result
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let write = || -> io::Result<()> {
         let file = rustix::fs::openat(dir_fd, "script", flags, Mode::from_raw_mode(0o700))?;
-        crate::attempt::write_all(&file, script.as_bytes())
+        std::fs::File::from(file).write_all(script.as_bytes())
     };
     write().map_err(|error| format!("cannot write the script: {error}"))?;
     Ok(dir.path().join("script"))

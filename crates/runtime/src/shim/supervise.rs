@@ -1,6 +1,6 @@
 //! The loop of the shim: what the program prints, when it has to stop, and when it has ended.
 
-use crate::attempt::{MainProcess, micros};
+use crate::clock::micros;
 use crate::notify::Notifier;
 use crate::procfs;
 use crate::program::{EndReason, Program};
@@ -66,7 +66,6 @@ impl<'a> Supervisor<'a> {
     /// Takes over the program whose main process is `main`, just started. The feed already holds a notice.
     pub(super) fn new(
         program: &'a Program,
-        dir: &OwnedFd,
         feed: FeedFile,
         notifier: &'a mut Notifier,
         signals: OwnedFd,
@@ -74,14 +73,6 @@ impl<'a> Supervisor<'a> {
         main: Pid,
     ) -> Supervisor<'a> {
         let now = Instant::now();
-        if let Some(process) = procfs::process(main) {
-            let record = MainProcess {
-                pid: main.as_raw_nonzero().get(),
-                start_ticks: process.start_ticks,
-            };
-            // Only needed if we are killed; a disk too full for it will stop the feed as well.
-            let _ = record.write(dir);
-        }
         Supervisor {
             program,
             notifier,

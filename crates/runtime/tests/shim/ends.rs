@@ -218,9 +218,8 @@ fn a_thousand_arguments_and_a_direct_start() {
         .map(|n| (format!("V{n:04}"), "x".repeat(100)))
         .collect();
     program.notify = Some(runtime::NotifySocket::path(host.data.path()));
-    let pid = host.launcher.launch_direct(&dir, &program).unwrap();
+    host.launcher.launch_direct(&dir, &program).unwrap();
     let ran = host.finish(dir);
     // The four directories begin with V as well.
     assert_eq!(ran.stdout(), "1004\nsecret gone\n");
-    assert_ne!(pid, std::process::id());
 }

@@ -1,7 +1,9 @@
 //! A host for tests: launches programs, waits for what shims announce, reads their feeds.
 
 use feed::{Record, Stream};
-use runtime::{AttemptDir, AttemptState, Exit, FeedTail, Launcher, NotifySocket, Program};
+use runtime::{
+    AttemptDir, AttemptState, Attempts, Exit, FeedTail, Launcher, NotifySocket, Program,
+};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
 use std::os::fd::AsFd;
@@ -16,6 +18,7 @@ const DEADLINE: Timespec = Timespec {
 
 pub(crate) struct Host {
     pub(crate) launcher: Launcher,
+    pub(crate) attempts: Attempts,
     pub(crate) data: TempDir,
     notify: NotifySocket,
 }
@@ -26,21 +29,17 @@ impl Host {
     }
 
     pub(crate) fn at(data: TempDir) -> Host {
-        std::fs::create_dir(data.path().join("attempts")).unwrap();
         let exe = std::env::current_exe().unwrap();
         Host {
             launcher: Launcher::new(&exe, data.path()).unwrap(),
+            attempts: Attempts::open(&data.path().join("attempts")).unwrap(),
             notify: NotifySocket::bind(data.path()).unwrap(),
             data,
         }
     }
 
-    pub(crate) fn attempts(&self) -> PathBuf {
-        self.data.path().join("attempts")
-    }
-
     pub(crate) fn dir(&self, name: &str) -> AttemptDir {
-        AttemptDir::create(&self.attempts().join(name)).unwrap()
+        self.attempts.create(name).unwrap()
     }
 
     /// Starts a script under a name.

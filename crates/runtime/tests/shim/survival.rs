@@ -3,7 +3,7 @@
 use crate::fixture::{Gate, Host, is_alive, read_all, script, wait_until_dead};
 use crate::harness::tests;
 use feed::Stream;
-use runtime::{AttemptDir, AttemptState, EndReason, FeedTail, Launcher, Program, Stop, scan};
+use runtime::{AttemptDir, AttemptState, Attempts, EndReason, FeedTail, Launcher, Program, Stop};
 use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -30,8 +30,13 @@ pub(crate) fn host(args: impl Iterator<Item = OsString>) -> ExitCode {
     let data = PathBuf::from(&args[0]);
     let program: Program = serde_json::from_str(args[1].to_str().unwrap()).unwrap();
     let launcher = Launcher::new(&std::env::current_exe().unwrap(), &data).unwrap();
-    let dir = AttemptDir::create(&data.join("attempts/a.1")).unwrap();
-    println!("{}", launcher.launch(&dir, &program).unwrap());
+    let attempts = Attempts::open(&data.join("attempts")).unwrap();
+    let dir = attempts.create("a.1").unwrap();
+    launcher.launch(&dir, &program).unwrap();
+    match dir.state().unwrap() {
+        AttemptState::Running { pid } => println!("{pid}"),
+        other => panic!("{other:?}"),
+    }
     loop {
         std::thread::park();
     }
@@ -52,8 +57,7 @@ fn launch_by_a_host_that_is_killed(here: &Host, program: &Program) -> (AttemptDi
         .unwrap();
     other.kill().unwrap();
     other.wait().unwrap();
-    let dir = AttemptDir::new(&here.attempts().join("a.1")).unwrap();
-    (dir, line.trim().parse().unwrap())
+    (here.attempts.get("a.1"), line.trim().parse().unwrap())
 }
 
 fn a_killed_host_finds_its_attempts_again() {
@@ -61,7 +65,7 @@ fn a_killed_host_finds_its_attempts_again() {
     let gate = Gate::new(&here, "gate");
     let text = format!("echo before\n{}\nseq 1 20000\nexit 4", gate.wait());
     let (dir, pid) = launch_by_a_host_that_is_killed(&here, &script(&text));
-    let found = scan(&here.attempts()).unwrap();
+    let found = here.attempts.scan().unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].name.to_str(), &found[0].dir), (Some("a.1"), &dir));
     assert_eq!(found[0].state, AttemptState::Running { pid });
@@ -74,7 +78,7 @@ fn a_killed_host_finds_its_attempts_again() {
     assert!(ran.stdout() == format!("before\n{expected}"));
     // Read on from where the first reader came: no gap, no repeat.
     assert_eq!(read_all(&mut tail), ran.records[read_before as usize..]);
-    let again = scan(&here.attempts()).unwrap();
+    let again = here.attempts.scan().unwrap();
     assert_eq!(again[0].state, AttemptState::Ended(ran.exit));
 }
 
@@ -163,6 +167,6 @@ fn states_of_a_directory() {
     let exit = dir.bury().unwrap();
     assert_eq!((&exit.reason, exit.record_count), (&EndReason::Gone, 0));
     assert_eq!(dir.state().unwrap(), AttemptState::Ended(exit));
-    dir.remove().unwrap();
-    assert_eq!(scan(&host.attempts()).unwrap(), []);
+    host.attempts.retire(&dir).unwrap();
+    assert_eq!(host.attempts.scan().unwrap(), []);
 }

@@ -1,0 +1,234 @@
+//! The file by which an attempt is run: first a lock, last the exit.
+//!
+//! ```text
+//! shim.tmp ── launch ──> shim.lock ── the end ──> exit.json ── retire ──> shim.tmp, of a later attempt
+//! ```
+//!
+//! It is one inode with room for the exit from the beginning, so that a full disk cannot take the exit of a program, and
+//! so that a short program costs as few changes to the file system as can be. As a lock it holds two lines, the shim's pid
+//! and the main process's pid and start; `?` where not yet known. As an exit it holds the name of the attempt as well:
+//! after a power cut, the bytes of an earlier attempt may show, and must not be taken for this one's.
+
+use crate::attempt::open_process;
+use crate::beneath;
+use crate::procfs::{self, Process};
+use crate::program::Exit;
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+const SPARE: &str = "shim.tmp";
+const LOCK: &str = "shim.lock";
+const EXIT: &str = "exit.json";
+
+/// Longest exit, in bytes.
+const ROOM: u64 = 4096;
+
+/// The locked file of an attempt that runs.
+#[derive(Debug)]
+pub(crate) struct RunFile {
+    file: OwnedFd,
+}
+
+/// Who holds the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// The file is not there.
+    NoFile,
+    /// The file is there, and nobody holds it.
+    Nobody,
+    /// Someone who has not written its pid yet.
+    Unknown,
+    /// The shim of that pid.
+    Known(u32),
+}
+
+/// The content of `exit.json`.
+#[derive(Serialize, Deserialize)]
+struct ExitRecord {
+    attempt: String,
+    #[serde(flatten)]
+    exit: Exit,
+}
+
+impl RunFile {
+    /// Makes the file of the attempt at `dir` and locks it: the one launch. `AlreadyExists` if there was one.
+    pub(crate) fn make(dir: &Path) -> io::Result<RunFile> {
+        let dir = beneath::open_dir(dir)?;
+        if rustix::fs::statat(&dir, EXIT, AtFlags::empty()).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o600);
+        let file = match rename(&dir, SPARE, LOCK) {
+            Ok(()) => rustix::fs::openat(&dir, LOCK, flags, mode)?,
+            Err(Errno::NOENT) => {
+                let flags = flags | OFlags::CREATE | OFlags::EXCL;
+                let file = rustix::fs::openat(&dir, LOCK, flags, mode)?;
+                reserve(&file)?;
+                file
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // Blocks only while the shim of an earlier attempt, which has said its last word, closes the file.
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        let file = RunFile { file };
+        file.write_lines("?", "?")?;
+        Ok(file)
+    }
+
+    /// Undoes [`make`](Self::make) when nothing was started.
+    pub(crate) fn unmake(dir: &Path) -> io::Result<()> {
+        Ok(rename(&beneath::open_dir(dir)?, LOCK, SPARE)?)
+    }
+
+    /// The file as it came from the host, locked.
+    pub(crate) fn from_host(file: OwnedFd) -> RunFile {
+        RunFile { file }
+    }
+
+    /// Locks the file that a dead shim left.
+    pub(crate) fn inherit(dir: &Path) -> io::Result<RunFile> {
+        let dir = beneath::open_dir(dir)?;
+        // There is an exit if a power cut took its content; and whatever it says, it is not this attempt's.
+        match rename(&dir, EXIT, LOCK) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::EXIST) => rustix::fs::unlinkat(&dir, EXIT, AtFlags::empty())?,
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&dir, LOCK, flags, Mode::empty())?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(RunFile { file })
+    }
+
+    /// Makes the file of an attempt that has ended ready for a later one in the same directory.
+    pub(crate) fn recycle(dir: &OwnedFd) -> io::Result<()> {
+        Ok(rename(dir, EXIT, SPARE)?)
+    }
+
+    /// Says that we are the shim.
+    pub(crate) fn write_shim(&self) -> io::Result<()> {
+        self.write_lines(&std::process::id().to_string(), "?")
+    }
+
+    /// Says that we are the shim, and which process is the program's main one.
+    pub(crate) fn write_main(&self, main: Pid) -> io::Result<()> {
+        let Some(process) = procfs::process(main) else {
+            return Ok(());
+        };
+        let main = format!("{} {}", main.as_raw_nonzero(), process.start_ticks);
+        self.write_lines(&std::process::id().to_string(), &main)
+    }
+
+    fn write_lines(&self, shim: &str, main: &str) -> io::Result<()> {
+        let lines = format!("{shim}\n{main}\n");
+        rustix::io::pwrite(&self.file, lines.as_bytes(), 0)?;
+        Ok(())
+    }
+
+    /// Makes `exit.json` appear in `dir`, the attempt's, and unlocks it.
+    pub(crate) fn commit(self, dir: impl AsFd, attempt: &str, exit: &Exit) -> io::Result<()> {
+        let record = ExitRecord {
+            attempt: attempt.to_owned(),
+            exit: exit.clone(),
+        };
+        let bytes = serde_json::to_vec(&record)?;
+        let written = rustix::io::pwrite(&self.file, &bytes, 0)?;
+        if written != bytes.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        rustix::fs::ftruncate(&self.file, bytes.len() as u64)?;
+        Ok(rename(dir, LOCK, EXIT)?)
+    }
+
+    /// How the attempt at `dir` ended; the inner `None` if there is an exit but it is not this attempt's.
+    pub(crate) fn exit(dir: &Path) -> io::Result<Option<Option<Exit>>> {
+        let bytes = match fs::read(dir.join(EXIT)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let record = serde_json::from_slice::<ExitRecord>(&bytes).ok();
+        let own = record.filter(|record| record.attempt == attempt_name(dir));
+        Ok(Some(own.map(|record| record.exit)))
+    }
+
+    /// Who runs the attempt at `dir`.
+    pub(crate) fn holder(dir: &Path) -> io::Result<Holder> {
+        let file = match fs::File::open(dir.join(LOCK)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::NoFile),
+            Err(error) => return Err(error),
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Holder::Nobody),
+            Err(Errno::WOULDBLOCK) => Ok(RunFile::shim(dir).map_or(Holder::Unknown, Holder::Known)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The pid of the shim, alive or dead, once it is known.
+    pub(crate) fn shim(dir: &Path) -> Option<u32> {
+        lines(dir)?.first()?.parse().ok()
+    }
+
+    /// The main process, if it is still the one that the shim started.
+    pub(crate) fn main(dir: &Path) -> Option<Process> {
+        let lines = lines(dir)?;
+        let (pid, start) = lines.get(1)?.split_once(' ')?;
+        let pid: u32 = pid.parse().ok()?;
+        // Held open while it is looked at, so that its number is not given to another meanwhile.
+        let _held = open_process(pid).ok()??;
+        let process = procfs::process(Pid::from_raw(pid as i32)?)?;
+        (process.start_ticks.to_string() == start).then_some(process)
+    }
+}
+
+impl AsFd for RunFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// The name of an attempt's directory.
+pub(crate) fn attempt_name(dir: &Path) -> String {
+    let name = dir.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn lines(dir: &Path) -> Option<Vec<String>> {
+    let bytes = fs::read(dir.join(LOCK)).ok()?;
+    // What follows the two lines is left from an earlier attempt.
+    let lines = bytes.split(|b| *b == b'\n').take(2);
+    Some(
+        lines
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect(),
+    )
+}
+
+fn rename(dir: impl AsFd, from: &str, to: &str) -> Result<(), Errno> {
+    let dir = dir.as_fd();
+    match rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE) {
+        // A file system without that flag: ours are the only ones who rename here.
+        Err(Errno::INVAL) => rustix::fs::renameat(dir, from, dir, to),
+        result => result,
+    }
+}
+
+fn reserve(file: &OwnedFd) -> io::Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, ROOM) {
+        // A file system without reservation: zeros take the room as well.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            rustix::io::pwrite(file, &[0; ROOM as usize], 0)?;
+            Ok(())
+        }
+        result => Ok(result?),
+    }
+}
