@@ -29,7 +29,9 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let source = error.source().map_or(String::new(), |source| format!(": {source}"));
+            let source = error
+                .source()
+                .map_or(String::new(), |source| format!(": {source}"));
             eprintln!("{error}{source}");
             ExitCode::FAILURE
         }

@@ -64,7 +64,7 @@ pub enum Ask<S> {
 /// What to do with a chunk that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict<'a> {
-    /// Write it at its offset, then call [`Fetch::on_written`].
+    /// Write it at its offset, then call [`super::Fetch::on_written`].
     Write(VerifiedChunk<'a>),
     /// It is here already.
     Repeat,
