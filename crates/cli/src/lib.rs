@@ -1,1 +1,62 @@
-//! The shoal binary.
+//! The `shoal` command line.
+//!
+//! Reading order: `args` is what can be typed, `commands` what it does, one file each. `place` and `source` say which files are
+//! meant, `launch` reads values given by name, `connect` reaches the cluster. `print`, `json` and `failure` are what people and programs see.
+
+pub mod args;
+mod commands;
+mod connect;
+mod failure;
+mod json;
+mod launch;
+mod place;
+mod print;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use failure::{Exit, Failure};
+
+/// Reads the arguments, does what they say, and answers with the exit code.
+pub fn main() -> ExitCode {
+    // Who pipes into `head` expects silence when it closes, not a panic.
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    start_log(&cli.global);
+    let format = cli.global.output;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            failure::print(&Failure::new(format!("cannot start threads: {error}")), format);
+            return Exit::Failed.into();
+        }
+    };
+    let exit = match runtime.block_on(commands::execute(cli)) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            failure::print(&failure, format);
+            failure.exit()
+        }
+    };
+    // What still waits for the network or a disk must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    exit.into()
+}
+
+/// Messages of Shoal itself go to standard error: warnings unless more is asked for, by `-v` or by `SHOAL_LOG`.
+fn start_log(global: &args::Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "info",
+        (_, 2) => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SHOAL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

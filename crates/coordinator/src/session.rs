@@ -1,23 +1,10 @@
 //! A worker's connection: what the worker said last and what it was told last. Nothing here is remembered for longer than
 //! the connection; all that matters is in the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use contract::link::{AttemptPhase, Fence, SynchronizeRequest};
-
-/// A fence with an order, to be a key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FenceKey {
-    execution_id: Vec<u8>,
-    attempt: u32,
-    index: u64,
-}
-
-impl From<&Fence> for FenceKey {
-    fn from(fence: &Fence) -> Self {
-        Self { execution_id: fence.execution_id.to_vec(), attempt: fence.attempt, index: fence.index }
-    }
-}
+use contract::link::SynchronizeRequest;
+use ledger::Fence;
 
 /// One connection of a worker.
 #[derive(Debug)]
@@ -29,9 +16,9 @@ pub(crate) struct Session {
     /// Generation of the last state that was taken in.
     pub(crate) generation: u64,
     /// Attempts the worker has, as it said last.
-    reported: BTreeMap<FenceKey, AttemptPhase>,
+    reported: BTreeSet<Fence>,
     /// What it was told last: each attempt and whether it should stop.
-    told: Option<BTreeMap<FenceKey, bool>>,
+    told: Option<BTreeMap<Fence, bool>>,
     /// Generation it was told with.
     told_generation: u64,
     /// Generation it says it has seen.
@@ -44,7 +31,7 @@ impl Session {
             worker: state.worker.clone(),
             incarnation: state.incarnation,
             generation: 0,
-            reported: BTreeMap::new(),
+            reported: BTreeSet::new(),
             told: None,
             told_generation: 0,
             seen_generation: 0,
@@ -61,28 +48,28 @@ impl Session {
         self.reported = state
             .attempts
             .iter()
-            .filter_map(|attempt| Some((FenceKey::from(attempt.fence.as_ref()?), attempt.phase())))
+            .filter_map(|attempt| Fence::try_from(attempt.fence.as_ref()?).ok())
             .collect();
         true
     }
 
     /// Whether the worker has the attempt, and so knows its assignment.
-    pub(crate) fn knows(&self, fence: &FenceKey) -> bool {
-        self.reported.contains_key(fence)
+    pub(crate) fn knows(&self, fence: &Fence) -> bool {
+        self.reported.contains(fence)
     }
 
     /// Whether the worker must be told: what it should have differs from what it was told last, or it was told and has
     /// neither seen it nor acts on it.
-    pub(crate) fn must_be_told(&self, desired: &BTreeMap<FenceKey, bool>) -> bool {
+    pub(crate) fn must_be_told(&self, desired: &BTreeMap<Fence, bool>) -> bool {
         if self.told.as_ref() != Some(desired) {
             return true;
         }
-        let acts = self.reported.keys().eq(desired.keys());
+        let acts = self.reported.iter().eq(desired.keys());
         !acts && self.seen_generation >= self.told_generation
     }
 
     /// Notes what the worker is being told.
-    pub(crate) fn tell(&mut self, desired: BTreeMap<FenceKey, bool>, generation: u64) {
+    pub(crate) fn tell(&mut self, desired: BTreeMap<Fence, bool>, generation: u64) {
         self.told = Some(desired);
         self.told_generation = generation;
     }

@@ -1,0 +1,419 @@
+//! What can be typed: every command, option and its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs machine-learning pipelines written in valohai.yaml, on your own machines.
+#[derive(Debug, Parser)]
+#[command(
+    name = "shoal",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
+Start here:
+  shoal lint                          check valohai.yaml, every mistake with its place
+  shoal pipeline run NAME             run a pipeline; a unique prefix of its name is enough
+  shoal execution run STEP --lr=0.1   run one step with a parameter
+  shoal execution show 3              everything that is recorded about execution #3
+
+Without --cluster, a coordinator and a worker run inside the command itself, their data in .shoal/.
+
+Exit codes: 0 done; 1 it failed, or the file is invalid; 2 wrong arguments; 3 it was stopped;
+4 the cluster refused or cannot be reached; 130 left with Ctrl-C."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// How to print: for people, or as JSON for programs
+    #[arg(long, short = 'o', global = true, value_enum, default_value_t = Format::Human, help_heading = "Global options")]
+    pub output: Format,
+    /// Address of a coordinator, HOST:PORT; without it, everything runs in this command
+    #[arg(long, global = true, env = "SHOAL_CLUSTER", value_name = "ADDRESS", help_heading = "Global options")]
+    pub cluster: Option<String>,
+    /// Project that the work belongs to; by default named after the directory
+    #[arg(long, global = true, env = "SHOAL_PROJECT", value_name = "NAME", help_heading = "Global options")]
+    pub project: Option<String>,
+    /// Say more: -v for what happens, -vv for details
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Say less: only results and errors
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text and tables
+    Human,
+    /// One JSON value
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a valohai.yaml: every error and warning, each with its place
+    Lint(Lint),
+    /// Run pipelines and look at them
+    #[command(visible_alias = "pipe", subcommand)]
+    Pipeline(Pipeline),
+    /// Run single steps and look at executions
+    #[command(visible_alias = "exec", subcommand)]
+    Execution(Execution),
+    /// Run a worker, or look at the workers
+    Worker(Worker),
+    /// Run a coordinator
+    Coordinator(Coordinator),
+    /// Look at the cluster
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// The embedded node by itself, until nothing is left to do.
+    #[command(hide = true)]
+    Serve(Serve),
+}
+
+/// Checks a file.
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// Files to check; by default the valohai.yaml of this directory or above
+    pub files: Vec<PathBuf>,
+    /// Count warnings as errors
+    #[arg(long)]
+    pub strict_warnings: bool,
+}
+
+/// The file that is meant.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigFile {
+    /// The valohai.yaml to use, or the directory it is in; by default that of this directory or above
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// What a run may be given.
+#[derive(Debug, Clone, Args)]
+pub struct Launch {
+    /// The file.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Set a parameter; += adds to the default of one that takes several
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
+    pub parameters: Vec<String>,
+    /// Give an input its files: datum://, file://, http:// or https://; repeat for several
+    #[arg(long = "input", short = 'i', value_name = "NAME=URI")]
+    pub inputs: Vec<String>,
+    /// Read parameters from a JSON or YAML file
+    #[arg(long, value_name = "FILE")]
+    pub parameter_file: Option<PathBuf>,
+    /// Environment (pool of workers) for what names none
+    #[arg(long, value_name = "SLUG")]
+    pub environment: Option<String>,
+    /// Title, for people
+    #[arg(long)]
+    pub title: Option<String>,
+    /// Return once it is accepted; it goes on by itself
+    #[arg(long, short = 'd')]
+    pub detach: bool,
+    /// Only check whether it could run
+    #[arg(long, conflicts_with = "detach")]
+    pub dry_run: bool,
+}
+
+/// Pipelines.
+#[derive(Debug, Subcommand)]
+pub enum Pipeline {
+    /// Run a pipeline and watch it
+    #[command(after_help = "\
+Examples:
+  shoal pipeline run train
+  shoal pipeline run train --epochs=5                 a pipeline parameter
+  shoal pipeline run train --preprocess.rows=1000     a parameter of one node
+  shoal pipeline run train --input preprocess.data=https://example.com/data.csv")]
+    Run {
+        /// Name of the pipeline, or a prefix that only it has, in any case
+        name: String,
+        /// What it is given.
+        #[command(flatten)]
+        launch: Launch,
+        /// Values by name: --PARAMETER=VALUE, --NODE.PARAMETER=VALUE, --NODE.INPUT=URI
+        #[arg(allow_hyphen_values = true, value_name = "--NAME=VALUE")]
+        values: Vec<String>,
+    },
+    /// Show what a pipeline would run, without running it
+    Plan {
+        /// Name of the pipeline, or a prefix that only it has, in any case
+        name: String,
+        /// The file.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// List pipelines, newest first
+    List(ListOptions),
+    /// Show one pipeline
+    Show(Number),
+    /// Watch one pipeline until it ends; exits as it does
+    Watch(Number),
+    /// Cancel one pipeline
+    Cancel(Number),
+}
+
+/// Executions.
+#[derive(Debug, Subcommand)]
+pub enum Execution {
+    /// Run one step and watch it
+    #[command(after_help = "\
+Examples:
+  shoal execution run train
+  shoal execution run train --lr=0.1 --epochs 5
+  shoal execution run evaluate --model=datum://0b8a1f0e-…   an input by its name")]
+    Run {
+        /// Name of the step, or a prefix that only it has, in any case
+        step: String,
+        /// What it is given.
+        #[command(flatten)]
+        launch: Launch,
+        /// Set an environment variable
+        #[arg(long = "env", value_name = "NAME=VALUE")]
+        environment_variables: Vec<String>,
+        /// Values by name: --PARAMETER=VALUE, --INPUT=URI
+        #[arg(allow_hyphen_values = true, value_name = "--NAME=VALUE")]
+        values: Vec<String>,
+    },
+    /// Print the shell lines of a step with its default parameters
+    Command {
+        /// Name of the step, or a prefix that only it has, in any case
+        step: String,
+        /// The file.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// List executions, newest first
+    List {
+        /// Options of every list.
+        #[command(flatten)]
+        options: ListOptions,
+        /// Only those of this pipeline
+        #[arg(long, value_name = "NUMBER", value_parser = number)]
+        pipeline: Option<i64>,
+    },
+    /// Show everything that is recorded about one execution
+    Show(Number),
+    /// Watch one execution until it ends; exits as it does
+    Watch(Number),
+    /// Cancel one execution
+    Cancel(Number),
+    /// Print what its program printed
+    Logs(Logs),
+    /// Print its metadata: the series, or the latest values
+    Metadata {
+        /// Which.
+        #[command(flatten)]
+        number: Number,
+        /// Go on with what is printed later
+        #[arg(long, short = 'F')]
+        follow: bool,
+        /// Only the latest value of every key
+        #[arg(long)]
+        latest: bool,
+    },
+    /// List its output files, or download them
+    Outputs {
+        /// Which.
+        #[command(flatten)]
+        number: Number,
+        /// Download them into this directory, checked against their digests
+        #[arg(long, value_name = "DIR")]
+        download: Option<PathBuf>,
+        /// Overwrite files that are there already
+        #[arg(long, requires = "download")]
+        force: bool,
+    },
+}
+
+/// Options of every list.
+#[derive(Debug, Clone, Args)]
+pub struct ListOptions {
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..=1_000))]
+    pub limit: i32,
+    /// Only those in these states
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub state: Vec<StateName>,
+}
+
+/// States by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StateName {
+    /// Something it needs is not there yet
+    Created,
+    /// It waits for a worker
+    Queued,
+    /// It runs
+    Started,
+    /// It was asked to stop
+    Stopping,
+    /// It was stopped
+    Stopped,
+    /// It failed
+    Error,
+    /// It succeeded
+    Complete,
+}
+
+/// A number in the project.
+#[derive(Debug, Clone, Args)]
+pub struct Number {
+    /// Its number, with or without `#`
+    #[arg(value_parser = number)]
+    pub number: i64,
+}
+
+/// Prints a log.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Which.
+    #[command(flatten)]
+    pub number: Number,
+    /// Go on with what is printed later, until it ends
+    #[arg(long, short = 'F')]
+    pub follow: bool,
+    /// Start with this record; the first is 0
+    #[arg(long, value_name = "RECORD", conflicts_with = "tail", value_parser = clap::value_parser!(i64).range(0..))]
+    pub from: Option<i64>,
+    /// Only the last so many records
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i64).range(0..))]
+    pub tail: Option<i64>,
+    /// Of another attempt than the newest
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+    pub attempt: Option<i32>,
+    /// Only this stream
+    #[arg(long, value_enum)]
+    pub stream: Option<StreamName>,
+    /// The bytes exactly as printed, also on a terminal
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// Streams by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StreamName {
+    /// Standard output
+    Stdout,
+    /// Standard error
+    Stderr,
+    /// Shoal's own words
+    Status,
+}
+
+/// Workers: running one, or looking at them.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Worker {
+    /// What to look at.
+    #[command(subcommand)]
+    pub command: Option<WorkerCommand>,
+    /// Address of a coordinator, HOST:PORT; repeat for several
+    #[arg(long, required = true, value_name = "ADDRESS")]
+    pub coordinator: Vec<String>,
+    /// Where it keeps attempts and blobs
+    #[arg(long, value_name = "DIR", required = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Its name, unique in the cluster; by default that of the machine
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where it serves its blobs to others, HOST:PORT; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    pub listen: String,
+    /// Address at which others reach it, if it is not the one it listens on
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise: Option<String>,
+    /// How many attempts it runs at once; by default one for each processor
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub slots: Option<u32>,
+    /// Environment it serves; repeat for several
+    #[arg(long = "environment", value_name = "SLUG")]
+    pub environments: Vec<String>,
+    /// Write its address to this file once it serves
+    #[arg(long, value_name = "FILE")]
+    pub address_file: Option<PathBuf>,
+}
+
+/// Workers.
+#[derive(Debug, Subcommand)]
+pub enum WorkerCommand {
+    /// List the workers
+    List,
+    /// Show one worker
+    Show {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Runs a coordinator.
+#[derive(Debug, Args)]
+pub struct Coordinator {
+    /// Where it keeps its state
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Where it serves, HOST:PORT; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7461", value_name = "ADDRESS")]
+    pub listen: String,
+    /// Address at which others reach it, if it is not the one it listens on
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise: Option<String>,
+    /// Found a new cluster if the data directory is empty
+    #[arg(long)]
+    pub bootstrap: bool,
+    /// How long a worker may be out of contact before its attempts are given to others, in seconds
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    pub lost_after: f64,
+    /// Write its address to this file once it serves
+    #[arg(long, value_name = "FILE")]
+    pub address_file: Option<PathBuf>,
+}
+
+/// The cluster.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Show members, leader and indexes
+    Status,
+}
+
+/// Prints completions.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Which shell
+    pub shell: clap_complete::Shell,
+}
+
+/// The embedded node by itself.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Its data directory
+    #[arg(long)]
+    pub data_dir: PathBuf,
+}
+
+/// Reads `3` or `#3`.
+fn number(text: &str) -> Result<i64, String> {
+    match text.strip_prefix('#').unwrap_or(text).parse::<i64>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a number such as 3 or #3".to_owned()),
+    }
+}

@@ -1,0 +1,55 @@
+//! Reading the `valohai.yaml` that is meant, with its mistakes shown as `shoal lint` shows them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use spec::model::Config;
+
+use super::Context;
+use crate::args::ConfigFile;
+use crate::{Failure, place};
+
+/// A file that was read and is valid.
+pub(super) struct Loaded {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// Its bytes, as they travel.
+    pub(super) bytes: Vec<u8>,
+    /// What it says.
+    pub(super) config: Config,
+}
+
+/// Reads the file that is meant. Warnings are noted; errors are the failure, all of them.
+pub(super) fn load(context: &Context, file: &ConfigFile) -> Result<Loaded, Failure> {
+    let path = place::config(&context.current, file.file.as_deref())?;
+    let bytes = fs::read(&path).map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
+    let parsed = spec::parse(&bytes);
+    let shown = shown(context, &path);
+    let source = String::from_utf8_lossy(&bytes);
+    let render = |diagnostic| spec::render(diagnostic, &shown, &source);
+    match parsed.config {
+        Some(config) => {
+            for warning in parsed.diagnostics.iter().filter(|diagnostic| diagnostic.severity == spec::Severity::Warning) {
+                context.note(render(warning).trim_end());
+            }
+            Ok(Loaded { path, bytes, config })
+        }
+        None => {
+            let errors: Vec<&spec::Diagnostic> =
+                parsed.diagnostics.iter().filter(|diagnostic| diagnostic.severity == spec::Severity::Error).collect();
+            if !context.json() {
+                for error in &errors {
+                    eprint!("{}", render(error));
+                }
+            }
+            let count = errors.len();
+            Err(Failure::new(format!("{shown} has {count} error{}", if count == 1 { "" } else { "s" }))
+                .hint("`shoal lint` shows them all, with warnings"))
+        }
+    }
+}
+
+/// A path as the user would type it.
+pub(super) fn shown(context: &Context, path: &std::path::Path) -> String {
+    path.strip_prefix(&context.current).unwrap_or(path).display().to_string()
+}

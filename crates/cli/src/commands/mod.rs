@@ -1,0 +1,145 @@
+//! What each command does: one file a command.
+
+mod cluster;
+mod config;
+mod coordinator;
+mod execution;
+mod lint;
+mod pipeline;
+mod run;
+mod serve;
+mod tables;
+mod watch;
+mod worker;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::CommandFactory as _;
+use node::home::Home;
+use serde_json::Value;
+
+use crate::args::{Cli, Command, Format, Global};
+use crate::connect::Connection;
+use crate::place;
+use crate::{Exit, Failure};
+
+/// What every command knows.
+pub(crate) struct Context {
+    /// Options of every command.
+    pub(crate) global: Global,
+    /// The directory the command was started in.
+    pub(crate) current: PathBuf,
+    /// Whether it was said what goes on beside this command's own work.
+    told_resumed: std::sync::atomic::AtomicBool,
+}
+
+impl Context {
+    /// Name of the project that is meant.
+    pub(crate) fn project(&self) -> String {
+        self.global.project.clone().unwrap_or_else(|| place::project(&place::root(&self.current)))
+    }
+
+    /// `projects/P`.
+    pub(crate) fn parent(&self) -> String {
+        format!("projects/{}", self.project())
+    }
+
+    /// `projects/P/executions/N`.
+    pub(crate) fn execution(&self, number: i64) -> String {
+        format!("{}/executions/{number}", self.parent())
+    }
+
+    /// `projects/P/pipelines/N`.
+    pub(crate) fn pipeline(&self, number: i64) -> String {
+        format!("{}/pipelines/{number}", self.parent())
+    }
+
+    /// Where the embedded node lives.
+    pub(crate) fn home(&self) -> Home {
+        Home::new(place::root(&self.current).join(place::SHOAL))
+    }
+
+    /// A way to the cluster that is meant. Connects to nothing yet.
+    pub(crate) fn connect(&self) -> Connection {
+        match &self.global.cluster {
+            Some(addresses) => {
+                Connection::to(addresses.split(',').map(|address| address.trim().to_owned()).collect())
+            }
+            None => Connection::embedded(self.home()),
+        }
+    }
+
+    /// Whether programs read what is printed.
+    pub(crate) fn json(&self) -> bool {
+        self.global.output == Format::Json
+    }
+
+    /// Prints a result: the value for programs, or the text for people.
+    pub(crate) fn print(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        let text = if self.json() { format!("{:#}\n", value()) } else { text() };
+        write_out(text.as_bytes())
+    }
+
+    /// Says something beside the result, on standard error, unless quiet.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.global.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// A bar for bytes on their way; hidden where nobody would see it.
+    pub(crate) fn progress(&self, bytes: u64, what: &str) -> indicatif::ProgressBar {
+        const WORTH_SHOWING: u64 = 1 << 20;
+        if self.global.quiet || self.json() || bytes < WORTH_SHOWING {
+            return indicatif::ProgressBar::hidden();
+        }
+        let bar = indicatif::ProgressBar::new(bytes).with_message(what.to_owned());
+        let template = "{msg}  {wide_bar} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}";
+        if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar
+    }
+
+    /// Says, once, that the node that was started for this command goes on with what an earlier one left.
+    pub(crate) async fn note_resumed(&self, connection: &Connection) {
+        if self.told_resumed.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        match connection.resumed().await {
+            None | Some(0) => {}
+            Some(1) => self.note("note: 1 unfinished execution or pipeline goes on as well"),
+            Some(count) => self.note(&format!("note: {count} unfinished executions and pipelines go on as well")),
+        }
+    }
+}
+
+/// Writes to standard output. Who closes it has read enough: then the command ends quietly.
+pub(crate) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => Ok(result?),
+    }
+}
+
+/// Does what was typed.
+pub(crate) async fn execute(cli: Cli) -> Result<Exit, Failure> {
+    let current = std::env::current_dir()
+        .map_err(|error| Failure::new(format!("the current directory cannot be used: {error}")))?;
+    let context = Context { global: cli.global, current, told_resumed: false.into() };
+    match cli.command {
+        Command::Lint(arguments) => lint::lint(&context, &arguments),
+        Command::Pipeline(command) => pipeline::execute(&context, command).await,
+        Command::Execution(command) => execution::execute(&context, command).await,
+        Command::Worker(command) => worker::execute(&context, command).await,
+        Command::Cluster(command) => cluster::execute(&context, &command).await,
+        Command::Coordinator(arguments) => coordinator::run(&context, arguments).await,
+        Command::Serve(arguments) => serve::run(&arguments).await,
+        Command::Completions(arguments) => {
+            clap_complete::generate(arguments.shell, &mut Cli::command(), "shoal", &mut io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}

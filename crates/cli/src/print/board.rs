@@ -1,0 +1,258 @@
+//! The board of a watch: a line a node that is kept up to date on a terminal; elsewhere a line for every change.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use console::style;
+use contract::api::{self, LogStream, State};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::{Map, Value};
+
+use super::{escape, units};
+use crate::json;
+
+/// How often elapsed times are brought up to date.
+const REFRESH: Duration = Duration::from_millis(200);
+/// How many keys of the metadata are shown beside a node.
+const SHOWN_KEYS: usize = 4;
+
+/// What is shown of a watch.
+pub struct Board {
+    silent: bool,
+    live: Option<MultiProgress>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    name: String,
+    state: State,
+    skipped: bool,
+    start: Option<prost_types::Timestamp>,
+    end: Option<prost_types::Timestamp>,
+    metric: String,
+    /// Whether the last record of a stream left its line open.
+    open: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Board {
+    /// A board; a silent one shows nothing.
+    pub fn new(silent: bool) -> Self {
+        let live = (!silent && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()).then(MultiProgress::new);
+        Self { silent, live, rows: Vec::new() }
+    }
+
+    /// What is watched.
+    pub fn headline(&mut self, text: &str) {
+        self.say(&match self.live {
+            Some(_) => style(text).bold().to_string(),
+            None => text.to_owned(),
+        });
+    }
+
+    /// Something beside the log.
+    pub fn note(&mut self, text: &str) {
+        self.say(text);
+    }
+
+    /// A node as its pipeline has it; shown from the beginning, long before it runs.
+    pub fn node(&mut self, node: &api::Node) {
+        let at = self.row(&node.name);
+        if node.skipped && !self.rows[at].skipped {
+            self.rows[at].skipped = true;
+            let why = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
+            self.change(at, &format!("{} skipped{}", node.name, escape::for_line(&why)));
+        } else if self.rows[at].state == State::Unspecified {
+            self.rows[at].state = State::Created;
+            self.draw(at);
+        }
+    }
+
+    /// An execution as it is now.
+    pub fn execution(&mut self, row: &str, execution: &api::Execution) {
+        let at = self.row(row);
+        self.rows[at].start = execution.start_time;
+        self.rows[at].end = execution.end_time;
+        if self.rows[at].state == execution.state() {
+            return;
+        }
+        self.rows[at].state = execution.state();
+        let number = json::number(&execution.name);
+        let text = match execution.state() {
+            State::Started => {
+                let worker = execution.attempts.last().map(|attempt| attempt.worker.as_str()).unwrap_or_default();
+                format!("{row} started on {worker} (execution #{number})")
+            }
+            State::Complete => format!("{row} complete in {}", self.rows[at].elapsed()),
+            State::Error | State::Stopped => {
+                let why = if execution.message.is_empty() { String::new() } else { format!(": {}", execution.message) };
+                format!("{row} {} after {}{}", json::state(execution.state()), self.rows[at].elapsed(), escape::for_line(&why))
+            }
+            State::Stopping => format!("{row} is being stopped"),
+            State::Queued | State::Created | State::Unspecified => return self.draw(at),
+        };
+        self.change(at, &text);
+    }
+
+    /// The newest metadata of a node.
+    pub fn metric(&mut self, row: &str, values: &Map<String, Value>) {
+        let at = self.row(row);
+        let shown = values.iter().filter(|(_, value)| !value.is_object() && !value.is_array()).take(SHOWN_KEYS);
+        let pairs: Vec<String> = shown.map(|(key, value)| format!("{key} {}", number(value))).collect();
+        self.rows[at].metric = escape::for_line(&pairs.join("  "));
+        self.draw(at);
+    }
+
+    /// A record of a node's log.
+    pub fn record(&mut self, row: &str, record: &api::LogRecord) {
+        if self.silent || record.stream() == LogStream::Metric {
+            return;
+        }
+        let at = self.row(row);
+        let continued = std::mem::replace(&mut self.rows[at].open, record.partial);
+        let mark = if continued { "…" } else { "|" };
+        let text = String::from_utf8_lossy(&record.data);
+        // A progress bar redraws its line; only what is left of it in the end is shown.
+        for line in text.lines() {
+            let shown = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
+            let shown = escape::for_terminal(shown.as_bytes());
+            let line = match (record.stream(), &self.live) {
+                (LogStream::Status, Some(_)) => style(format!("{row} {mark} {shown}")).dim().to_string(),
+                (LogStream::Stderr, Some(_)) => format!("{} {shown}", style(format!("{row} {mark}")).yellow()),
+                (_, Some(_)) => format!("{} {shown}", style(format!("{row} {mark}")).cyan()),
+                _ => format!("{row} {mark} {shown}"),
+            };
+            self.say(&line);
+        }
+    }
+
+    /// Waits until elapsed times should be brought up to date, and does so. Never returns when nothing is live.
+    pub async fn tick(&mut self) {
+        if self.live.is_none() {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(REFRESH).await;
+        for at in 0..self.rows.len() {
+            self.draw(at);
+        }
+    }
+
+    /// Takes the board down.
+    pub fn finish(self) {
+        for row in &self.rows {
+            if let Some(bar) = &row.bar {
+                bar.finish_and_clear();
+            }
+        }
+        if let Some(live) = &self.live {
+            drop(live.clear());
+        }
+    }
+
+    fn row(&mut self, name: &str) -> usize {
+        if let Some(at) = self.rows.iter().position(|row| row.name == name) {
+            return at;
+        }
+        let bar = self.live.as_ref().map(|live| {
+            let bar = live.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        self.rows.push(Row {
+            name: name.to_owned(),
+            state: State::Unspecified,
+            skipped: false,
+            start: None,
+            end: None,
+            metric: String::new(),
+            open: false,
+            bar,
+        });
+        self.rows.len() - 1
+    }
+
+    /// A change worth a line where there is no board.
+    fn change(&mut self, at: usize, text: &str) {
+        match self.live {
+            Some(_) => self.draw(at),
+            None => self.say(text),
+        }
+    }
+
+    fn draw(&self, at: usize) {
+        let width = self.rows.iter().map(|row| console::measure_text_width(&row.name)).max().unwrap_or(0);
+        let row = &self.rows[at];
+        if let Some(bar) = &row.bar {
+            bar.set_message(row.line(width));
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if self.silent {
+            return;
+        }
+        match &self.live {
+            Some(live) => drop(live.println(text)),
+            // Who closes standard output has read enough; the watch goes on for its exit code.
+            None => drop(writeln!(std::io::stdout(), "{text}")),
+        }
+    }
+}
+
+impl Row {
+    fn elapsed(&self) -> String {
+        let seconds = |time: &prost_types::Timestamp| time.seconds as f64 + f64::from(time.nanos) / 1e9;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let Some(start) = &self.start else { return String::new() };
+        let end = self.end.as_ref().map_or(now, seconds);
+        Duration::try_from_secs_f64((end - seconds(start)).max(0.0)).map(units::duration).unwrap_or_default()
+    }
+
+    fn line(&self, width: usize) -> String {
+        let (symbol, word) = match (self.skipped, self.state) {
+            (true, _) => (style("-").dim(), "skipped"),
+            (_, State::Unspecified | State::Created) => (style("·").dim(), "waiting"),
+            (_, State::Queued) => (style("○").dim(), "queued"),
+            (_, State::Started) => (style("●").cyan(), "running"),
+            (_, State::Stopping) => (style("●").yellow(), "stopping"),
+            (_, State::Stopped) => (style("■").yellow(), "stopped"),
+            (_, State::Error) => (style("✗").red(), "error"),
+            (_, State::Complete) => (style("✓").green(), "complete"),
+        };
+        let padding = " ".repeat(width.saturating_sub(console::measure_text_width(&self.name)));
+        format!("{symbol} {}{padding}  {word:<8}  {:>12}  {}", self.name, self.elapsed(), self.metric)
+    }
+}
+
+/// A number with as many digits as fit the eye.
+fn number(value: &Value) -> String {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let number = number.as_f64().unwrap_or(0.0);
+            let magnitude = number.abs();
+            if magnitude != 0.0 && !(1e-3..1e6).contains(&magnitude) { format!("{number:.2e}") } else { format!("{number:.4}") }
+        }
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_fit_the_eye() {
+        for (value, expected) in [
+            (Value::from(3), "3"),
+            (Value::from(0.123_456), "0.1235"),
+            (Value::from(1e-7), "1.00e-7"),
+            (Value::from(0.0), "0.0000"),
+            (Value::from("x"), "x"),
+        ] {
+            assert_eq!(number(&value), expected);
+        }
+    }
+}

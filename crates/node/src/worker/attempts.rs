@@ -1,0 +1,334 @@
+//! The attempts a worker has, as they lie on its disk.
+//!
+//! Beside what the runtime keeps in an attempt's directory stand two files of ours:
+//!
+//! ```text
+//!   assignment   what is to be run and under which fence; written before anything else
+//!   launched     what was put in place and when the program started; written before it does
+//! ```
+//!
+//! Both appear whole, by a rename. They must survive the daemon, not the machine: when the machine goes down, so does every
+//! program on it. So neither is synced.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use contract::link::{Assignment, AttemptReport, DesiredAttempt, OutputFile};
+use feed::Batch;
+use prost::Message;
+use runtime::outputs::LiveScan;
+use runtime::{AttemptDir, AttemptState, EndReason, FeedTail, Launcher, Program};
+use worker::{Adopted, Exit, ExitReason, Fence, Found, Prepared, Stop};
+
+use crate::Fault;
+
+const ASSIGNMENT: &str = "assignment";
+const LAUNCHED: &str = "launched";
+/// Directories that begin so are being removed; a restart goes on with it.
+const REMOVED: &str = "removed-";
+/// How much of a feed is read at once, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
+/// One attempt, shared between the loop and the hands that work for it.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) fence: Fence,
+    pub(super) dir: AttemptDir,
+    pub(super) assignment: Assignment,
+    abandoned: AtomicBool,
+    state: Mutex<State>,
+    scan: Mutex<Option<LiveScan>>,
+}
+
+/// What the hands leave for the loop.
+#[derive(Debug, Default)]
+struct State {
+    ready: Option<Ready>,
+    mark: AttemptReport,
+    looking: bool,
+}
+
+/// A prepared attempt: what to launch, and what was put in place for it.
+#[derive(Debug, Clone)]
+pub(super) struct Ready {
+    pub(super) program: Program,
+    pub(super) prepared: Prepared,
+}
+
+impl Attempt {
+    fn new(fence: Fence, dir: AttemptDir, assignment: Assignment) -> Self {
+        Self { fence, dir, assignment, abandoned: AtomicBool::new(false), state: Mutex::default(), scan: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is a single assignment, so a panic elsewhere leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The scan for live outputs, made at the first look.
+    pub(super) fn scan(&self) -> MutexGuard<'_, Option<LiveScan>> {
+        self.scan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether work for it is of no use any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Leaves what the launch needs.
+    pub(super) fn set_ready(&self, ready: Ready) {
+        self.state().ready = Some(ready);
+    }
+
+    /// Outputs that were stored while the program runs.
+    pub(super) fn live_outputs(&self) -> Vec<OutputFile> {
+        self.state().mark.live_outputs.clone()
+    }
+
+    /// Adds such outputs, on the disk before they are taken from the program's directory.
+    pub(super) fn add_live_outputs(&self, outputs: &[OutputFile]) -> io::Result<()> {
+        let mut state = self.state();
+        let mut mark = state.mark.clone();
+        mark.live_outputs.extend_from_slice(outputs);
+        write_message(&self.dir.path().join(LAUNCHED), &mark)?;
+        state.mark = mark;
+        Ok(())
+    }
+
+    /// Names of the outputs that were stored while the program ran.
+    pub(super) fn live_names(&self) -> BTreeSet<String> {
+        self.state().mark.live_outputs.iter().map(|output| output.file_name.clone()).collect()
+    }
+
+    /// Takes the right to look for live outputs; false while another look goes on.
+    pub(super) fn begin_look(&self) -> bool {
+        !std::mem::replace(&mut self.state().looking, true)
+    }
+
+    /// Gives that right back.
+    pub(super) fn end_look(&self) {
+        self.state().looking = false;
+    }
+}
+
+/// What a look at a running attempt found.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) batches: Vec<Batch>,
+    pub(super) ended: Option<Exit>,
+}
+
+struct Entry {
+    shared: Arc<Attempt>,
+    tail: FeedTail,
+    launched: bool,
+    ended: bool,
+}
+
+/// All attempts of a worker.
+pub(super) struct Attempts {
+    directory: PathBuf,
+    launcher: Launcher,
+    entries: HashMap<Fence, Entry>,
+}
+
+impl Attempts {
+    /// The attempts under a directory, which is made if it is missing.
+    pub(super) fn open(directory: &Path, launcher: Launcher) -> io::Result<Self> {
+        fs::create_dir_all(directory)?;
+        Ok(Self { directory: directory.to_path_buf(), launcher, entries: HashMap::new() })
+    }
+
+    /// Takes over what earlier incarnations left. What cannot be read was torn before it was begun, and is removed.
+    pub(super) fn adopt(&mut self) -> Result<Vec<Adopted>, Fault> {
+        let mut adopted = Vec::new();
+        for found in runtime::scan(&self.directory)? {
+            let path = found.dir.path().to_path_buf();
+            let desired = read_message::<DesiredAttempt>(&path.join(ASSIGNMENT))?;
+            let known = desired.and_then(|desired| Some((Fence::try_from(desired.fence.as_ref()?).ok()?, desired.assignment?)));
+            let Some((fence, assignment)) = known.filter(|_| !is_removed(&found.name)) else {
+                fs::remove_dir_all(&path)?;
+                continue;
+            };
+            let mark = read_message::<AttemptReport>(&path.join(LAUNCHED))?;
+            let shared = Arc::new(Attempt::new(fence, found.dir.clone(), assignment.clone()));
+            let launched = mark.is_some() && found.state != AttemptState::New;
+            let how = match mark {
+                Some(mark) if launched => {
+                    shared.state().mark = mark.clone();
+                    Found::Launched {
+                        prepared: Prepared { time_us: mark.prepare_time_us as u64, inputs: mark.inputs },
+                        start_time_us: mark.start_time_us as u64,
+                        live_outputs: mark.live_outputs,
+                    }
+                }
+                // The mark without a shim's trace: the daemon ended between the two, nothing ever ran.
+                _ => Found::NotLaunched,
+            };
+            let tail = FeedTail::new(&found.dir, 0, 0);
+            self.entries.insert(fence, Entry { shared, tail, launched, ended: false });
+            adopted.push(Adopted { fence, assignment, found: how });
+        }
+        Ok(adopted)
+    }
+
+    /// Every attempt that was launched and is not known to have ended.
+    pub(super) fn launched(&self) -> Vec<Fence> {
+        self.entries.iter().filter(|(_, entry)| entry.launched && !entry.ended).map(|(fence, _)| *fence).collect()
+    }
+
+    pub(super) fn by_name(&self, name: &OsStr) -> Option<Fence> {
+        self.entries.iter().find(|(_, entry)| entry.shared.dir.name() == name).map(|(fence, _)| *fence)
+    }
+
+    pub(super) fn shared(&self, fence: Fence) -> Option<Arc<Attempt>> {
+        self.entries.get(&fence).map(|entry| entry.shared.clone())
+    }
+
+    /// Begins an attempt afresh: an empty directory with its assignment.
+    pub(super) fn begin(&mut self, fence: Fence, assignment: &Assignment) -> Result<Arc<Attempt>, Fault> {
+        let path = self.directory.join(directory_name(fence));
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
+        let dir = AttemptDir::create(&path)?;
+        let desired = DesiredAttempt {
+            fence: Some(fence.into()),
+            assignment: Some(assignment.clone()),
+            ..DesiredAttempt::default()
+        };
+        write_message(&path.join(ASSIGNMENT), &desired)?;
+        let shared = Arc::new(Attempt::new(fence, dir.clone(), assignment.clone()));
+        let tail = FeedTail::new(&dir, 0, 0);
+        self.entries.insert(fence, Entry { shared: shared.clone(), tail, launched: false, ended: false });
+        Ok(shared)
+    }
+
+    /// Tells the hands that work for this attempt is of no use any more.
+    pub(super) fn abandon(&mut self, fence: Fence) {
+        if let Some(entry) = self.entries.get(&fence) {
+            entry.shared.abandoned.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Marks the attempt as launched, then starts its program. Answers with when, or with words for people.
+    pub(super) fn launch(&mut self, fence: Fence, now_us: u64) -> Result<u64, String> {
+        let entry = self.entries.get_mut(&fence).ok_or("the attempt is not there")?;
+        let ready = entry.shared.state().ready.clone().ok_or("the attempt is not prepared")?;
+        let mark = AttemptReport {
+            fence: Some(fence.into()),
+            prepare_time_us: ready.prepared.time_us as i64,
+            start_time_us: now_us as i64,
+            inputs: ready.prepared.inputs,
+            ..AttemptReport::default()
+        };
+        write_message(&entry.shared.dir.path().join(LAUNCHED), &mark).map_err(|error| error.to_string())?;
+        entry.shared.state().mark = mark;
+        self.launcher.launch(&entry.shared.dir, &ready.program).map_err(|error| error.to_string())?;
+        entry.launched = true;
+        Ok(now_us)
+    }
+
+    pub(super) fn stop(&self, fence: Fence, how: Stop) -> Result<(), Fault> {
+        let Some(entry) = self.entries.get(&fence) else { return Ok(()) };
+        let how = match how {
+            Stop::Graceful => runtime::Stop::Graceful,
+            Stop::Kill => runtime::Stop::Kill,
+        };
+        entry.shared.dir.stop(how)?;
+        Ok(())
+    }
+
+    /// Reads what is new of a launched attempt. Nothing once its end was told.
+    pub(super) fn look(&mut self, fence: Fence) -> Result<Option<Seen>, Fault> {
+        let Some(entry) = self.entries.get_mut(&fence).filter(|entry| entry.launched && !entry.ended) else {
+            return Ok(None);
+        };
+        // The state first: what has ended writes no more, so the feed that is read afterwards is whole.
+        let exit = match entry.shared.dir.state()? {
+            AttemptState::Running { .. } => None,
+            AttemptState::Ended(exit) => Some(exit),
+            AttemptState::Gone | AttemptState::New => Some(entry.shared.dir.bury()?),
+        };
+        let mut batches = Vec::new();
+        loop {
+            let batch = entry.tail.read(READ_BYTES)?;
+            if batch.is_empty() {
+                break;
+            }
+            batches.push(batch);
+        }
+        entry.ended = exit.is_some();
+        Ok(Some(Seen { batches, ended: exit.map(told) }))
+    }
+
+    /// Reads whole frames of a feed again. Empty when the attempt is gone.
+    pub(super) fn read_feed(&self, fence: Fence, first_record: u64, offset: u64, max_bytes: usize) -> Result<Batch, Fault> {
+        match self.entries.get(&fence) {
+            Some(entry) => Ok(FeedTail::new(&entry.shared.dir, offset, first_record).read(max_bytes)?),
+            None => Ok(Batch { first_record, count: 0, frames: Bytes::new() }),
+        }
+    }
+
+    /// Takes an attempt's directory away under another name, so that no half of it is ever adopted; the rest is slow and
+    /// for the hands.
+    pub(super) fn remove(&mut self, fence: Fence) -> Result<Option<PathBuf>, Fault> {
+        let Some(entry) = self.entries.remove(&fence) else { return Ok(None) };
+        entry.shared.abandoned.store(true, Ordering::Relaxed);
+        let from = entry.shared.dir.path();
+        let to = self.directory.join(format!("{REMOVED}{}", directory_name(fence)));
+        fs::rename(from, &to)?;
+        Ok(Some(to))
+    }
+}
+
+/// The name of an attempt's directory.
+fn directory_name(fence: Fence) -> String {
+    format!("{}.{}.{}", fence.execution_uuid(), fence.attempt, fence.index)
+}
+
+fn is_removed(name: &OsStr) -> bool {
+    name.to_string_lossy().starts_with(REMOVED)
+}
+
+/// How a program ended, in the mind's words.
+fn told(exit: runtime::Exit) -> Exit {
+    Exit {
+        reason: match exit.reason {
+            EndReason::Exited => ExitReason::Exited,
+            EndReason::Signaled => ExitReason::Signaled,
+            EndReason::TimeLimit => ExitReason::TimeLimit,
+            EndReason::NoOutput => ExitReason::NoOutput,
+            EndReason::Stopped => ExitReason::Stopped,
+            EndReason::StartFailed { message } => ExitReason::StartFailed(message),
+            EndReason::DiskFull => ExitReason::DiskFull,
+            EndReason::OomKilled => ExitReason::OutOfMemory,
+            EndReason::Gone => ExitReason::Gone,
+        },
+        code: exit.code,
+        signal: exit.signal.unwrap_or(0),
+        time_us: exit.ended_us,
+        record_count: exit.record_count,
+    }
+}
+
+fn write_message(path: &Path, message: &impl Message) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    fs::write(&partial, message.encode_to_vec())?;
+    fs::rename(&partial, path)
+}
+
+/// Reads a message; none when it is missing or torn.
+fn read_message<M: Message + Default>(path: &Path) -> io::Result<Option<M>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(M::decode(bytes.as_slice()).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,226 @@
+//! The worker's loop: one thread that owns the mind. Programs, files and links talk to it through one channel; what takes
+//! long goes to the hands and comes back as an input.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use contract::link::{Fence as WireFence, PushFeedRequest, SynchronizeRequest};
+use feed::HolderId;
+use tokio::sync::watch;
+use worker::{Fence, Input, Output, Worker};
+
+use super::attempts::Attempts;
+use super::hands::Hands;
+use crate::Fault;
+
+/// The one coordinator that feeds go to: a group of one.
+pub(super) const HOLDER: HolderId = HolderId(1);
+/// How often attempts are looked at although nothing was heard of them: a notification can be lost with its sender.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How many events are taken in before one decision.
+const BATCH: usize = 1_024;
+
+/// What comes to the loop.
+pub(super) enum Event {
+    /// Something for the mind.
+    Input(Input),
+    /// The shim of the attempt in this directory has something to say.
+    Notified(OsString),
+    /// End the loop; programs go on.
+    Stop,
+}
+
+/// A handle to the loop; clones are cheap.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    events: mpsc::Sender<Event>,
+}
+
+impl Engine {
+    /// The sending end for those who report to the loop.
+    pub(super) fn channel() -> (Self, mpsc::Receiver<Event>) {
+        let (events, inbox) = mpsc::channel();
+        (Self { events }, inbox)
+    }
+
+    /// Hands an input to the loop.
+    pub(super) fn input(&self, input: Input) {
+        // The loop is gone only when the daemon ends; what is said then is found again at the next start.
+        drop(self.events.send(Event::Input(input)));
+    }
+
+    pub(super) fn notified(&self, name: OsString) {
+        drop(self.events.send(Event::Notified(name)));
+    }
+
+    /// Asks the loop to end.
+    pub(crate) fn stop(&self) {
+        drop(self.events.send(Event::Stop));
+    }
+}
+
+/// What the loop sends to: the connection to the coordinator.
+pub(super) struct Uplink {
+    /// The newest state; older ones that have not left may be dropped for it.
+    pub(super) state: watch::Sender<Option<SynchronizeRequest>>,
+    /// Records on their way.
+    pub(super) pushes: tokio::sync::mpsc::UnboundedSender<PushFeedRequest>,
+}
+
+/// Starts the loop.
+pub(super) fn start(
+    mind: Worker,
+    inbox: mpsc::Receiver<Event>,
+    attempts: Attempts,
+    hands: Hands,
+    uplink: Uplink,
+) -> std::io::Result<JoinHandle<Result<(), Fault>>> {
+    let mut running = Running { mind, attempts, hands, uplink, next_look: HashMap::new() };
+    std::thread::Builder::new().name("worker".into()).spawn(move || running.run(&inbox))
+}
+
+struct Running {
+    mind: Worker,
+    attempts: Attempts,
+    hands: Hands,
+    uplink: Uplink,
+    /// When to look at a running attempt although nothing is heard of it.
+    next_look: HashMap<Fence, Instant>,
+}
+
+impl Running {
+    fn run(&mut self, inbox: &mpsc::Receiver<Event>) -> Result<(), Fault> {
+        self.adopt()?;
+        loop {
+            let event = match self.wait() {
+                Some(wait) => match inbox.recv_timeout(wait) {
+                    Ok(event) => Some(event),
+                    Err(mpsc::RecvTimeoutError::Timeout) => None,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+                },
+                None => inbox.recv().ok(),
+            };
+            for event in event.into_iter().chain(inbox.try_iter().take(BATCH)) {
+                match event {
+                    Event::Input(input) => self.feed_mind(input)?,
+                    Event::Notified(name) => self.look_by_name(&name)?,
+                    Event::Stop => return Ok(()),
+                }
+            }
+            self.look_at_silent()?;
+            self.feed_mind(Input::Tick)?;
+        }
+    }
+
+    /// What earlier incarnations left: told to the mind before anything else, then looked at one by one.
+    fn adopt(&mut self) -> Result<(), Fault> {
+        let adopted = self.attempts.adopt()?;
+        self.feed_mind(Input::Adopted(adopted))?;
+        for fence in self.attempts.launched() {
+            self.next_look.insert(fence, Instant::now());
+        }
+        self.look_at_silent()
+    }
+
+    /// How long nothing needs to be done unless something happens.
+    fn wait(&self) -> Option<Duration> {
+        let wake = self.mind.poll_wakeup().map(|at| Duration::from_micros(at.saturating_sub(now_us())));
+        let look = self.next_look.values().min().map(|at| at.saturating_duration_since(Instant::now()));
+        wake.into_iter().chain(look).min()
+    }
+
+    fn feed_mind(&mut self, input: Input) -> Result<(), Fault> {
+        for output in self.mind.handle(now_us(), input) {
+            self.perform(output)?;
+        }
+        Ok(())
+    }
+
+    fn look_by_name(&mut self, name: &std::ffi::OsStr) -> Result<(), Fault> {
+        match self.attempts.by_name(name) {
+            Some(fence) => self.look(fence),
+            None => Ok(()),
+        }
+    }
+
+    fn look_at_silent(&mut self) -> Result<(), Fault> {
+        let now = Instant::now();
+        let due: Vec<Fence> = self.next_look.iter().filter(|(_, at)| **at <= now).map(|(fence, _)| *fence).collect();
+        due.into_iter().try_for_each(|fence| self.look(fence))
+    }
+
+    /// Reads what is new of a running attempt: its feed, then whether it has ended.
+    fn look(&mut self, fence: Fence) -> Result<(), Fault> {
+        let Some(seen) = self.attempts.look(fence)? else {
+            self.next_look.remove(&fence);
+            return Ok(());
+        };
+        for batch in seen.batches {
+            self.feed_mind(Input::FeedGrew { fence, batch })?;
+        }
+        match seen.ended {
+            Some(exit) => {
+                self.next_look.remove(&fence);
+                self.feed_mind(Input::Ended { fence, exit })
+            }
+            None => {
+                self.next_look.insert(fence, Instant::now() + LOOK_AGAIN);
+                self.hands.look_for_live_outputs(fence, self.attempts.shared(fence));
+                Ok(())
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output) -> Result<(), Fault> {
+        match output {
+            Output::Prepare { fence, assignment } => {
+                let attempt = self.attempts.begin(fence, &assignment)?;
+                self.hands.prepare(fence, attempt);
+            }
+            Output::Abandon { fence } => self.attempts.abandon(fence),
+            Output::Launch { fence } => {
+                let outcome = self.attempts.launch(fence, now_us());
+                if outcome.is_ok() {
+                    self.next_look.insert(fence, Instant::now() + LOOK_AGAIN);
+                }
+                self.feed_mind(Input::Launched { fence, outcome })?;
+            }
+            Output::Stop { fence, how } => self.attempts.stop(fence, how)?,
+            Output::Collect { fence } => {
+                if let Some(attempt) = self.attempts.shared(fence) {
+                    self.hands.collect(fence, attempt);
+                }
+            }
+            Output::Push { fence, batch, .. } => {
+                let push = PushFeedRequest {
+                    fence: Some(WireFence::from(fence)),
+                    first_record: batch.first_record,
+                    record_count: batch.count,
+                    frames: batch.frames,
+                };
+                // Without a connection the mind is told so, and pushes again when there is one.
+                drop(self.uplink.pushes.send(push));
+            }
+            Output::ReadFeed { fence, holder, first_record, offset, max_bytes } => {
+                let batch = self.attempts.read_feed(fence, first_record, offset, max_bytes)?;
+                self.feed_mind(Input::FeedRead { fence, holder, batch })?;
+            }
+            Output::Report(state) => drop(self.uplink.state.send_replace(Some(*state))),
+            Output::Remove { fence } => {
+                self.next_look.remove(&fence);
+                if let Some(attempt) = self.attempts.remove(fence)? {
+                    self.hands.remove(attempt);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Unix time in microseconds.
+pub(super) fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}

@@ -1,0 +1,137 @@
+//! The work that takes long: fetching and unpacking, hashing outputs, deleting. Each piece runs on a thread of the pool and
+//! comes back to the loop as an input.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use contract::link::OutputFile;
+use disk::blobs::{Blobs, Ingested};
+use runtime::outputs::{self, Limits, LiveScan};
+use tokio::runtime::Handle;
+use worker::{CollectError, Fence, Input};
+
+use super::attempts::Attempt;
+use super::engine::Engine;
+use super::prepare::{Kitchen, prepare};
+
+/// Works for the loop.
+#[derive(Clone)]
+pub(super) struct Hands {
+    engine: Engine,
+    kitchen: Arc<Kitchen>,
+    pool: Handle,
+}
+
+impl Hands {
+    pub(super) fn new(engine: Engine, kitchen: Kitchen, pool: Handle) -> Self {
+        Self { engine, kitchen: Arc::new(kitchen), pool }
+    }
+
+    /// Prepares an attempt.
+    pub(super) fn prepare(&self, fence: Fence, attempt: Arc<Attempt>) {
+        let hands = self.clone();
+        self.pool.spawn_blocking(move || {
+            let outcome = prepare(&hands.kitchen, &attempt).map(|ready| {
+                let prepared = ready.prepared.clone();
+                attempt.set_ready(ready);
+                prepared
+            });
+            hands.engine.input(Input::Prepared { fence, outcome });
+        });
+    }
+
+    /// Stores what a program left behind.
+    pub(super) fn collect(&self, fence: Fence, attempt: Arc<Attempt>) {
+        let hands = self.clone();
+        self.pool.spawn_blocking(move || {
+            let outcome = collect(&hands.kitchen.blobs, &attempt);
+            hands.engine.input(Input::Collected { fence, outcome });
+        });
+    }
+
+    /// Looks for outputs that a running program has finished with, and stores them.
+    pub(super) fn look_for_live_outputs(&self, fence: Fence, attempt: Option<Arc<Attempt>>) {
+        let Some(attempt) = attempt.filter(|attempt| attempt.begin_look()) else { return };
+        let hands = self.clone();
+        self.pool.spawn_blocking(move || {
+            match live(&hands.kitchen.blobs, &attempt) {
+                Ok(outputs) if outputs.is_empty() => {}
+                Ok(outputs) => hands.engine.input(Input::LiveOutputs { fence, outputs }),
+                // What could not be stored now is found again by the next look, and at the latest by the collection.
+                Err(error) => tracing::warn!(%fence, "live outputs: {error}"),
+            }
+            attempt.end_look();
+        });
+    }
+
+    /// Deletes a directory that was taken away.
+    pub(super) fn remove(&self, directory: PathBuf) {
+        self.pool.spawn_blocking(move || {
+            if let Err(error) = fs::remove_dir_all(&directory) {
+                // The next start of the daemon tries again.
+                tracing::warn!(directory = %directory.display(), "cannot be removed: {error}");
+            }
+        });
+    }
+}
+
+fn collect(blobs: &Blobs, attempt: &Attempt) -> Result<Vec<OutputFile>, CollectError> {
+    let found = outputs::collect(&attempt.dir.outputs(), Limits::default(), &attempt.live_names()).map_err(refused)?;
+    for warning in &found.warnings {
+        tracing::warn!(fence = %attempt.fence, "{warning}");
+    }
+    let mut stored = Vec::new();
+    for file in &found.files {
+        let reader = found.open(file).map_err(refused)?;
+        let ingested = blobs.ingest_copy(reader).map_err(|error| full_or_failed(&error))?;
+        let properties = found.properties.get(&file.name).map(serde_json::to_string);
+        stored.push(output(&file.name, &ingested, properties));
+    }
+    Ok(stored)
+}
+
+fn live(blobs: &Blobs, attempt: &Attempt) -> Result<Vec<OutputFile>, String> {
+    let say = |error: &dyn std::fmt::Display| error.to_string();
+    // Kept from look to look: a file is finished when two looks find it so.
+    let mut scan = attempt.scan();
+    let scan = match scan.as_mut() {
+        Some(scan) => scan,
+        None => scan.insert(LiveScan::new(&attempt.dir.outputs(), Limits::default()).map_err(|error| say(&error))?),
+    };
+    let mut stored = Vec::new();
+    for (file, properties) in scan.look().map_err(|error| say(&error))? {
+        let reader = scan.open(&file).map_err(|error| say(&error))?;
+        let ingested = blobs.ingest_copy(reader).map_err(|error| say(&error))?;
+        let properties = (!properties.is_empty()).then(|| serde_json::to_string(&properties));
+        let output = output(&file.name, &ingested, properties);
+        // Noted before it is taken away, so that it is never in neither place.
+        attempt.add_live_outputs(std::slice::from_ref(&output)).map_err(|error| say(&error))?;
+        scan.remove(&file).map_err(|error| say(&error))?;
+        stored.push(output);
+    }
+    Ok(stored)
+}
+
+fn output(name: &str, ingested: &Ingested, properties: Option<serde_json::Result<String>>) -> OutputFile {
+    OutputFile {
+        file_name: name.to_owned(),
+        digest: ingested.digest.as_bytes().to_vec().into(),
+        size_bytes: ingested.manifest.size(),
+        properties_json: properties.and_then(Result::ok).unwrap_or_default(),
+    }
+}
+
+fn refused(error: outputs::CollectError) -> CollectError {
+    match error {
+        outputs::CollectError::Io(error) => CollectError::Failed(error.to_string()),
+        other => CollectError::Invalid(other.to_string()),
+    }
+}
+
+fn full_or_failed(error: &disk::DiskError) -> CollectError {
+    match error.is_full() {
+        true => CollectError::DiskFull(error.to_string()),
+        false => CollectError::Failed(error.to_string()),
+    }
+}

@@ -1,0 +1,253 @@
+//! Putting everything in place that a program needs: its source tree, its inputs as private writable copies, its
+//! configuration.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use blob::Digest;
+use contract::link::{AssignedFile, AssignedInput, ResolvedFile, ResolvedInput};
+use disk::blobs::Blobs;
+use runtime::{Program, View, inputs, workspace};
+use worker::placement::{self, Naming, Source};
+use worker::program::{self, Layout, Machine};
+use worker::{PrepareError, Prepared};
+
+use super::attempts::{Attempt, Ready};
+use super::checksum::Checksums;
+use super::engine::now_us;
+use super::fetch::Fetcher;
+use super::wildcard;
+
+/// Variables of the daemon's own environment that programs get.
+const PASSED_ON: [&str; 9] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE"];
+
+/// What preparing needs beside the attempt.
+pub(super) struct Kitchen {
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) fetcher: Fetcher,
+    pub(super) machine: Machine,
+    pub(super) view: View,
+}
+
+/// Prepares an attempt; blocks until all is in place.
+pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, PrepareError> {
+    let mut notices = vec![notice_of_image(&attempt.assignment.image)];
+    source(kitchen, attempt)?;
+    let mut resolved = Vec::new();
+    let mut found = Vec::new();
+    for input in &attempt.assignment.inputs {
+        if attempt.is_abandoned() {
+            return Err(PrepareError::Fetch { message: "the attempt was given up".into(), retryable: true });
+        }
+        let (wire, files) = self::input(kitchen, attempt, input, &mut notices)?;
+        resolved.push(wire);
+        found.push(files);
+    }
+    let layout = Layout::below(&kitchen.view.base(&attempt.dir.root()));
+    let files = program::build(attempt.fence, &attempt.assignment, &found, &layout, &kitchen.machine);
+    for (name, bytes) in &files.config {
+        let path = attempt.dir.config().join(name);
+        fs::write(&path, bytes).map_err(|error| failed(&path, &error))?;
+    }
+    let limit = |ms: u64| (ms > 0).then_some(ms);
+    let program = Program {
+        script: files.script,
+        env: files.environment,
+        pass_env: PASSED_ON.iter().map(|&name| name.to_owned()).collect(),
+        time_limit_ms: limit(attempt.assignment.time_limit_ms),
+        no_output_timeout_ms: limit(attempt.assignment.no_output_timeout_ms),
+        grace_ms: attempt.assignment.stop_grace_ms,
+        want_namespace: kitchen.view == View::Namespace,
+        notices: notices.into_iter().flatten().collect(),
+        ..Program::default()
+    };
+    Ok(Ready { program, prepared: Prepared { time_us: now_us(), inputs: resolved } })
+}
+
+/// This runtime runs plain processes: an image is named in the file, but nothing comes of it.
+fn notice_of_image(image: &str) -> Option<String> {
+    (!image.is_empty()).then(|| format!("the image {image} is not used: this worker runs steps as plain processes of its machine"))
+}
+
+/// Unpacks the source tree into the repository.
+fn source(kitchen: &Kitchen, attempt: &Attempt) -> Result<(), PrepareError> {
+    let Some(source) = attempt.assignment.source.as_ref().filter(|source| !source.digest.is_empty()) else {
+        return Ok(());
+    };
+    let digest = digest(&source.digest)?;
+    let locations = &attempt.assignment.source_locations;
+    kitchen.fetcher.ensure(&digest, source.size_bytes as u64, locations).map_err(|error| error.of("the source tree"))?;
+    let archive = kitchen.blobs.path(&digest);
+    let archive = fs::File::open(&archive).map_err(|error| failed(&archive, &error))?;
+    let limits = workspace::TreeLimits::default();
+    workspace::unpack(io::BufReader::new(archive), &attempt.dir.repository(), limits)
+        .map(drop)
+        .map_err(|error| PrepareError::Fetch { message: format!("the source tree cannot be unpacked: {error}"), retryable: false })
+}
+
+/// One file that an input resolves to, before it has its name.
+struct Found<'a> {
+    uri: String,
+    pattern: &'a str,
+    file: &'a AssignedFile,
+}
+
+/// Puts an input's files in place. What programs are told of it, and what is recorded, side by side.
+fn input(
+    kitchen: &Kitchen,
+    attempt: &Attempt,
+    input: &AssignedInput,
+    notices: &mut Vec<Option<String>>,
+) -> Result<(ResolvedInput, program::Input), PrepareError> {
+    let found = expand(input)?;
+    let sources: Vec<Source<'_>> = found
+        .iter()
+        .map(|found| Source { uri: &found.uri, stored_name: &found.file.file_name, pattern: found.pattern })
+        .collect();
+    let naming = Naming { keep_directories: &input.keep_directories, file_name: &input.file_name };
+    let placed = placement::place(naming, &sources).map_err(|error| fault(input, &error))?;
+    notices.extend(placed.notices.into_iter().map(|notice| Some(format!("input {}: {notice}", input.name))));
+    let mut resolved = ResolvedInput { name: input.name.clone(), files: Vec::new() };
+    let mut told = program::Input { name: input.name.clone(), files: Vec::new(), on_demand: input.on_demand };
+    for (index, name) in placed.files {
+        let found = &found[index];
+        let sums = if input.on_demand {
+            None
+        } else {
+            let path = inputs::place(&attempt.dir.inputs(), &input.name, name.as_str()).map_err(|error| fault(input, &error))?;
+            Some(bring(kitchen, found, &path).map_err(|error| error.of(&format!("input {}: {}", input.name, found.uri)))?)
+        };
+        resolved.files.push(ResolvedFile {
+            file_name: name.as_str().to_owned(),
+            uri: found.uri.clone(),
+            digest: sums.as_ref().map_or_else(|| found.file.digest.clone(), |sums| sums.digest.as_bytes().to_vec().into()),
+            size_bytes: sums.as_ref().map_or(found.file.size_bytes, |sums| sums.size),
+        });
+        told.files.push(program::InputFile {
+            name: name.as_str().to_owned(),
+            uri: found.uri.clone(),
+            size: sums.as_ref().map(|sums| sums.size).or(Some(found.file.size_bytes).filter(|size| *size > 0)),
+            checksums: sums.map(Checksums::by_name).unwrap_or_default(),
+            properties_json: found.file.properties_json.clone(),
+        });
+    }
+    Ok((resolved, told))
+}
+
+/// The files an input resolves to: wildcards of `file://` addresses are matched against this machine's files.
+fn expand(input: &AssignedInput) -> Result<Vec<Found<'_>>, PrepareError> {
+    let mut found = Vec::new();
+    for file in &input.files {
+        match file.uri.strip_prefix("file://") {
+            Some(path) if path.contains('*') => {
+                let matches = wildcard::expand(Path::new(path))
+                    .map_err(|error| fault(input, &format!("{}: {error}", file.uri)))?;
+                if matches.is_empty() {
+                    return Err(fault(input, &format!("{} matches no file", file.uri)));
+                }
+                found.extend(matches.into_iter().map(|path| Found {
+                    uri: format!("file://{}", path.display()),
+                    pattern: &file.uri,
+                    file,
+                }));
+            }
+            _ => found.push(Found { uri: file.uri.clone(), pattern: "", file }),
+        }
+    }
+    Ok(found)
+}
+
+/// Why a file did not come.
+#[derive(Debug)]
+pub(super) struct Missing {
+    pub(super) message: String,
+    pub(super) retryable: bool,
+    pub(super) disk_full: bool,
+}
+
+impl Missing {
+    pub(super) fn new(message: impl Into<String>, retryable: bool) -> Self {
+        Self { message: message.into(), retryable, disk_full: false }
+    }
+
+    /// Says of what it is.
+    fn of(self, what: &str) -> PrepareError {
+        let message = format!("{what}: {}", self.message);
+        if self.disk_full { PrepareError::DiskFull(message) } else { PrepareError::Fetch { message, retryable: self.retryable } }
+    }
+}
+
+impl From<disk::DiskError> for Missing {
+    fn from(error: disk::DiskError) -> Self {
+        Self { disk_full: error.is_full(), ..Self::new(error.to_string(), true) }
+    }
+}
+
+/// Brings one file to its place.
+fn bring(kitchen: &Kitchen, found: &Found<'_>, to: &Path) -> Result<Checksums, Missing> {
+    if !found.file.digest.is_empty() {
+        let digest = digest(&found.file.digest).map_err(|_| Missing::new("its digest is malformed", false))?;
+        kitchen.fetcher.ensure(&digest, found.file.size_bytes, &found.file.locations)?;
+        kitchen.blobs.copy_out(&digest, to)?;
+        // The copy was verified against its digest; programs that ask for other checksums are rare and can make them.
+        return Ok(Checksums::known(digest, found.file.size_bytes));
+    }
+    if let Some(path) = found.uri.strip_prefix("file://") {
+        return copy(Path::new(path), to);
+    }
+    if found.uri.starts_with("http://") || found.uri.starts_with("https://") {
+        return kitchen.fetcher.download(&found.uri, to);
+    }
+    Err(Missing::new("this address cannot be fetched; datum://, file://, http:// and https:// can", false))
+}
+
+/// Copies a file of this machine, hashing what passes.
+fn copy(from: &Path, to: &Path) -> Result<Checksums, Missing> {
+    let unreadable = |error: io::Error| Missing::new(format!("cannot read {}: {error}", from.display()), false);
+    if !from.is_absolute() {
+        return Err(Missing::new("a file:// address has three slashes and an absolute path", false));
+    }
+    let mut reader = fs::File::open(from).map_err(unreadable)?;
+    if !reader.metadata().map_err(unreadable)?.is_file() {
+        return Err(Missing::new(format!("{} is not a regular file", from.display()), false));
+    }
+    let mut writer = fs::File::create(to).map_err(|error| unwritable(to, &error))?;
+    let mut sums = Checksums::hasher();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let length = reader.read(&mut buffer).map_err(unreadable)?;
+        if length == 0 {
+            return Ok(sums.finish());
+        }
+        sums.update(&buffer[..length]);
+        io::Write::write_all(&mut writer, &buffer[..length]).map_err(|error| unwritable(to, &error))?;
+    }
+}
+
+pub(super) fn unwritable(to: &Path, error: &io::Error) -> Missing {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    Missing { disk_full: full, ..Missing::new(format!("cannot write {}: {error}", to.display()), true) }
+}
+
+fn digest(bytes: &[u8]) -> Result<Digest, PrepareError> {
+    <[u8; 32]>::try_from(bytes)
+        .map(Digest::from)
+        .map_err(|_| PrepareError::Fetch { message: "a digest is malformed".into(), retryable: false })
+}
+
+fn fault(input: &AssignedInput, error: &dyn std::fmt::Display) -> PrepareError {
+    PrepareError::Fetch { message: format!("input {}: {error}", input.name), retryable: false }
+}
+
+fn failed(path: &Path, error: &io::Error) -> PrepareError {
+    unwritable(path, error).of("preparing")
+}
+
+/// The paths under which a worker keeps what it needs.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    pub(super) attempts: PathBuf,
+    pub(super) blobs: PathBuf,
+}
