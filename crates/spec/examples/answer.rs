@@ -4,6 +4,7 @@
 use std::io::{BufRead, Write};
 
 use serde_json::{Value as Json, json};
+use spec::command::{FlagDefaults, Values, build_commands};
 use spec::expression::{self, EvaluateError, Expression};
 use spec::python::{self, FormatError, number};
 use spec::{Value, duration, glob};
@@ -56,8 +57,42 @@ fn answer(question: &Json) -> Json {
                 Ok(Err(EvaluateError::Invalid(_))) => json!("invalid"),
             }
         }
+        "file" => file(question),
         other => json!({"unknown": other}),
     }
+}
+
+/// The commands of every step with the values of the question, and every pipeline expanded.
+fn file(question: &Json) -> Json {
+    let Some(config) = spec::parse(question["text"].as_str().unwrap_or_default().as_bytes()).config
+    else {
+        return json!("invalid");
+    };
+    let given = |step: &str| -> Values {
+        let values = question["values"]
+            .get(step)
+            .and_then(Json::as_object)
+            .into_iter()
+            .flatten();
+        values
+            .map(|(name, value)| (name.clone(), read(value)))
+            .collect()
+    };
+    let commands = config.steps.iter().map(|step| {
+        let built = build_commands(step, &given(&step.name), FlagDefaults::Ignored);
+        (
+            step.name.value.clone(),
+            built.map_or(json!("error"), |commands| json!(commands.lines)),
+        )
+    });
+    let pipelines = config.pipelines.iter().map(|pipeline| {
+        let expanded = spec::plan::reference_json(&config, pipeline, "HEAD");
+        (
+            pipeline.name.value.clone(),
+            expanded.unwrap_or(json!("error")),
+        )
+    });
+    json!({"commands": commands.collect::<Json>(), "pipelines": pipelines.collect::<Json>()})
 }
 
 /// Values as JSON; what JSON lacks is a map with one key: `{"float": "nan"}`, `{"int": "…"}`, `{"date": "…"}`,

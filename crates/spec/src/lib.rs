@@ -11,7 +11,7 @@ pub mod value;
 mod parse;
 
 pub mod diagnostic;
-mod nearest;
+pub mod nearest;
 
 pub mod yaml;
 
@@ -29,6 +29,7 @@ pub mod python;
 
 // What a step runs with.
 pub mod command;
+pub mod plan;
 
 pub use diagnostic::{Code, Diagnostic, Severity, render};
 pub use parse::{Parsed, parse, parse_value};

@@ -50,13 +50,17 @@ pub struct Commands {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// Several values for a parameter that takes one.
-    #[error("the parameter `{0}` takes one value and has a list; give it `multiple: repeat` or `multiple: separate`")]
+    #[error(
+        "the parameter `{0}` takes one value and has a list; give it `multiple: repeat` or `multiple: separate`"
+    )]
     ListForSingle(String),
     /// A list within the list of a repeated parameter.
     #[error("the parameter `{0}` has a list within its list of values")]
     NestedList(String),
     /// The template of the parameter does not fit it.
-    #[error("`pass-as` of the parameter `{parameter}`: {error}; the placeholders are `{{name}}`, `{{value}}` and `{{v}}`")]
+    #[error(
+        "`pass-as` of the parameter `{parameter}`: {error}; the placeholders are `{{name}}`, `{{value}}` and `{{v}}`"
+    )]
     Template {
         /// Whose template it is.
         parameter: String,
@@ -73,13 +77,17 @@ pub enum CommandError {
 
 /// `; did you mean …?`, or nothing.
 pub(crate) fn nearest_hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+    nearest
+        .as_ref()
+        .map(|name| format!("; did you mean `{name}`?"))
+        .unwrap_or_default()
 }
 
 /// The values a step runs with: its defaults, and on top of them what is given. `Value::None` counts as not given when
 /// arguments are made of it.
 pub fn resolve_values(step: &Step, given: &Values, flags: FlagDefaults) -> Values {
-    let is_flag = |parameter: &crate::model::Parameter| parameter.kind == crate::model::ParameterKind::Flag;
+    let is_flag =
+        |parameter: &crate::model::Parameter| parameter.kind == crate::model::ParameterKind::Flag;
     let mut values: Values = step
         .parameters
         .iter()
@@ -87,7 +95,11 @@ pub fn resolve_values(step: &Step, given: &Values, flags: FlagDefaults) -> Value
         .map(|parameter| (parameter.name.value.clone(), parameter.default_value()))
         .filter(|(_, default)| *default != Value::None)
         .collect();
-    values.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
+    values.extend(
+        given
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
     values
 }
 
@@ -97,14 +109,24 @@ pub fn resolve_values(step: &Step, given: &Values, flags: FlagDefaults) -> Value
 ///
 /// # Errors
 /// A value that cannot be passed.
-pub fn build_commands(step: &Step, given: &Values, flags: FlagDefaults) -> Result<Commands, CommandError> {
+pub fn build_commands(
+    step: &Step,
+    given: &Values,
+    flags: FlagDefaults,
+) -> Result<Commands, CommandError> {
     let values = resolve_values(step, given, flags);
     let mut commands = Commands::default();
     for command in &step.command {
         let line = match interpolate::interpolate_command(command, step, &values) {
             Ok(line) => line,
-            Err(CommandError::Template { parameter, error: FormatError::Malformed(message) }) => {
-                let warning = format!("`{}` is left as it is: `pass-as` of `{parameter}`: {message}", command.value);
+            Err(CommandError::Template {
+                parameter,
+                error: FormatError::Malformed(message),
+            }) => {
+                let warning = format!(
+                    "`{}` is left as it is: `pass-as` of `{parameter}`: {message}",
+                    command.value
+                );
                 commands.warnings.push(warning);
                 command.value.clone()
             }
@@ -120,7 +142,11 @@ pub fn build_commands(step: &Step, given: &Values, flags: FlagDefaults) -> Resul
 ///
 /// A first line that begins with `#!` stays first, so that a runtime can take the interpreter from it.
 pub fn join_script(lines: &[String]) -> String {
-    let kept: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !text::strip(line).is_empty()).collect();
+    let kept: Vec<&str> = lines
+        .iter()
+        .map(String::as_str)
+        .filter(|line| !text::strip(line).is_empty())
+        .collect();
     kept.join("\n")
 }
 
