@@ -3,7 +3,7 @@
 //! ```text
 //! server side   ports <- context <- services <- server      what the host implements, and who calls it
 //! border        required, convert, page, status             requests checked, records told, refusals sent
-//! client side   worker_link, peer_blobs, fetch              a worker's link, blobs of other nodes, http(s) inputs
+//! client side   link, peer_blobs, fetch                     a worker's link, blobs of other nodes, http(s) inputs
 //! ```
 //!
 //! Nothing here decides anything: what is asked goes to the host through the traits of [`ports`], what is shown comes from the
@@ -31,5 +31,14 @@ mod panic;
 
 mod server;
 
+mod link;
+
+mod peer_blobs;
+
+mod fetch;
+
+pub use fetch::{HttpError, HttpFetcher, HttpLimits, HttpSink};
+pub use link::{Link, LinkEvent};
+pub use peer_blobs::{ChunkSink, PeerBlobs, PeerError, Wanted};
 pub use server::{CoordinatorParts, MAX_MESSAGE, ServeError, serve_coordinator, serve_worker};
 pub use tonic::async_trait;
