@@ -2,13 +2,14 @@
 #![allow(clippy::expect_used)]
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use cluster_tests::house::{Complaint, Tree, arrows, docs, listed, minds, proto, sources};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
 /// The files of this repository.
-fn tree() -> Tree {
+static TREE: LazyLock<Tree> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let tree = Tree::read(&root).expect("the repository can be read");
     assert!(
@@ -16,7 +17,7 @@ fn tree() -> Tree {
         "this is not the repository"
     );
     tree
-}
+});
 
 #[track_caller]
 fn assert_none(complaints: &[Complaint]) {
@@ -30,32 +31,32 @@ fn assert_none(complaints: &[Complaint]) {
 
 #[test]
 fn arrows_run_one_way() {
-    assert_none(&arrows::check(&tree()));
+    assert_none(&arrows::check(&TREE));
 }
 
 #[test]
 fn minds_look_at_nothing_outside() {
-    assert_none(&minds::check(&tree()));
+    assert_none(&minds::check(&TREE));
 }
 
 #[test]
 fn every_module_says_what_it_is() {
-    assert_none(&sources::module_docs(&tree()));
+    assert_none(&sources::module_docs(&TREE));
 }
 
 #[test]
 fn no_file_is_too_long() {
-    assert_none(&sources::length(&tree()));
+    assert_none(&sources::length(&TREE));
 }
 
 #[test]
 fn nothing_was_put_off() {
-    assert_none(&sources::nothing_put_off(&tree()));
+    assert_none(&sources::nothing_put_off(&TREE));
 }
 
 #[test]
 fn no_file_knows_the_machine_it_was_written_on() {
-    assert_none(&sources::no_machine_paths(&tree()));
+    assert_none(&sources::no_machine_paths(&TREE));
 }
 
 #[test]
@@ -79,20 +80,20 @@ fn every_element_of_the_contract_has_a_comment() {
 
 #[test]
 fn every_error_reason_has_its_page() {
-    assert_none(&docs::error_pages(&tree()));
+    assert_none(&docs::error_pages(&TREE));
 }
 
 #[test]
 fn the_code_map_is_complete() {
-    assert_none(&docs::code_map(&tree()));
+    assert_none(&docs::code_map(&TREE));
 }
 
 #[test]
 fn links_between_pages_lead_somewhere() {
-    assert_none(&docs::links(&tree()));
+    assert_none(&docs::links(&TREE));
 }
 
 #[test]
 fn documents_that_are_named_exist() {
-    assert_none(&docs::named_documents(&tree()));
+    assert_none(&docs::named_documents(&TREE));
 }
