@@ -70,8 +70,7 @@ fn every_element_of_the_contract_has_a_comment() {
         .count();
     assert_eq!(
         ours,
-        tree()
-            .with_extension("proto")
+        TREE.with_extension("proto")
             .filter(|(path, _)| path.starts_with("proto/shoal/"))
             .count()
     );
