@@ -11,6 +11,18 @@ use crate::span::{Span, Spanned};
 use crate::value::{Number, Value};
 use crate::yaml::{Data, Entry, Node, to_pairs};
 
+/// How strictly an item is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// As the format has it today.
+    #[default]
+    Strict,
+    /// Only its form is checked; what it says does not count.
+    Ignored,
+    /// As the format had it when pipelines were called blueprints.
+    Legacy,
+}
+
 /// Collects what is wrong, and knows where in the document we are.
 #[derive(Default)]
 pub(crate) struct Reader {
@@ -18,8 +30,9 @@ pub(crate) struct Reader {
     /// Keys and item numbers down to the value that is read.
     path: Vec<String>,
     broken: bool,
-    /// Whether what is read is checked only, and not taken.
-    pub(crate) ignoring: bool,
+    mode: Mode,
+    /// How many names were suggested.
+    suggestions: usize,
     /// How many there are of each severity, reported or not.
     counts: BTreeMap<Severity, usize>,
 }
@@ -31,6 +44,19 @@ impl Reader {
     /// Whether something was refused that the model cannot do without: names in it may be missing.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Reads an item more or less strictly.
+    pub(crate) fn in_mode<T>(&mut self, mode: Mode, read: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.mode, mode);
+        let value = read(self);
+        self.mode = outer;
+        value
+    }
+
+    /// Whether the item is read as it was when pipelines were called blueprints.
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.mode == Mode::Legacy
     }
 
     /// Everything that was reported.
@@ -74,7 +100,7 @@ impl Reader {
         message: impl Into<String>,
         hint: Option<String>,
     ) {
-        let severity = if self.ignoring {
+        let severity = if self.mode == Mode::Ignored {
             Severity::Warning
         } else {
             Severity::Error
@@ -110,6 +136,20 @@ impl Reader {
         }
     }
 
+    /// What to say about a mistaken name: the nearest right one, or else all of them, after a few words.
+    ///
+    /// Nobody reads hundreds of them, and they are what costs the most: a file with more gets no more.
+    pub(crate) fn suggest<'a>(
+        &mut self,
+        mistaken: &str,
+        all_are: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Option<String> {
+        const MAX_SUGGESTIONS: usize = 200;
+        self.suggestions += 1;
+        (self.suggestions <= MAX_SUGGESTIONS).then(|| suggest(mistaken, all_are, candidates))
+    }
+
     /// Reads what lies under a key or an item number.
     pub(crate) fn at<T>(&mut self, key: impl ToString, read: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(key.to_string());
@@ -125,29 +165,35 @@ impl Reader {
         what: &'static str,
         known: &[&'static str],
     ) -> Fields<'a> {
-        let entries = map_entries(self, node, what);
-        for entry in entries {
-            let name = entry.key.as_str();
-            if name.is_some_and(|name| known.contains(&name)) {
-                continue;
-            }
-            let shown = key_text(&entry.key);
-            let hint = suggest(&shown, "its fields are", known.iter().copied());
+        for (span, key) in unknown_keys(node, known) {
+            let hint = self.suggest(&key, "its fields are", known.iter().copied());
             self.refuse(
                 Code::UnknownField,
-                entry.key_span,
-                format!("{what} has no field `{shown}`"),
-                Some(hint),
+                span,
+                format!("{what} has no field `{key}`"),
+                hint,
             );
         }
-        let is_map = matches!(node.data, Data::Map(_));
-        Fields {
-            what,
-            span: node.span,
-            is_map,
-            entries,
-            reader: self,
+        self.free_fields(node, what)
+    }
+
+    /// Opens a map of known fields: of other ones there is a warning.
+    pub(crate) fn lenient_fields<'a>(
+        &'a mut self,
+        node: &'a Node,
+        what: &'static str,
+        known: &[&'static str],
+    ) -> Fields<'a> {
+        for (span, key) in unknown_keys(node, known) {
+            let hint = self.suggest(&key, "its fields are", known.iter().copied());
+            self.warn(
+                Code::UnknownField,
+                span,
+                format!("{what} has no field `{key}`"),
+                hint,
+            );
         }
+        self.free_fields(node, what)
     }
 
     /// Opens a map that may have other fields too.
@@ -188,6 +234,19 @@ impl Reader {
             hint,
         );
     }
+}
+
+/// The keys of a map that are not known, if it is one, as people see them.
+fn unknown_keys(node: &Node, known: &[&str]) -> Vec<(Span, String)> {
+    let entries = match &node.data {
+        Data::Map(entries) => entries.as_slice(),
+        _ => &[],
+    };
+    let is_known = |key: &Value| key.as_str().is_some_and(|name| known.contains(&name));
+    let unknown = entries.iter().filter(|entry| !is_known(&entry.key));
+    unknown
+        .map(|entry| (entry.key_span, key_text(&entry.key)))
+        .collect()
 }
 
 /// The entries of a map; anything else is reported and has none.
@@ -420,12 +479,12 @@ pub(crate) fn not_a_choice<'a>(
     word: &str,
     words: impl Iterator<Item = &'a str>,
 ) {
-    let hint = suggest(word, "it takes", words);
+    let hint = reader.suggest(word, "it takes", words);
     reader.refuse(
         Code::BadValue,
         span,
         format!("`{word}` is not taken here"),
-        Some(hint),
+        hint,
     );
 }
 

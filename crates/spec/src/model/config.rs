@@ -2,8 +2,7 @@
 
 use crate::diagnostic::Code;
 use crate::model::{Deployment, Endpoint, Pipeline, Step, Task};
-use crate::nearest::suggest;
-use crate::reader::{Reader, key_text, unique};
+use crate::reader::{Mode, Reader, key_text, unique};
 use crate::value::Value;
 use crate::yaml::{Data, Entry, Node};
 
@@ -128,11 +127,12 @@ impl Config {
             reader.warn(Code::UnknownItem, entry.key_span, message, Some(hint));
             // Ignored or not, its mistakes are refused, but for the two types that have no schema.
             if !matches!(kind, "blueprint" | "deployment") {
-                reader.ignoring = true;
                 reader.at(kind, |reader| {
-                    Config::default().read_type(reader, kind, &entry.value);
+                    let read = |reader: &mut Reader| {
+                        Config::default().read_type(reader, kind, &entry.value);
+                    };
+                    reader.in_mode(Mode::Ignored, read);
                 });
-                reader.ignoring = false;
             }
         }
         if counted.is_none() {
@@ -146,8 +146,12 @@ impl Config {
             "task" => self.tasks.push(Task::read(reader, node)),
             "endpoint" => self.endpoints.push(Endpoint::read(reader, node)),
             "deployment" => self.deployments.push(Deployment::read(reader, node)),
-            // `blueprint` is what pipelines were called.
-            _ => self.pipelines.push(Pipeline::read(reader, node)),
+            "pipeline" => self.pipelines.push(Pipeline::read(reader, node)),
+            // `blueprint` is what pipelines were called; it has no schema.
+            _ => {
+                let read = |reader: &mut Reader| Pipeline::read(reader, node);
+                self.pipelines.push(reader.in_mode(Mode::Legacy, read));
+            }
         }
     }
 }
@@ -163,11 +167,11 @@ fn warn_of_unknown(reader: &mut Reader, item: &Node, entries: &[Entry]) {
         );
     };
     let kind = key_text(&entry.key);
-    let hint = suggest(&kind, "the types are", TYPES);
+    let hint = reader.suggest(&kind, "the types are", TYPES);
     reader.warn(
         Code::UnknownItem,
         entry.key_span,
         format!("`{kind}` is no type of item and is ignored"),
-        Some(hint),
+        hint,
     );
 }

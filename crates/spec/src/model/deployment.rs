@@ -1,7 +1,7 @@
 //! `deployment`: what to create a deployment with that does not exist yet.
 
 use crate::diagnostic::Code;
-use crate::reader::{Reader, free_map, text};
+use crate::reader::{Reader, free_map, key_text, text};
 use crate::span::{Span, Spanned};
 use crate::value::Value;
 use crate::yaml::{Data, Node};
@@ -22,7 +22,7 @@ impl Deployment {
         let mut fields = reader.fields(node, "a deployment", &["name", "defaults"]);
         let deployment = Deployment {
             span: fields.span(),
-            name: fields.required("name", text),
+            name: fields.required("name", name),
             defaults: fields.optional("defaults", defaults).unwrap_or_default(),
         };
         let has_target = deployment
@@ -44,6 +44,19 @@ impl Deployment {
             );
         }
         deployment
+    }
+}
+
+/// Deployments have no schema, and so any scalar is a name.
+fn name(reader: &mut Reader, node: &Node) -> Spanned<String> {
+    match &node.data {
+        Data::Scalar(value) if value.as_str().is_none() => {
+            let message = format!("a name is text: this is {}", value.kind());
+            let hint = "put it in quotes".to_owned();
+            reader.warn(Code::WrongType, node.span, message, Some(hint));
+            Spanned::new(key_text(value), node.span)
+        }
+        _ => text(reader, node),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `edges` of a pipeline: what one node hands to another.
 
 use crate::diagnostic::Code;
-use crate::nearest::suggest;
 use crate::reader::{Reader, free_map, text};
 use crate::span::Spanned;
 use crate::yaml::{Data, Node};
@@ -177,9 +176,9 @@ impl Socket {
         if let Some(names) = names
             && !names.contains(node)
         {
-            let hint = suggest(node, "its nodes are", names.iter().copied());
+            let hint = reader.suggest(node, "its nodes are", names.iter().copied());
             let message = format!("the pipeline has no node `{node}`, the {end} of this edge");
-            reader.error(Code::UnknownReference, text.span, message, Some(hint));
+            reader.error(Code::UnknownReference, text.span, message, hint);
         }
         let kind = SocketKind::read(reader, text, word, end)?;
         Some(Socket {
@@ -209,9 +208,9 @@ impl SocketKind {
             reader.warn(Code::OtherSpelling, text.span, message, Some(hint));
             return Some(kind);
         }
-        let hint = suggest(word, "the types are", SocketKind::ALL.map(SocketKind::word));
+        let hint = reader.suggest(word, "the types are", SocketKind::ALL.map(SocketKind::word));
         let message = format!("`{word}` is no type of an edge's {end}");
-        reader.error(Code::BadValue, text.span, message, Some(hint));
+        reader.error(Code::BadValue, text.span, message, hint);
         None
     }
 }

@@ -33,22 +33,23 @@ pub struct Override {
 }
 
 impl Override {
+    const FIELDS: [&str; 9] = [
+        "image",
+        "command",
+        "parameters",
+        "inputs",
+        "mounts",
+        "environment-variables",
+        "environment",
+        "runtime-config-preset",
+        "autorestart",
+    ];
+
     pub(crate) fn read(reader: &mut Reader, node: &Node) -> Override {
-        let mut fields = reader.fields(
-            node,
-            "an override",
-            &[
-                "image",
-                "command",
-                "parameters",
-                "inputs",
-                "mounts",
-                "environment-variables",
-                "environment",
-                "runtime-config-preset",
-                "autorestart",
-            ],
-        );
+        let mut fields = match reader.is_legacy() {
+            true => reader.lenient_fields(node, "an override", &Override::FIELDS),
+            false => reader.fields(node, "an override", &Override::FIELDS),
+        };
         let mut overrides = Override {
             span: fields.span(),
             image: fields

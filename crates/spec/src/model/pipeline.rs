@@ -2,8 +2,7 @@
 
 use crate::diagnostic::Code;
 use crate::model::{Edge, Node, PipelineParameter};
-use crate::nearest::suggest;
-use crate::reader::{Reader, boolean, list, text};
+use crate::reader::{Reader, boolean, text};
 use crate::span::{Span, Spanned};
 use crate::yaml;
 use std::collections::BTreeSet;
@@ -53,19 +52,20 @@ impl Pipeline {
                 Some(hint),
             );
         }
+        // An older blueprint may have none of them.
+        let optional = fields.reader().is_legacy();
+        let edges_field = if older { CONNECTIONS } else { "edges" };
         let name: Spanned<String> = fields.required("name", text);
         let implied = older && fields.key_span("nodes").is_none();
         let names = (!implied).then(|| names_of(node));
-        let nodes: Vec<Option<Node>> = match implied {
-            true => Vec::new(),
-            false => fields.required("nodes", list(Node::read)),
-        };
-        let edges: Vec<Option<Edge>> =
-            fields.required(if older { CONNECTIONS } else { "edges" }, {
-                list(|reader: &mut Reader, node: &yaml::Node| {
-                    Edge::read(reader, node, names.as_ref())
-                })
-            });
+        for field in ["nodes", edges_field] {
+            if fields.key_span(field).is_none() && !optional && !(implied && field == "nodes") {
+                fields.missing(field);
+            }
+        }
+        let nodes = fields.list("nodes", Node::read);
+        let read_edge = |reader: &mut Reader, node: &_| Edge::read(reader, node, names.as_ref());
+        let edges = fields.list(edges_field, read_edge);
         let mut pipeline = Pipeline {
             span: fields.span(),
             name,
@@ -116,9 +116,9 @@ impl Pipeline {
             .flat_map(|parameter| &parameter.targets)
         {
             if !reader.is_broken() && !seen.contains(target.node.as_str()) {
-                let hint = suggest(&target.node, "its nodes are", seen.iter().copied());
+                let hint = reader.suggest(&target.node, "its nodes are", seen.iter().copied());
                 let message = format!("the pipeline has no node `{}`", target.node);
-                reader.error(Code::UnknownReference, target.span, message, Some(hint));
+                reader.error(Code::UnknownReference, target.span, message, hint);
             }
         }
     }

@@ -1,7 +1,6 @@
 //! `task`: a parameter sweep over a step.
 
 use crate::diagnostic::Code;
-use crate::nearest::suggest;
 use crate::reader::{Reader, boolean, choice, free_map, integer, list, number, text, words};
 use crate::span::{Span, Spanned};
 use crate::value::{Number, Value};
@@ -246,12 +245,12 @@ fn lenient_choice<T: Copy>(
         .find(|(word, _)| simple(word) == simple(&text))
         .map(|(_, value)| *value);
     if found.is_none() && !text.is_empty() {
-        let hint = suggest(&text, "it takes", words.iter().map(|(word, _)| *word));
+        let hint = reader.suggest(&text, "it takes", words.iter().map(|(word, _)| *word));
         reader.error(
             Code::BadValue,
             node.span,
             format!("`{}` is not taken here", *text),
-            Some(hint),
+            hint,
         );
     }
     found.map(|value| Spanned::new(value, node.span))

@@ -6,7 +6,7 @@
 //!
 //! The reference reads with PyYAML, whose YAML 1.1 differs from the YAML 1.2 of the parsers we could have taken, both
 //! in what is a mistake (tabs, `?` in flow collections, control characters) and in where it points. Files that people
-//! have must mean the same here, so the four stages are our own; `docs/decisions` has the numbers.
+//! have must mean the same here, so the four stages are our own; `docs/decisions/2026-11-23-yaml-reader.md` has the numbers.
 //!
 //! Invariants: time and memory are bounded by [`limits`]; nothing recurses deeper than the nesting limit; a file is
 //! one document.
