@@ -28,9 +28,6 @@ pub(crate) struct Attempt {
     pub(crate) assignment: Assignment,
     /// The order in which attempts came, and in which their programs start.
     pub(crate) arrival: u64,
-    /// A coordinator has desired it in this incarnation. Without that nothing is started: what an earlier incarnation was told last
-    /// may have been to stop.
-    pub(crate) confirmed: bool,
     pub(crate) life: Life,
     /// Why it should stop, once it should.
     pub(crate) stop: Option<EndReason>,
@@ -54,7 +51,8 @@ pub(crate) struct Start {
 /// How far it is.
 #[derive(Debug)]
 pub(crate) enum Life {
-    /// On the disk since an earlier incarnation, its program never started; whether it is still desired is not known.
+    /// On the disk since an earlier incarnation, its program never started. Nothing is done for it until a coordinator desires it in this
+    /// incarnation: what the earlier one was told last may have been to stop.
     Found,
     /// Its inputs are being fetched.
     Preparing,
@@ -98,18 +96,19 @@ impl Attempt {
 
     /// Whether it waits for nothing but a slot.
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.life, Life::Ready) && self.confirmed
+        matches!(self.life, Life::Ready)
     }
 
-    /// A coordinator desires it.
-    pub(crate) fn confirm(&mut self, outputs: &mut Vec<Output>) {
-        self.confirmed = true;
-        if matches!(self.life, Life::Found) {
+    /// A coordinator desires it. Whether that is news.
+    pub(crate) fn confirm(&mut self, outputs: &mut Vec<Output>) -> bool {
+        let is_news = matches!(self.life, Life::Found);
+        if is_news {
             self.prepare(outputs);
         }
+        is_news
     }
 
-    pub(crate) fn prepare(&mut self, outputs: &mut Vec<Output>) {
+    fn prepare(&mut self, outputs: &mut Vec<Output>) {
         self.life = Life::Preparing;
         outputs.push(Output::Prepare {
             fence: self.fence,
@@ -117,10 +116,10 @@ impl Attempt {
         });
     }
 
-    /// It should stop. The first reason counts.
-    pub(crate) fn stop(&mut self, reason: EndReason, outputs: &mut Vec<Output>) {
+    /// It should stop. The first reason counts. Whether that is news.
+    pub(crate) fn stop(&mut self, reason: EndReason, outputs: &mut Vec<Output>) -> bool {
         if self.stop.is_some() || self.over {
-            return;
+            return false;
         }
         self.stop = Some(reason);
         match self.life {
@@ -135,6 +134,7 @@ impl Attempt {
             // Its program has ended by itself.
             Life::Collecting { .. } | Life::Draining { .. } | Life::Finished { .. } => {}
         }
+        true
     }
 
     /// It is no longer desired.

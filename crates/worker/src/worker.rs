@@ -157,6 +157,8 @@ impl Worker {
                 Keep::Yes
             }),
             Input::FeedGrew { fence, batch } => self.feed_grew(now, fence, &batch),
+            // What was read for a connection that is gone is read again for the next one.
+            Input::FeedRead { holder, .. } if !self.up.contains(&holder) => {}
             Input::FeedRead {
                 fence,
                 holder,
@@ -237,19 +239,22 @@ impl Worker {
                 continue;
             };
             wanted.insert(fence);
-            match (self.attempts.get_mut(&fence), one.assignment) {
+            let is_news = match (self.attempts.get_mut(&fence), one.assignment) {
                 (Some(attempt), _) => {
                     // Stopped first: what should stop is not prepared.
-                    if let Some(reason) = reason {
-                        attempt.stop(reason, &mut self.outputs);
-                    }
-                    attempt.confirm(&mut self.outputs);
+                    let stops = reason.is_some_and(|why| attempt.stop(why, &mut self.outputs));
+                    attempt.confirm(&mut self.outputs) || stops
                 }
-                (None, Some(assignment)) => self.assigned(fence, assignment, reason),
+                (None, Some(assignment)) => {
+                    self.assigned(fence, assignment, reason);
+                    true
+                }
                 // The coordinator thinks that it is known here: the next state tells it otherwise.
-                (None, None) => {}
+                (None, None) => true,
+            };
+            if is_news {
+                self.pace.by(now + SOON_US);
             }
-            self.pace.by(now + SOON_US);
         }
         let over: Vec<Fence> = self
             .attempts
@@ -281,7 +286,6 @@ impl Worker {
         Attempt {
             fence,
             arrival,
-            confirmed: false,
             life: Life::Found,
             stop: None,
             over: false,
@@ -395,8 +399,14 @@ impl Worker {
         self.outputs.push(Output::Report(Box::new(state)));
         self.pace.told(now);
         // Those that were too young to be said to run are told of when they no longer are.
-        let young = self.attempts.values().filter_map(|a| a.start);
-        if let Some(next) = young.map(|s| s.quiet_until).filter(|t| *t > now).min() {
+        let young = self
+            .attempts
+            .values()
+            .filter(|attempt| !matches!(attempt.life, Life::Finished { .. }))
+            .filter_map(|attempt| attempt.start)
+            .map(|start| start.quiet_until)
+            .filter(|until| *until > now);
+        if let Some(next) = young.min() {
             self.pace.by(next);
         }
     }
@@ -420,11 +430,10 @@ impl Worker {
             attempt.printed.check_invariants()?;
             let was_started = attempt.start.is_some();
             let is_right = match &attempt.life {
-                Life::Found => !attempt.confirmed && !was_started,
-                Life::Preparing | Life::Ready => {
-                    attempt.confirmed && attempt.stop.is_none() && !was_started
+                Life::Found | Life::Preparing | Life::Ready => {
+                    attempt.stop.is_none() && !was_started
                 }
-                Life::Launching => attempt.confirmed && !was_started,
+                Life::Launching => !was_started,
                 Life::Running | Life::Collecting { .. } => was_started,
                 Life::Draining { .. } => !attempt.printed.is_stored(),
                 Life::Finished { .. } => attempt.printed.is_stored(),

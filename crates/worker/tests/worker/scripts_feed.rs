@@ -1,0 +1,325 @@
+//! Feeds on their way to the coordinators, and stop conditions over them, as scripts.
+
+use contract::link::Assignment;
+use expect_test::{Expect, expect};
+
+use crate::script::Script;
+
+const RUNNING: &str = "
+    adopted
+    desired 1.1
+    prepared 1.1
+    launched 1.1
+";
+
+/// A script on a worker with `holders` coordinators and one program that runs.
+fn check(holders: u64, stop_condition: &str, script: &str, expected: &Expect) {
+    let assignment = Assignment {
+        stop_condition: stop_condition.to_owned(),
+        ..Assignment::default()
+    };
+    let mut run = Script::new(1, holders, assignment);
+    run.lines(RUNNING);
+    let before = run.transcript().len();
+    run.lines(script);
+    expected.assert_eq(&run.transcript()[before..]);
+}
+
+#[test]
+fn an_attempt_is_finished_when_its_last_record_is_stored() {
+    check(
+        1,
+        "",
+        "
+        connect
+        up c1
+        print 1.1 a
+        print 1.1 b
+        exit 1.1 0
+        collected 1.1
+        stored 1.1 c1 1
+        stored 1.1 c1 2
+        ",
+        &expect![[r#"
+            connect
+                report 1: 1 slots; 01010101/1@11 preparing
+            up c1
+            print 1.1 a
+                push 01010101/1@11 0..1 to c1
+            print 1.1 b
+                push 01010101/1@11 1..2 to c1
+            exit 1.1 0
+                collect 01010101/1@11
+            collected 1.1
+            stored 1.1 c1 1
+            stored 1.1 c1 2
+                report 2: 1 slots; 01010101/1@11 finished COMPLETE
+        "#]],
+    );
+}
+
+#[test]
+fn a_majority_is_enough_and_strangers_do_not_count() {
+    check(
+        3,
+        "",
+        "
+        up c1
+        up c2
+        up c9
+        print 1.1 a
+        exit 1.1 0
+        collected 1.1
+        connect
+        stored 1.1 c1 1
+        stored 1.1 c9 1
+        stored 1.1 c2 1
+        ",
+        &expect![[r#"
+            up c1
+            up c2
+            up c9
+            print 1.1 a
+                push 01010101/1@11 0..1 to c1
+                push 01010101/1@11 0..1 to c2
+            exit 1.1 0
+                collect 01010101/1@11
+            collected 1.1
+            connect
+                report 1: 1 slots; 01010101/1@11 preparing
+            stored 1.1 c1 1
+            stored 1.1 c9 1
+            stored 1.1 c2 1
+                report 2: 1 slots; 01010101/1@11 finished COMPLETE
+        "#]],
+    );
+}
+
+#[test]
+fn what_was_on_its_way_when_the_connection_broke_is_sent_again() {
+    check(
+        1,
+        "",
+        "
+        print 1.1 a
+        up c1
+        read 1.1 c1 0 1
+        print 1.1 b
+        print 1.1 c
+        stored 1.1 c1 1
+        down c1
+        print 1.1 d
+        up c1
+        read 1.1 c1 0 4
+        stored 1.1 c1 4
+        ",
+        &expect![[r#"
+            print 1.1 a
+            up c1
+                push 01010101/1@11 0..1 to c1
+            read 1.1 c1 0 1
+            print 1.1 b
+                push 01010101/1@11 1..2 to c1
+            print 1.1 c
+                push 01010101/1@11 2..3 to c1
+            stored 1.1 c1 1
+            down c1
+            print 1.1 d
+            up c1
+                read 01010101/1@11 from 0 (byte 0) for c1
+            read 1.1 c1 0 4
+                push 01010101/1@11 0..4 to c1
+            stored 1.1 c1 4
+        "#]],
+    );
+}
+
+#[test]
+fn a_coordinator_that_lost_its_disk_gets_all_again() {
+    check(
+        1,
+        "",
+        "
+        up c1
+        print 1.1 a
+        print 1.1 b
+        stored 1.1 c1 2
+        down c1
+        up c1
+        print 1.1 c
+        stored 1.1 c1 0
+        read 1.1 c1 0 3
+        stored 1.1 c1 3
+        ",
+        &expect![[r#"
+            up c1
+            print 1.1 a
+                push 01010101/1@11 0..1 to c1
+            print 1.1 b
+                push 01010101/1@11 1..2 to c1
+            stored 1.1 c1 2
+            down c1
+            up c1
+            print 1.1 c
+                push 01010101/1@11 2..3 to c1
+            stored 1.1 c1 0
+                read 01010101/1@11 from 0 (byte 0) for c1
+            read 1.1 c1 0 3
+                push 01010101/1@11 0..3 to c1
+            stored 1.1 c1 3
+        "#]],
+    );
+}
+
+#[test]
+fn a_coordinator_that_refuses_is_asked_again_after_a_while() {
+    check(
+        1,
+        "",
+        "
+        up c1
+        print 1.1 a
+        refused 1.1 c1
+        print 1.1 b
+        wait 999ms
+        wait 1ms
+        refused 1.1 c1
+        down c1
+        wait 5s
+        up c1
+        ",
+        &expect![[r#"
+            up c1
+            print 1.1 a
+                push 01010101/1@11 0..1 to c1
+            refused 1.1 c1
+            print 1.1 b
+            wait 999ms
+            wait 1ms
+                read 01010101/1@11 from 0 (byte 0) for c1
+            refused 1.1 c1
+            down c1
+            wait 5s
+            up c1
+                read 01010101/1@11 from 0 (byte 0) for c1
+        "#]],
+    );
+}
+
+#[test]
+fn a_file_that_gives_nothing_is_not_read_in_a_loop() {
+    check(
+        1,
+        "",
+        "
+        print 1.1 a
+        print 1.1 b
+        up c1
+        read 1.1 c1 0 0
+        print 1.1 c
+        wait 60s
+        down c1
+        up c1
+        read 1.1 c1 0 3
+        ",
+        &expect![[r#"
+            print 1.1 a
+            print 1.1 b
+            up c1
+                read 01010101/1@11 from 0 (byte 0) for c1
+            read 1.1 c1 0 0
+            print 1.1 c
+            wait 60s
+            down c1
+            up c1
+                read 01010101/1@11 from 0 (byte 0) for c1
+            read 1.1 c1 0 3
+                push 01010101/1@11 0..3 to c1
+        "#]],
+    );
+}
+
+#[test]
+fn coordinators_may_change() {
+    check(
+        1,
+        "",
+        "
+        up c1
+        up c2
+        print 1.1 a
+        stored 1.1 c1 1
+        holders c2 c3
+        stored 1.1 c2 1
+        ",
+        &expect![[r#"
+            up c1
+            up c2
+            print 1.1 a
+                push 01010101/1@11 0..1 to c1
+            stored 1.1 c1 1
+            holders c2 c3
+                push 01010101/1@11 0..1 to c2
+            stored 1.1 c2 1
+        "#]],
+    );
+}
+
+#[test]
+fn a_stop_condition_stops_once_and_is_the_reason() {
+    check(
+        1,
+        "accuracy >= 0.9",
+        r#"
+        connect
+        print 1.1 {"accuracy": 0.5}
+        print 1.1 accuracy 0.95
+        print 1.1 {"accuracy": 0.95}
+        print 1.1 {"accuracy": 0.96}
+        desired 1.1=stop
+        end 1.1 stopped
+        collected 1.1
+        up c1
+        read 1.1 c1 0 4
+        stored 1.1 c1 4
+        "#,
+        &expect![[r#"
+            connect
+                report 1: 1 slots; 01010101/1@11 preparing
+            print 1.1 {"accuracy": 0.5}
+            print 1.1 accuracy 0.95
+            print 1.1 {"accuracy": 0.95}
+                stop 01010101/1@11 gracefully
+            print 1.1 {"accuracy": 0.96}
+            desired 1.1=stop
+            end 1.1 stopped
+                collect 01010101/1@11
+            collected 1.1
+            up c1
+                read 01010101/1@11 from 0 (byte 0) for c1
+            read 1.1 c1 0 4
+                push 01010101/1@11 0..4 to c1
+            stored 1.1 c1 4
+                report 2: 1 slots; 01010101/1@11 finished STOPPED/STOP_CONDITION
+        "#]],
+    );
+}
+
+#[test]
+fn a_stop_condition_over_time_needs_no_print() {
+    check(
+        1,
+        "execution.duration > 2.5",
+        "
+        wait 2s
+        wait 2s
+        wait 60s
+        ",
+        &expect![[r#"
+            wait 2s
+            wait 2s
+                stop 01010101/1@11 gracefully
+            wait 60s
+        "#]],
+    );
+}

@@ -1,0 +1,631 @@
+//! A world around one worker: a coordinator that desires, coordinators that hold feeds, and a host with a disk that survives its
+//! daemon. Events come in whatever order the test draws; after each one the promises are checked.
+//!
+//! The coordinator never takes back a stop, and never desires again what it dropped: so does the ledger.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use contract::api::{EndReason, State};
+use contract::link::{
+    Assignment, AttemptPhase, AttemptReport, DesiredAttempt, SynchronizeRequest,
+    SynchronizeResponse,
+};
+use feed::{Batch, HolderId, Record, SealHasher, Stream};
+use worker::{
+    Adopted, Exit, ExitReason, Fence, Found, Input, Output, PrepareError, Prepared, Stop, Worker,
+};
+
+use crate::script::config;
+
+pub(crate) const SLOTS: usize = 2;
+const HOLDERS: u64 = 3;
+
+/// A directory on the worker's disk.
+#[derive(Debug, Default)]
+struct Directory {
+    assignment: Assignment,
+    /// The mark that it was launched.
+    launched: bool,
+    program: Program,
+    file: Vec<u8>,
+    records: u64,
+    collected: bool,
+}
+
+#[derive(Debug, Default, PartialEq)]
+enum Program {
+    #[default]
+    None,
+    Running,
+    Ended(ExitReason),
+}
+
+/// What the daemon is about to do or to tell; gone when it crashes.
+#[derive(Debug, PartialEq)]
+enum Task {
+    Prepare(Fence, Box<Assignment>),
+    Launch(Fence),
+    TellLaunched(Fence, Result<u64, String>),
+    Collect(Fence),
+    Read(Fence, HolderId, u64, u64, usize),
+}
+
+impl Task {
+    fn fence(&self) -> Fence {
+        match self {
+            Task::Prepare(fence, _)
+            | Task::Launch(fence)
+            | Task::TellLaunched(fence, _)
+            | Task::Collect(fence)
+            | Task::Read(fence, ..) => *fence,
+        }
+    }
+}
+
+/// A coordinator that holds feeds.
+#[derive(Debug, Default)]
+struct Holder {
+    is_up: bool,
+    stored: BTreeMap<Fence, u64>,
+    pushes: VecDeque<(Fence, Batch)>,
+    /// The record to go on with, or a refusal.
+    answers: VecDeque<(Fence, Option<u64>)>,
+}
+
+/// See the module's words.
+pub(crate) struct World {
+    worker: Worker,
+    now: u64,
+    // The machine.
+    disk: BTreeMap<Fence, Directory>,
+    tasks: Vec<Task>,
+    tailed: BTreeMap<Fence, u64>,
+    told_ended: BTreeSet<Fence>,
+    // The coordinators.
+    desired: BTreeMap<Fence, bool>,
+    generation: u64,
+    known: BTreeSet<Fence>,
+    is_connected: bool,
+    /// Each with the attempts that it tells the worker not to run.
+    to_worker: Vec<(SynchronizeResponse, Vec<Fence>)>,
+    to_coordinator: VecDeque<SynchronizeRequest>,
+    holders: BTreeMap<HolderId, Holder>,
+    // What is remembered for the promises.
+    assigned: u8,
+    launched: BTreeSet<Fence>,
+    /// Attempts that the worker was told to stop or to drop.
+    told_off: BTreeSet<Fence>,
+    seen_generation: u64,
+    pub(crate) accepted: BTreeMap<Fence, State>,
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        let mut world = World {
+            worker: Worker::new(config(SLOTS as u32, HOLDERS)),
+            now: 1_000_000,
+            disk: BTreeMap::new(),
+            tasks: Vec::new(),
+            tailed: BTreeMap::new(),
+            told_ended: BTreeSet::new(),
+            desired: BTreeMap::new(),
+            generation: 0,
+            known: BTreeSet::new(),
+            is_connected: false,
+            to_worker: Vec::new(),
+            to_coordinator: VecDeque::new(),
+            holders: (1..=HOLDERS)
+                .map(|id| (HolderId(id), Holder::default()))
+                .collect(),
+            assigned: 0,
+            launched: BTreeSet::new(),
+            told_off: BTreeSet::new(),
+            seen_generation: 0,
+            accepted: BTreeMap::new(),
+        };
+        world.handle(Input::Adopted(Vec::new()));
+        world
+    }
+
+    /// One event, drawn by two numbers. Does nothing if there is none of its kind.
+    pub(crate) fn event(&mut self, kind: u8, pick: usize) {
+        match kind {
+            0 => self.assign(),
+            1 => self.stop(pick),
+            2 if pick.is_multiple_of(3) => self.drop_one(pick),
+            2 | 3 => self.deliver_desired(pick, false),
+            4 => self.deliver_desired(pick, true),
+            5 => drop(take(&mut self.to_worker, pick)),
+            6 | 7 => self.deliver_report(),
+            8 => drop(self.to_coordinator.pop_front()),
+            9 => self.print(pick),
+            10 => self.end(pick),
+            11 => self.tell_ended(pick),
+            12 | 13 => self.run_task(pick),
+            14 => self.tail(pick),
+            15 => self.holder_event(pick),
+            16 => self.toggle_holder(pick),
+            17 => self.toggle_link(),
+            18 if pick.is_multiple_of(4) => self.crash(pick.is_multiple_of(8)),
+            _ => self.pass(pick as u64 * 7_000),
+        }
+    }
+
+    /// Everything works again and every program ends: brings the world to rest.
+    pub(crate) fn rest(&mut self) {
+        if !self.is_connected {
+            self.toggle_link();
+        }
+        for id in 0..HOLDERS as usize {
+            if !self.holders[&HolderId(id as u64 + 1)].is_up {
+                self.toggle_holder(id);
+            }
+        }
+        for _ in 0..2_000 {
+            while !self.tasks.is_empty() {
+                self.run_task(1);
+            }
+            for pick in 0..self.disk.len() {
+                self.end(pick);
+                self.tail(pick);
+            }
+            (0..self.disk.len()).for_each(|pick| self.tell_ended(pick));
+            (0..HOLDERS as usize * 8).for_each(|pick| self.holder_event(pick * 2 + 1));
+            while !self.to_worker.is_empty() {
+                self.deliver_desired(0, false);
+            }
+            while !self.to_coordinator.is_empty() {
+                self.deliver_report();
+            }
+            if self.desired.is_empty() && self.disk.is_empty() && self.worker.attempt_count() == 0 {
+                return;
+            }
+            self.pass(10_000);
+        }
+        panic!(
+            "no rest: desired {:?}, disk {:?}, {:?}",
+            self.desired, self.disk, self.worker
+        );
+    }
+
+    // The coordinator.
+
+    fn assign(&mut self) {
+        if self.assigned < 12 {
+            self.assigned += 1;
+            self.desired.insert(fence(self.assigned), false);
+            self.desire();
+        }
+    }
+
+    fn stop(&mut self, pick: usize) {
+        if let Some(stop) = nth_mut(&mut self.desired, pick) {
+            *stop = true;
+            self.desire();
+        }
+    }
+
+    /// The attempt is declared lost.
+    fn drop_one(&mut self, pick: usize) {
+        if let Some(fence) = nth(&self.desired, pick) {
+            self.desired.remove(&fence);
+            self.desire();
+        }
+    }
+
+    fn desire(&mut self) {
+        self.generation += 1;
+        if !self.is_connected {
+            return;
+        }
+        let attempts = self.desired.iter().map(|(fence, stop)| DesiredAttempt {
+            fence: Some((*fence).into()),
+            assignment: (!self.known.contains(fence)).then(Assignment::default),
+            stop: *stop,
+            stop_reason: EndReason::Cancelled.into(),
+        });
+        let desired = SynchronizeResponse {
+            generation: self.generation,
+            attempts: attempts.collect(),
+            ..SynchronizeResponse::default()
+        };
+        let told_off = (1..=self.assigned).map(fence);
+        let told_off = told_off.filter(|fence| self.desired.get(fence) != Some(&false));
+        self.to_worker.push((desired, told_off.collect()));
+    }
+
+    fn deliver_report(&mut self) {
+        let Some(state) = self.to_coordinator.pop_front() else {
+            return;
+        };
+        self.known = state.attempts.iter().map(fence_of).collect();
+        for report in &state.attempts {
+            if let Some(result) = &report.result
+                && self.desired.remove(&fence_of(report)).is_some()
+            {
+                let before = self.accepted.insert(fence_of(report), result.state());
+                assert_eq!(before, None, "I-06: one result");
+            }
+        }
+        self.desire();
+    }
+
+    fn deliver_desired(&mut self, pick: usize, keep: bool) {
+        if self.to_worker.is_empty() || !self.is_connected {
+            return;
+        }
+        let at = pick % self.to_worker.len();
+        let (desired, told_off) = match keep {
+            true => self.to_worker[at].clone(),
+            false => self.to_worker.remove(at),
+        };
+        if desired.generation >= self.seen_generation {
+            self.seen_generation = desired.generation;
+            self.told_off.extend(told_off);
+        }
+        self.handle(Input::Desired(desired));
+    }
+
+    fn toggle_link(&mut self) {
+        self.is_connected = !self.is_connected;
+        self.to_worker.clear();
+        self.to_coordinator.clear();
+        self.known.clear();
+        if self.is_connected {
+            self.handle(Input::Connected);
+        } else {
+            self.handle(Input::Disconnected);
+        }
+    }
+
+    // The holders of feeds.
+
+    fn toggle_holder(&mut self, pick: usize) {
+        let id = HolderId(pick as u64 % HOLDERS + 1);
+        let holder = self.holders.get_mut(&id).unwrap();
+        holder.is_up = !holder.is_up;
+        holder.pushes.clear();
+        holder.answers.clear();
+        let input = match holder.is_up {
+            true => Input::HolderConnected(id),
+            false => Input::HolderDisconnected(id),
+        };
+        self.handle(input);
+    }
+
+    /// It stores the oldest push, or refuses it, or one of its answers arrives.
+    fn holder_event(&mut self, pick: usize) {
+        let id = HolderId(pick as u64 / 2 % HOLDERS + 1);
+        let holder = self.holders.get_mut(&id).unwrap();
+        if let Some((fence, batch)) = holder.pushes.pop_front() {
+            let stored = holder.stored.entry(fence).or_default();
+            // Odd ones are never refused.
+            let is_refused = pick % 14 == 0;
+            if !is_refused && batch.first_record <= *stored {
+                *stored = batch.end_record().max(*stored);
+            }
+            holder
+                .answers
+                .push_back((fence, (!is_refused).then_some(*stored)));
+        }
+        if pick % 2 == 1
+            && let Some((fence, answer)) = self.holders.get_mut(&id).unwrap().answers.pop_front()
+        {
+            self.handle(match answer {
+                Some(next_record) => Input::FeedStored {
+                    fence,
+                    holder: id,
+                    next_record,
+                },
+                None => Input::FeedRefused { fence, holder: id },
+            });
+        }
+    }
+
+    // The machine.
+
+    fn print(&mut self, pick: usize) {
+        let running = self
+            .disk
+            .values_mut()
+            .filter(|d| d.program == Program::Running);
+        let mut running: Vec<&mut Directory> = running.collect();
+        if running.is_empty() {
+            return;
+        }
+        let at = pick % running.len();
+        let directory = &mut running[at];
+        let record = Record {
+            time_us: self.now,
+            stream: Stream::Stdout,
+            partial: false,
+            data: vec![b'x'; pick].into(),
+        };
+        feed::encode(&record, &mut directory.file);
+        directory.records += 1;
+    }
+
+    fn end(&mut self, pick: usize) {
+        if let Some(directory) = nth_mut(&mut self.disk, pick)
+            && directory.program == Program::Running
+        {
+            directory.program = Program::Ended(ExitReason::Exited);
+        }
+    }
+
+    /// The daemon sees the end of a program, when it has read all that it printed.
+    fn tell_ended(&mut self, pick: usize) {
+        let Some(fence) = nth(&self.disk, pick) else {
+            return;
+        };
+        let directory = &self.disk[&fence];
+        let Program::Ended(reason) = &directory.program else {
+            return;
+        };
+        let tailed = self.tailed.get(&fence).copied().unwrap_or_default();
+        if tailed == directory.records && self.told_ended.insert(fence) {
+            let code = (*reason == ExitReason::Exited).then_some(0);
+            let exit = Exit {
+                reason: reason.clone(),
+                code,
+                signal: 0,
+                start_time_us: self.now,
+                time_us: self.now,
+                record_count: directory.records,
+            };
+            self.handle(Input::Ended { fence, exit });
+        }
+    }
+
+    fn tail(&mut self, pick: usize) {
+        let Some(fence) = nth(&self.disk, pick) else {
+            return;
+        };
+        let directory = &self.disk[&fence];
+        let from = self.tailed.get(&fence).copied().unwrap_or_default();
+        if !directory.launched || from == directory.records {
+            return;
+        }
+        self.tailed.insert(fence, directory.records);
+        let whole = Batch::of_frames(0, directory.file.clone().into()).unwrap();
+        let batch = whole.from_record(from).unwrap();
+        self.handle(Input::FeedGrew { fence, batch });
+    }
+
+    fn run_task(&mut self, pick: usize) {
+        let Some(task) = take(&mut self.tasks, pick) else {
+            return;
+        };
+        match task {
+            Task::Prepare(fence, assignment) => {
+                self.disk.entry(fence).or_default().assignment = *assignment;
+                let outcome = match pick % 7 {
+                    0 => Err(PrepareError::DiskFull("full".to_owned())),
+                    _ => Ok(Prepared::default()),
+                };
+                self.handle(Input::Prepared { fence, outcome });
+            }
+            Task::Launch(fence) => {
+                assert!(
+                    self.launched.insert(fence),
+                    "I-06: {fence} was launched twice"
+                );
+                let directory = self.disk.get_mut(&fence).unwrap();
+                directory.launched = true;
+                let outcome = match pick % 9 {
+                    0 => {
+                        directory.program = Program::Ended(ExitReason::Gone);
+                        // Nothing of it runs, and the daemon knows: no end is told.
+                        self.told_ended.insert(fence);
+                        Err("cannot fork".to_owned())
+                    }
+                    _ => {
+                        directory.program = Program::Running;
+                        Ok(self.now)
+                    }
+                };
+                self.tasks.push(Task::TellLaunched(fence, outcome));
+            }
+            Task::TellLaunched(fence, outcome) => self.handle(Input::Launched { fence, outcome }),
+            Task::Collect(fence) => {
+                self.disk.get_mut(&fence).unwrap().collected = true;
+                self.handle(Input::Collected {
+                    fence,
+                    outcome: Ok(Vec::new()),
+                });
+            }
+            Task::Read(fence, holder, first_record, offset, max_bytes) => {
+                let file = &self.disk[&fence].file;
+                let end = file.len().min(offset as usize + max_bytes);
+                let bytes = file[offset as usize..end].to_vec();
+                let (batch, _) = Batch::of_whole_prefix(first_record, bytes.into()).unwrap();
+                self.handle(Input::FeedRead {
+                    fence,
+                    holder,
+                    batch,
+                });
+            }
+        }
+    }
+
+    /// The daemon crashes and starts again; with `reboot` every program dies without a trace.
+    fn crash(&mut self, reboot: bool) {
+        self.tasks.clear();
+        self.tailed.clear();
+        self.told_ended.clear();
+        self.to_worker.clear();
+        self.to_coordinator.clear();
+        self.known.clear();
+        self.is_connected = false;
+        self.seen_generation = 0;
+        for holder in self.holders.values_mut() {
+            *holder = Holder {
+                stored: std::mem::take(&mut holder.stored),
+                ..Holder::default()
+            };
+        }
+        let mut found = Vec::new();
+        for (fence, directory) in &mut self.disk {
+            let left_no_trace = directory.launched && directory.program == Program::None;
+            if left_no_trace || (reboot && directory.program == Program::Running) {
+                directory.program = Program::Ended(ExitReason::Gone);
+            }
+            found.push(Adopted {
+                fence: *fence,
+                assignment: directory.assignment.clone(),
+                found: match directory.launched {
+                    false => Found::NotLaunched,
+                    true => Found::Launched {
+                        prepared: Prepared::default(),
+                        start_time_us: 1,
+                        live_outputs: Vec::new(),
+                    },
+                },
+            });
+        }
+        self.worker = Worker::new(config(SLOTS as u32, HOLDERS));
+        self.handle(Input::Adopted(found));
+    }
+
+    /// Time passes until at most `us` later; the worker is woken when it asked to be.
+    fn pass(&mut self, us: u64) {
+        self.now += us;
+        if self.worker.poll_wakeup().is_some_and(|at| at <= self.now) {
+            self.handle(Input::Tick);
+        }
+    }
+
+    // The worker's part.
+
+    fn handle(&mut self, input: Input) {
+        for output in self.worker.handle(self.now, input) {
+            self.obey(output);
+        }
+        self.worker.check_invariants().unwrap();
+        let running = self.disk.values().filter(|d| d.program == Program::Running);
+        assert!(running.count() <= SLOTS, "more run than there are slots");
+    }
+
+    fn obey(&mut self, output: Output) {
+        match output {
+            Output::Prepare { fence, assignment } => {
+                self.tasks.push(Task::Prepare(fence, assignment))
+            }
+            Output::Abandon { fence } => {
+                self.tasks
+                    .retain(|task| !matches!(task, Task::Prepare(of, _) if *of == fence));
+            }
+            Output::Launch { fence } => {
+                let is_told_off = self.told_off.contains(&fence);
+                assert!(
+                    !is_told_off,
+                    "I-10: {fence} is launched after it was told off"
+                );
+                self.tasks.push(Task::Launch(fence));
+            }
+            Output::Stop { fence, how } => {
+                let program = &mut self.disk.get_mut(&fence).unwrap().program;
+                // A graceful stop may be ignored for long.
+                if how == Stop::Kill && *program == Program::Running {
+                    *program = Program::Ended(ExitReason::Stopped);
+                }
+            }
+            Output::Collect { fence } => self.tasks.push(Task::Collect(fence)),
+            Output::Push {
+                fence,
+                holder,
+                batch,
+            } => {
+                batch.check().unwrap();
+                let holder = self.holders.get_mut(&holder).unwrap();
+                assert!(holder.is_up, "a push to nobody");
+                holder.pushes.push_back((fence, batch));
+            }
+            Output::ReadFeed {
+                fence,
+                holder,
+                first_record,
+                offset,
+                max_bytes,
+            } => {
+                self.tasks
+                    .push(Task::Read(fence, holder, first_record, offset, max_bytes));
+            }
+            Output::Report(state) => {
+                assert!(self.is_connected, "a report to nobody");
+                state
+                    .attempts
+                    .iter()
+                    .for_each(|report| self.check_report(report));
+                self.to_coordinator.push_back(*state);
+            }
+            Output::Remove { fence } => {
+                self.tasks.retain(|task| task.fence() != fence);
+                let removed = self.disk.remove(&fence);
+                assert_ne!(
+                    removed.map(|d| d.program),
+                    Some(Program::Running),
+                    "removed under a program"
+                );
+            }
+        }
+    }
+
+    /// Finished means: outputs stored, and the whole feed on the disks of a majority.
+    fn check_report(&self, report: &AttemptReport) {
+        assert_eq!(
+            report.result.is_some(),
+            report.phase() == AttemptPhase::Finished
+        );
+        let Some(result) = &report.result else { return };
+        let fence = fence_of(report);
+        let nothing = Directory::default();
+        let directory = self.disk.get(&fence).unwrap_or(&nothing);
+        assert_eq!(
+            result.record_count, directory.records,
+            "I-21: every record counts"
+        );
+        let mut hasher = SealHasher::new();
+        hasher.update(&directory.file, directory.records);
+        assert_eq!(result.feed_digest.as_ref(), hasher.seal().digest);
+        let stored = self.holders.values().filter(|holder| {
+            holder.stored.get(&fence).copied().unwrap_or_default() >= directory.records
+        });
+        assert!(
+            stored.count() as u64 > HOLDERS / 2,
+            "finished before its feed was stored"
+        );
+        if result.state() == State::Complete {
+            assert!(
+                directory.collected,
+                "I-18: complete before its outputs were stored"
+            );
+        }
+    }
+}
+
+/// The fence of the `number`-th assignment. Two share an index: they were assigned by one entry.
+fn fence(number: u8) -> Fence {
+    Fence {
+        execution_id: [number; 16],
+        attempt: 1,
+        index: 100 + u64::from(number / 2),
+    }
+}
+
+fn fence_of(report: &AttemptReport) -> Fence {
+    Fence::try_from(report.fence.as_ref().unwrap()).unwrap()
+}
+
+fn take<T>(from: &mut Vec<T>, pick: usize) -> Option<T> {
+    (!from.is_empty()).then(|| from.remove(pick % from.len()))
+}
+
+fn nth<V>(map: &BTreeMap<Fence, V>, pick: usize) -> Option<Fence> {
+    map.keys().nth(pick % map.len().max(1)).copied()
+}
+
+fn nth_mut<V>(map: &mut BTreeMap<Fence, V>, pick: usize) -> Option<&mut V> {
+    let len = map.len().max(1);
+    map.values_mut().nth(pick % len)
+}
