@@ -107,8 +107,7 @@ impl AttemptDir {
 
     /// What the attempt is doing. Costs a few system calls; the shim does not notice.
     pub fn state(&self) -> io::Result<AttemptState> {
-        // Whoever launches makes the file and locks it in the next call, and the shim writes its pid soon after: a few
-        // tries bridge both.
+        // Two things last a moment: a launch, from the lock to the pid in it, and an end, between two looks.
         for _ in 0..1000 {
             if let Some(exit) = RunFile::exit(&self.path)? {
                 return Ok(exit.map_or(AttemptState::Gone, AttemptState::Ended));

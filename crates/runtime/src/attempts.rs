@@ -297,7 +297,7 @@ mod tests {
         let dir = attempts.create("a.1").unwrap();
         assert!(attempts.create("a.1").is_err());
         let held = RunFile::make(dir.path()).unwrap();
-        held.write_shim().unwrap();
+        held.write_shim(1).unwrap();
         assert!(attempts.retire(&dir).is_err(), "it runs");
         drop(held);
         attempts.retire(&dir).unwrap();

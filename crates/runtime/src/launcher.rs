@@ -13,7 +13,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use thiserror::Error;
+
+/// A spawner answers within a millisecond; one that has not after this long is replaced.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a program was not launched. Nothing of it runs.
 #[derive(Debug, Error)]
@@ -80,8 +84,9 @@ impl Launcher {
         // The second try is for a spawner that was killed.
         for _ in 0..2 {
             let file = make_run_file(dir)?;
-            if self.ask(&mut spawner, &request, &file).is_ok() {
-                return Ok(());
+            if let Ok(pid) = self.ask(&mut spawner, &request, &file) {
+                // The shim says so too, but perhaps only after someone has asked for its state.
+                return file.write_shim(pid).map_err(LaunchError::Directory);
             }
             // It may have died before the fork or after; the lock, which only the shim can still hold, tells.
             *spawner = None;
@@ -151,10 +156,10 @@ impl Launcher {
         let process = self
             .shim("--serve", theirs.into(), Stdio::null())?
             .spawn()?;
-        Ok(Spawner {
-            socket: UnixStream::from(ours),
-            process,
-        })
+        let socket = UnixStream::from(ours);
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Spawner { socket, process })
     }
 
     fn shim(&self, mode: &str, stdin: Stdio, stdout: Stdio) -> io::Result<Command> {
@@ -200,7 +205,8 @@ struct Spawner {
 
 impl Drop for Spawner {
     fn drop(&mut self) {
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        // It would end by itself when the socket closes, unless it hangs; and nothing of it needs to be tidied up.
+        let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }

@@ -5,9 +5,16 @@
 //! ```
 //!
 //! It is one inode with room for the exit from the beginning, so that a full disk cannot take the exit of a program, and
-//! so that a short program costs as few changes to the file system as can be. As a lock it holds two lines, the shim's pid
-//! and the main process's pid and start; `?` where not yet known. As an exit it holds the name of the attempt as well:
-//! after a power cut, the bytes of an earlier attempt may show, and must not be taken for this one's.
+//! so that a short program costs as few changes to the file system as can be. It begins with a header whose fields are
+//! written in place, each by itself, and the exit is written behind it; then the whole is one JSON object:
+//!
+//! ```text
+//! {"shim":"      4711","main":"             4712 1234567890",
+//! "attempt":"0193….1","reason":…}
+//! ```
+//!
+//! `shim` is the shim's pid, `main` the main process's pid and start in clock ticks; `?` where not yet known. The name of
+//! the attempt is there because after a power cut the bytes of an earlier one may show, which are not this one's exit.
 
 use crate::attempt::open_process;
 use crate::beneath;
@@ -19,6 +26,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -26,8 +34,13 @@ const SPARE: &str = "shim.tmp";
 const LOCK: &str = "shim.lock";
 const EXIT: &str = "exit.json";
 
-/// Longest exit, in bytes.
+/// Bytes that are reserved: more than the longest exit has.
 const ROOM: u64 = 4096;
+/// Bytes of the header, and where its fields are.
+const HEADER: usize = 64;
+const HEADER_START: &[u8; 9] = b"{\"shim\":\"";
+const SHIM_FIELD: Range<usize> = 9..19;
+const MAIN_FIELD: Range<usize> = 29..61;
 
 /// The locked file of an attempt that runs.
 #[derive(Debug)]
@@ -78,7 +91,7 @@ impl RunFile {
         // Blocks only while the shim of an earlier attempt, which has said its last word, closes the file.
         rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
         let file = RunFile { file };
-        file.write_lines("?", "?")?;
+        file.write_header()?;
         Ok(file)
     }
 
@@ -104,7 +117,13 @@ impl RunFile {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&dir, LOCK, flags, Mode::empty())?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(RunFile { file })
+        let file = RunFile { file };
+        let mut start = [0; SHIM_FIELD.start];
+        let read = rustix::io::pread(&file, &mut start, 0)?;
+        if start[..read] != *HEADER_START {
+            file.write_header()?;
+        }
+        Ok(file)
     }
 
     /// Makes the file of an attempt that has ended ready for a later one in the same directory.
@@ -112,24 +131,30 @@ impl RunFile {
         Ok(rename(dir, EXIT, SPARE)?)
     }
 
-    /// Says that we are the shim.
-    pub(crate) fn write_shim(&self) -> io::Result<()> {
-        self.write_lines(&std::process::id().to_string(), "?")
+    fn write_header(&self) -> io::Result<()> {
+        let header = format!("{{\"shim\":\"{:>10}\",\"main\":\"{:>32}\",\n", "?", "?");
+        self.write_at(header.as_bytes(), 0)
     }
 
-    /// Says that we are the shim, and which process is the program's main one.
+    /// Says which process is the shim. The host says so too, with the same bytes: whoever comes first.
+    pub(crate) fn write_shim(&self, pid: u32) -> io::Result<()> {
+        self.write_at(format!("{pid:>10}").as_bytes(), SHIM_FIELD.start)
+    }
+
+    /// Says which process is the program's main one, which has just been started.
     pub(crate) fn write_main(&self, main: Pid) -> io::Result<()> {
         let Some(process) = procfs::process(main) else {
             return Ok(());
         };
-        let main = format!("{} {}", main.as_raw_nonzero(), process.start_ticks);
-        self.write_lines(&std::process::id().to_string(), &main)
+        let field = format!("{} {}", main.as_raw_nonzero(), process.start_ticks);
+        self.write_at(format!("{field:>32}").as_bytes(), MAIN_FIELD.start)
     }
 
-    fn write_lines(&self, shim: &str, main: &str) -> io::Result<()> {
-        let lines = format!("{shim}\n{main}\n");
-        rustix::io::pwrite(&self.file, lines.as_bytes(), 0)?;
-        Ok(())
+    fn write_at(&self, bytes: &[u8], offset: usize) -> io::Result<()> {
+        match rustix::io::pwrite(&self.file, bytes, offset as u64)? {
+            written if written == bytes.len() => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
     }
 
     /// Makes `exit.json` appear in `dir`, the attempt's, and unlocks it.
@@ -138,12 +163,10 @@ impl RunFile {
             attempt: attempt.to_owned(),
             exit: exit.clone(),
         };
+        // The object was opened by the header.
         let bytes = serde_json::to_vec(&record)?;
-        let written = rustix::io::pwrite(&self.file, &bytes, 0)?;
-        if written != bytes.len() {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        rustix::fs::ftruncate(&self.file, bytes.len() as u64)?;
+        self.write_at(&bytes[1..], HEADER)?;
+        rustix::fs::ftruncate(&self.file, (HEADER + bytes.len() - 1) as u64)?;
         Ok(rename(dir, LOCK, EXIT)?)
     }
 
@@ -175,13 +198,13 @@ impl RunFile {
 
     /// The pid of the shim, alive or dead, once it is known.
     pub(crate) fn shim(dir: &Path) -> Option<u32> {
-        lines(dir)?.first()?.parse().ok()
+        field(dir, SHIM_FIELD)?.parse().ok()
     }
 
     /// The main process, if it is still the one that the shim started.
     pub(crate) fn main(dir: &Path) -> Option<Process> {
-        let lines = lines(dir)?;
-        let (pid, start) = lines.get(1)?.split_once(' ')?;
+        let field = field(dir, MAIN_FIELD)?;
+        let (pid, start) = field.split_once(' ')?;
         let pid: u32 = pid.parse().ok()?;
         // Held open while it is looked at, so that its number is not given to another meanwhile.
         let _held = open_process(pid).ok()??;
@@ -202,15 +225,10 @@ pub(crate) fn attempt_name(dir: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn lines(dir: &Path) -> Option<Vec<String>> {
+fn field(dir: &Path, field: Range<usize>) -> Option<String> {
     let bytes = fs::read(dir.join(LOCK)).ok()?;
-    // What follows the two lines is left from an earlier attempt.
-    let lines = bytes.split(|b| *b == b'\n').take(2);
-    Some(
-        lines
-            .map(|line| String::from_utf8_lossy(line).into_owned())
-            .collect(),
-    )
+    let text = std::str::from_utf8(bytes.get(field)?).ok()?;
+    Some(text.trim_start().to_owned())
 }
 
 fn rename(dir: impl AsFd, from: &str, to: &str) -> Result<(), Errno> {
@@ -230,5 +248,47 @@ fn reserve(file: &OwnedFd) -> io::Result<()> {
             Ok(())
         }
         result => Ok(result?),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::program::{EndReason, View};
+
+    #[test]
+    fn fields_are_written_apart_and_the_whole_is_json() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path();
+        assert_eq!(RunFile::holder(dir).unwrap(), Holder::NoFile);
+        let file = RunFile::make(dir).unwrap();
+        assert_eq!(RunFile::holder(dir).unwrap(), Holder::Unknown);
+        file.write_main(rustix::process::getpid()).unwrap();
+        file.write_shim(u32::MAX).unwrap();
+        assert_eq!(RunFile::holder(dir).unwrap(), Holder::Known(u32::MAX));
+        assert_eq!(RunFile::main(dir).unwrap().pid, rustix::process::getpid());
+        assert!(RunFile::exit(dir).unwrap().is_none());
+        let exit = Exit {
+            reason: EndReason::StartFailed {
+                message: "m".repeat(1024),
+            },
+            code: None,
+            signal: None,
+            started_us: u64::MAX,
+            ended_us: u64::MAX,
+            oom: false,
+            record_count: u64::MAX,
+            feed_bytes: u64::MAX,
+            view: View::Namespace,
+        };
+        file.commit(beneath::open_dir(dir).unwrap(), &attempt_name(dir), &exit)
+            .unwrap();
+        assert_eq!(RunFile::exit(dir).unwrap(), Some(Some(exit)));
+        assert_eq!(RunFile::holder(dir).unwrap(), Holder::NoFile);
+        let bytes = fs::read(dir.join(EXIT)).unwrap();
+        assert!((bytes.len() as u64) < ROOM);
+        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(json["shim"], u32::MAX.to_string());
     }
 }

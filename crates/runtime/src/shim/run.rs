@@ -33,7 +33,7 @@ pub(super) fn direct(dir: &Path) -> io::Result<()> {
     let file = RunFile::make(&dir)?;
     // It may hold secrets, and nobody needs it any more.
     std::fs::remove_file(&path)?;
-    file.write_shim()?;
+    file.write_shim(std::process::id())?;
     io::stdout().write_all(b"\n")?;
     io::stdout().flush()?;
     attempt(Request { dir, program }, file)
@@ -44,7 +44,7 @@ pub(super) fn attempt(request: Request, file: RunFile) -> io::Result<()> {
     // A session of its own: no signal meant for the daemon's terminal or group comes here.
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"shoal-shim");
-    file.write_shim()?;
+    file.write_shim(std::process::id())?;
     let dir = AttemptDir::at(request.dir);
     let dir_fd = beneath::open_dir(dir.path())?;
     let name = dir.name().as_bytes().to_vec();

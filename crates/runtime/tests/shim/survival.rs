@@ -98,11 +98,12 @@ fn a_killed_spawner_is_replaced_and_its_shims_go_on() {
     let host = Host::new();
     let gate = Gate::new(&host, "gate");
     let first = host.start("first", &script(&format!("{}\necho survived", gate.wait())));
-    let spawner = host.launcher.spawner_pid().unwrap();
-    kill_9(spawner);
-    wait_until_dead(spawner as i32);
+    let first_spawner = host.launcher.spawner_pid().unwrap();
+    kill_9(first_spawner);
+    wait_until_dead(first_spawner as i32);
     assert_eq!(host.run("second", &script("echo two")).stdout(), "two\n");
-    assert_ne!(host.launcher.spawner_pid().unwrap(), spawner);
+    let spawner = host.launcher.spawner_pid().unwrap();
+    assert!(!is_alive(first_spawner as i32) && spawner != first_spawner);
     gate.open();
     assert_eq!(host.finish(first).stdout(), "survived\n");
 }
