@@ -34,7 +34,7 @@ pub(crate) fn nearest<'a>(
     // A distance costs the product of the lengths: nobody's typing mistake is that long, and of very many names
     // the first will do.
     const MAX_CHARACTERS: usize = 64;
-    const MAX_COMPARED: usize = 200;
+    const MAX_COMPARED: usize = 100;
     let mistaken = simplify(mistaken);
     if mistaken.len() > MAX_CHARACTERS {
         return None;

@@ -145,7 +145,7 @@ impl Reader {
         all_are: &str,
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Option<String> {
-        const MAX_SUGGESTIONS: usize = 200;
+        const MAX_SUGGESTIONS: usize = 100;
         self.suggestions += 1;
         (self.suggestions <= MAX_SUGGESTIONS).then(|| suggest(mistaken, all_are, candidates))
     }
