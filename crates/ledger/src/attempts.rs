@@ -236,18 +236,22 @@ fn try_again(execution: &mut Execution, reason: EndReason, message: &str, now: i
         return conclude(execution, State::Stopped, reason, message, now);
     }
     let tried = execution.attempts.len() as u32;
+    let why = match message {
+        "" => reason.as_str_name().trim_start_matches("END_REASON_"),
+        message => message,
+    };
     if tried < MAX_ATTEMPTS {
         if execution.state() == State::Started {
             execution.enter(State::Queued);
         }
-        execution.message = format!("attempt {tried} ended without a result: {message}");
+        execution.message = format!("attempt {tried} ended without a result: {why}");
         return;
     }
     let reason = match reason {
         EndReason::Unspecified => EndReason::Lost,
         reason => reason,
     };
-    let message = format!("no result after {tried} attempts: {message}");
+    let message = format!("no result after {tried} attempts: {why}");
     conclude(execution, State::Error, reason, &message, now);
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use contract::api::{EndReason, State};
 use contract::{api, ledger as pb};
-use spec::command::FlagDefaults;
 use uuid::Uuid;
 
 use crate::ids;
@@ -112,8 +111,6 @@ pub(crate) fn prepare(
     append: bool,
 ) -> Result<Ready, CannotRun> {
     let template = own.template;
-    let step = values::step(&template);
-    let unfit = |error: &dyn fmt::Display| CannotRun::Unfit(error.to_string());
     for name in &template.required_environment_variables {
         if !template.environment_variables.contains_key(name) {
             return Err(CannotRun::Unfit(format!(
@@ -121,38 +118,26 @@ pub(crate) fn prepare(
             )));
         }
     }
-    let commands = spec::command::build_commands(&step, &BTreeMap::new(), FlagDefaults::Passed);
-    let commands = commands.map_err(|error| unfit(&error))?.lines;
-
-    let mut known = None;
+    let built = values::template(&template);
+    let commands = built
+        .build_commands()
+        .map_err(|error| CannotRun::Unfit(error.to_string()))?;
     let mut inputs = Vec::with_capacity(template.inputs.len());
-    for input in &template.inputs {
+    for (input, known) in template.inputs.iter().zip(&built.inputs) {
         let brought = brought.remove(&input.name);
+        let by_edges = brought.is_some();
         let mut files = Vec::new();
-        if brought.is_none() || append {
-            for uri in &input.uris {
-                let uri = match uri.contains('{') {
-                    false => uri.clone(),
-                    true => {
-                        let values = known.get_or_insert_with(|| values::values(&step));
-                        spec::command::interpolate_uri(uri, &step, values).map_err(|error| {
-                            CannotRun::Unfit(format!("input {}: {error}", input.name))
-                        })?
-                    }
-                };
+        if !by_edges || append {
+            let uris = built.build_uris(known);
+            for uri in
+                uris.map_err(|error| CannotRun::Unfit(format!("input {}: {error}", input.name)))?
+            {
                 files.push(file(ledger, own.project, &input.name, uri, input.origin)?);
             }
         }
-        let by_edges = brought.is_some();
         files.extend(brought.unwrap_or_default());
         if files.is_empty() && !input.optional {
-            let name = &input.name;
-            return Err(match by_edges {
-                true => CannotRun::EdgeEmpty(format!(
-                    "input {name} is required, and its edges brought no file"
-                )),
-                false => CannotRun::InputEmpty(format!("input {name} is required and has no file")),
-            });
+            return Err(no_files(&input.name, by_edges));
         }
         inputs.push(Input {
             name: input.name.clone(),
@@ -161,10 +146,19 @@ pub(crate) fn prepare(
     }
     let recipe = Recipe {
         template,
-        commands,
+        commands: commands.lines,
         source: own.source,
     };
     Ok(Ready { recipe, inputs })
+}
+
+fn no_files(input: &str, by_edges: bool) -> CannotRun {
+    match by_edges {
+        true => CannotRun::EdgeEmpty(format!(
+            "input {input} is required, and its edges brought no file"
+        )),
+        false => CannotRun::InputEmpty(format!("input {input} is required and has no file")),
+    }
 }
 
 /// One file of an input by its address. What the ledger knows of a datum goes with it.

@@ -31,6 +31,14 @@ pub(crate) struct End {
 }
 
 impl End {
+    /// The reason with which everything else of the pipeline ends.
+    fn reason_of_others(&self) -> EndReason {
+        match self.reason {
+            reason @ (EndReason::Cancelled | EndReason::Action) => reason,
+            _ => EndReason::NodeFailed,
+        }
+    }
+
     pub(crate) fn cancelled() -> Self {
         Self {
             state: State::Stopped,
@@ -150,24 +158,16 @@ fn end_now(ledger: &mut Ledger, name: Name<'_>, end: End) {
         pipeline.end_reason = end.reason;
         pipeline.message.clone_from(&end.message);
     });
+    let (others, message) = (
+        end.reason_of_others(),
+        format!("the pipeline ended: {}", end.message),
+    );
     for (position, execution) in open {
         if execution == 0 {
-            skip(
-                ledger,
-                name,
-                position,
-                end.reason,
-                "the pipeline ended before it started",
-            );
+            skip(ledger, name, position, others, &message);
             continue;
         }
-        attempts::stop(
-            ledger,
-            name.project,
-            execution,
-            end.reason,
-            "the pipeline ends",
-        );
+        attempts::stop(ledger, name.project, execution, others, &message);
         mirror(ledger, name, position, execution);
     }
 }
@@ -316,7 +316,7 @@ fn skip_next(ledger: &mut Ledger, name: Name<'_>, node: usize, ended: &mut VecDe
     let (what, reason) = match (known.skipped, known.state) {
         (true, _) => ("was skipped", known.end_reason),
         (false, State::Error) => ("failed", EndReason::UpstreamFailed),
-        (false, _) => ("was stopped", EndReason::Cancelled),
+        (false, _) => ("was stopped", known.end_reason),
     };
     let message = format!("node {} {what}", planned.name);
     for next in next_of(ledger, name, node) {
@@ -448,7 +448,7 @@ fn natural_end(ledger: &Ledger, name: Name<'_>, pipeline: &Pipeline) -> End {
         let planned = &pipeline.blueprint.nodes[node];
         return End {
             state: State::Stopped,
-            reason: EndReason::Cancelled,
+            reason: pipeline.nodes[node].end_reason,
             message: format!("node {} was stopped", planned.name),
         };
     }

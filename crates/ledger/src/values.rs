@@ -1,9 +1,9 @@
-//! Values and steps in the words of `spec`, which knows what they mean.
+//! Values and templates in the words of `spec`, which knows what they mean.
 
 use contract::api::value::Kind;
 use contract::{api, ledger as pb};
-use spec::command::Values;
-use spec::model::{Input, Multiple, Parameter, ParameterKind, Step};
+use spec::model::{Multiple, Parameter, ParameterKind};
+use spec::plan::{StepTemplate, TemplateInput, TemplateParameter};
 use spec::{Number, Span, Spanned, Value};
 
 /// A value of a message as `spec` reads it.
@@ -82,20 +82,37 @@ pub(crate) fn from_json(value: &serde_json::Value) -> Value {
     }
 }
 
-/// A template as `spec` builds commands of it: its values are the defaults.
-pub(crate) fn step(template: &pb::StepTemplate) -> Step {
-    Step {
-        name: nowhere(template.step.clone()),
-        image: nowhere(template.image.clone()),
-        command: template.commands.iter().cloned().map(nowhere).collect(),
-        parameters: template.parameters.iter().map(parameter).collect(),
+/// A template as `spec` builds commands and addresses of it.
+pub(crate) fn template(template: &pb::StepTemplate) -> StepTemplate {
+    StepTemplate {
+        step: template.step.clone(),
+        image: template.image.clone(),
+        commands: template.commands.clone(),
+        parameters: template.parameters.iter().map(template_parameter).collect(),
         inputs: template.inputs.iter().map(input).collect(),
-        source_path: text(&template.source_path),
-        ..Step::default()
+        source_path: Some(template.source_path.clone()).filter(|path| !path.is_empty()),
+        ..StepTemplate::default()
     }
 }
 
-/// A parameter of a template, its value as the default.
+fn template_parameter(given: &pb::TemplateParameter) -> TemplateParameter {
+    TemplateParameter {
+        definition: parameter(given),
+        value: optional(&given.value),
+        ..TemplateParameter::default()
+    }
+}
+
+fn input(input: &pb::TemplateInput) -> TemplateInput {
+    TemplateInput {
+        name: input.name.clone(),
+        uris: input.uris.clone(),
+        optional: input.optional,
+        ..TemplateInput::default()
+    }
+}
+
+/// How a parameter of a template is passed and checked.
 pub(crate) fn parameter(parameter: &pb::TemplateParameter) -> Parameter {
     Parameter {
         name: nowhere(parameter.name.clone()),
@@ -105,11 +122,6 @@ pub(crate) fn parameter(parameter: &pb::TemplateParameter) -> Parameter {
             "integer" => ParameterKind::Integer,
             _ => ParameterKind::String,
         },
-        default: parameter
-            .value
-            .as_ref()
-            .filter(|value| value.kind.is_some())
-            .map(|value| nowhere(to_spec(value))),
         optional: parameter.optional,
         min: parameter
             .minimum
@@ -135,23 +147,6 @@ pub(crate) fn parameter(parameter: &pb::TemplateParameter) -> Parameter {
     }
 }
 
-fn input(input: &pb::TemplateInput) -> Input {
-    Input {
-        name: nowhere(input.name.clone()),
-        optional: input.optional,
-        ..Input::default()
-    }
-}
-
-/// The values of a step's parameters, as its commands and addresses see them.
-pub(crate) fn values(step: &Step) -> Values {
-    spec::command::resolve_values(step, &Values::new(), spec::command::FlagDefaults::Passed)
-}
-
 fn nowhere<T>(value: T) -> Spanned<T> {
     Spanned::new(value, Span::default())
-}
-
-fn text(text: &str) -> Option<Spanned<String>> {
-    (!text.is_empty()).then(|| nowhere(text.to_owned()))
 }

@@ -1,0 +1,16 @@
+//! The ledger from outside: scripts in, transcripts out, and random histories.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod build;
+mod world;
+
+mod script;
+
+mod executions;
+mod pipelines;
+mod requests;
+mod workers;
+
+mod snapshots;
+
+mod properties;
