@@ -25,7 +25,7 @@ pub(super) fn document(fence: Fence, inputs: &[Input], layout: &Layout) -> Value
             .map(|one| file(input, one, &id, &directory));
         let files = Value::List(files.collect());
         let has_id = !input.files.is_empty() && !input.on_demand;
-        let id = has_id.then(|| ("input_id", Value::Str(id)));
+        let id = has_id.then_some(("input_id", Value::Str(id)));
         (
             input.name.clone(),
             map(id.into_iter().chain([("files", files)])),
