@@ -1,3 +1,29 @@
 //! Both roles wired: config, clock, event loop, signals, telemetry.
+//!
+//! Each role is one thread that owns its mind: everything that happens comes to it through one channel, it decides, and
+//! what it asks for is done by bodies (`disk`, `runtime`, `net`). Nothing here has a rule of its own.
+//!
+//! | module | wires |
+//! | --- | --- |
+//! | [`coordinator`] | a coordinator's mind, its log, feeds and blobs, its server |
+//! | [`worker`] | a worker's mind, its attempts, blobs and server, its link to a coordinator |
+//! | [`embedded`] | one of each in this process, speaking to each other over loopback |
+//! | [`home`] | who owns a data directory, and where its owner serves |
+
+pub mod embedded;
+
+pub mod coordinator;
+
+pub mod worker;
 
 pub mod home;
+
+mod blobs;
+
+mod fault;
+mod faults;
+
+pub use fault::Fault;
+
+/// Version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

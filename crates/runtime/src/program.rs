@@ -27,6 +27,8 @@ pub struct Program {
     pub notify: Option<PathBuf>,
     /// Give the program its own `/valohai` where the kernel allows it.
     pub want_namespace: bool,
+    /// What a person should be told about the attempt before its program prints anything, a sentence each.
+    pub notices: Vec<String>,
 }
 
 /// What runs a script that has no `#!` line.

@@ -52,14 +52,18 @@ struct View {
 }
 
 impl Engine {
-    /// Starts the loop. The handle that joins it answers with the fault that ended it, if one did.
+    /// Starts the loop. `on_fault` is told what ended it, if something did.
+    ///
+    /// # Errors
+    /// When no thread can be started.
     pub fn start(
         mind: Coordinator,
         store: Box<dyn LogStore>,
         feeds: FeedHost,
         address: String,
         ledger: (watch::Sender<Ledger>, watch::Receiver<Ledger>),
-    ) -> std::io::Result<(Self, JoinHandle<Result<(), Fault>>)> {
+        on_fault: impl Fn(Fault) + Send + 'static,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (events, inbox) = mpsc::channel();
         let (publish, ledger) = ledger;
         let view = Arc::new(Mutex::new(View::default()));
@@ -77,7 +81,11 @@ impl Engine {
             next_token: 0,
             born: Instant::now(),
         };
-        let thread = std::thread::Builder::new().name("coordinator".into()).spawn(move || running.run(&inbox))?;
+        let thread = std::thread::Builder::new().name("coordinator".into()).spawn(move || {
+            if let Err(fault) = running.run(&inbox) {
+                on_fault(fault);
+            }
+        })?;
         Ok((engine, thread))
     }
 
@@ -97,7 +105,7 @@ impl Engine {
     }
 }
 
-#[tonic::async_trait]
+#[net::async_trait]
 impl net::ports::Mutations for Engine {
     async fn request(&self, request: Request) -> Result<Answer, Refusal> {
         let stopping = || Refusal::new(ErrorReason::NotReady, "this node is stopping; ask another one, or again later");
@@ -107,7 +115,7 @@ impl net::ports::Mutations for Engine {
     }
 }
 
-#[tonic::async_trait]
+#[net::async_trait]
 impl net::ports::Sessions for Engine {
     fn opened(&self, desired: Desired) -> u64 {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use contract::api::ErrorReason;
 use contract::link;
 use coordinator::Refusal;
-use disk::feeds::FeedLog;
+use disk::feeds::Feeds;
 use feed::{Accept, Batch, Fence, Holder, Seal};
 use ledger::Ledger;
 use net::ports::{FeedEnd, FeedKey, Stored};
@@ -29,7 +29,7 @@ enum Event {
 #[derive(Clone)]
 pub struct FeedHost {
     events: mpsc::Sender<Event>,
-    log: Arc<FeedLog>,
+    log: Feeds,
     ends: Arc<Mutex<HashMap<FeedKey, watch::Sender<FeedEnd>>>>,
 }
 
@@ -39,13 +39,12 @@ impl FeedHost {
     /// # Errors
     /// When no thread can be started.
     pub fn start(
-        log: FeedLog,
+        log: Feeds,
         ledger: watch::Receiver<Ledger>,
         on_fault: impl FnOnce(Fault) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel();
-        let log = Arc::new(log);
-        let ends = Arc::new(Mutex::new(HashMap::new()));
+                let ends = Arc::new(Mutex::new(HashMap::new()));
         let host = Self { events, log: log.clone(), ends: ends.clone() };
         let mut running = Running { log, ledger, ends, holders: BTreeMap::new() };
         std::thread::Builder::new().name("feeds".into()).spawn(move || {
@@ -89,7 +88,7 @@ impl net::ports::FeedStore for FeedHost {
     }
 }
 
-#[tonic::async_trait]
+#[net::async_trait]
 impl net::ports::FeedReader for FeedHost {
     async fn read(&self, key: FeedKey, from_record: u64, max_bytes: usize) -> Result<Vec<Batch>, Refusal> {
         let log = self.log.clone();
@@ -109,12 +108,12 @@ impl net::ports::FeedReader for FeedHost {
     }
 }
 
-fn end_of(log: &FeedLog, key: FeedKey) -> FeedEnd {
-    FeedEnd { next_record: log.length(on_disk(key)), seal: log.seal_of(on_disk(key)) }
+fn end_of(log: &Feeds, key: FeedKey) -> FeedEnd {
+    FeedEnd { next_record: log.length(on_disk(key)), seal: log.sealed(on_disk(key)) }
 }
 
 struct Running {
-    log: Arc<FeedLog>,
+    log: Feeds,
     ledger: watch::Receiver<Ledger>,
     ends: Arc<Mutex<HashMap<FeedKey, watch::Sender<FeedEnd>>>>,
     /// Feeds that are being written.
@@ -162,7 +161,7 @@ impl Running {
         waiting: &mut Vec<Waiting>,
     ) {
         let named = link::Fence { execution_id: key.execution.to_vec().into(), attempt: key.attempt, index: fence.0 };
-        let sealed = self.log.seal_of(on_disk(key));
+        let sealed = self.log.sealed(on_disk(key));
         if sealed.is_none() && !coordinator::may_write(&self.ledger.borrow(), &named) {
             drop(reply.send(Ok(Stored { next_record: 0, refused: true })));
             return;

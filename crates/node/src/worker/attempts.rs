@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,15 +23,13 @@ use contract::link::{Assignment, AttemptReport, DesiredAttempt, OutputFile};
 use feed::Batch;
 use prost::Message;
 use runtime::outputs::LiveScan;
-use runtime::{AttemptDir, AttemptState, EndReason, FeedTail, Launcher, Program};
+use runtime::{AttemptDir, AttemptState, Attempts as Directories, EndReason, FeedTail, Launcher, Program};
 use worker::{Adopted, Exit, ExitReason, Fence, Found, Prepared, Stop};
 
 use crate::Fault;
 
 const ASSIGNMENT: &str = "assignment";
 const LAUNCHED: &str = "launched";
-/// Directories that begin so are being removed; a restart goes on with it.
-const REMOVED: &str = "removed-";
 /// How much of a feed is read at once, in bytes.
 const READ_BYTES: usize = 1 << 20;
 
@@ -133,7 +131,7 @@ struct Entry {
 
 /// All attempts of a worker.
 pub(super) struct Attempts {
-    directory: PathBuf,
+    directories: Arc<Directories>,
     launcher: Launcher,
     entries: HashMap<Fence, Entry>,
 }
@@ -141,19 +139,24 @@ pub(super) struct Attempts {
 impl Attempts {
     /// The attempts under a directory, which is made if it is missing.
     pub(super) fn open(directory: &Path, launcher: Launcher) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
-        Ok(Self { directory: directory.to_path_buf(), launcher, entries: HashMap::new() })
+        let directories = Arc::new(Directories::open(directory)?);
+        Ok(Self { directories, launcher, entries: HashMap::new() })
+    }
+
+    /// The directories themselves, for those who remove them.
+    pub(super) fn directories(&self) -> Arc<Directories> {
+        self.directories.clone()
     }
 
     /// Takes over what earlier incarnations left. What cannot be read was torn before it was begun, and is removed.
     pub(super) fn adopt(&mut self) -> Result<Vec<Adopted>, Fault> {
         let mut adopted = Vec::new();
-        for found in runtime::scan(&self.directory)? {
+        for found in self.directories.scan()? {
             let path = found.dir.path().to_path_buf();
             let desired = read_message::<DesiredAttempt>(&path.join(ASSIGNMENT))?;
             let known = desired.and_then(|desired| Some((Fence::try_from(desired.fence.as_ref()?).ok()?, desired.assignment?)));
-            let Some((fence, assignment)) = known.filter(|_| !is_removed(&found.name)) else {
-                fs::remove_dir_all(&path)?;
+            let Some((fence, assignment)) = known else {
+                self.directories.retire(&found.dir)?;
                 continue;
             };
             let mark = read_message::<AttemptReport>(&path.join(LAUNCHED))?;
@@ -193,17 +196,18 @@ impl Attempts {
 
     /// Begins an attempt afresh: an empty directory with its assignment.
     pub(super) fn begin(&mut self, fence: Fence, assignment: &Assignment) -> Result<Arc<Attempt>, Fault> {
-        let path = self.directory.join(directory_name(fence));
-        if path.exists() {
-            fs::remove_dir_all(&path)?;
+        let name = directory_name(fence);
+        let before = self.directories.get(&name);
+        if before.path().exists() {
+            self.directories.retire(&before)?;
         }
-        let dir = AttemptDir::create(&path)?;
+        let dir = self.directories.create(&name)?;
         let desired = DesiredAttempt {
             fence: Some(fence.into()),
             assignment: Some(assignment.clone()),
             ..DesiredAttempt::default()
         };
-        write_message(&path.join(ASSIGNMENT), &desired)?;
+        write_message(&dir.path().join(ASSIGNMENT), &desired)?;
         let shared = Arc::new(Attempt::new(fence, dir.clone(), assignment.clone()));
         let tail = FeedTail::new(&dir, 0, 0);
         self.entries.insert(fence, Entry { shared: shared.clone(), tail, launched: false, ended: false });
@@ -276,25 +280,19 @@ impl Attempts {
         }
     }
 
-    /// Takes an attempt's directory away under another name, so that no half of it is ever adopted; the rest is slow and
-    /// for the hands.
-    pub(super) fn remove(&mut self, fence: Fence) -> Result<Option<PathBuf>, Fault> {
+    /// Forgets an attempt. Its assignment goes first, so that no half of it is ever adopted; the rest is slow and for the
+    /// hands.
+    pub(super) fn remove(&mut self, fence: Fence) -> Result<Option<AttemptDir>, Fault> {
         let Some(entry) = self.entries.remove(&fence) else { return Ok(None) };
         entry.shared.abandoned.store(true, Ordering::Relaxed);
-        let from = entry.shared.dir.path();
-        let to = self.directory.join(format!("{REMOVED}{}", directory_name(fence)));
-        fs::rename(from, &to)?;
-        Ok(Some(to))
+        fs::remove_file(entry.shared.dir.path().join(ASSIGNMENT))?;
+        Ok(Some(entry.shared.dir.clone()))
     }
 }
 
 /// The name of an attempt's directory.
 fn directory_name(fence: Fence) -> String {
     format!("{}.{}.{}", fence.execution_uuid(), fence.attempt, fence.index)
-}
-
-fn is_removed(name: &OsStr) -> bool {
-    name.to_string_lossy().starts_with(REMOVED)
 }
 
 /// How a program ended, in the mind's words.
@@ -311,6 +309,7 @@ fn told(exit: runtime::Exit) -> Exit {
             EndReason::OomKilled => ExitReason::OutOfMemory,
             EndReason::Gone => ExitReason::Gone,
         },
+        start_time_us: exit.started_us,
         code: exit.code,
         signal: exit.signal.unwrap_or(0),
         time_us: exit.ended_us,

@@ -52,7 +52,7 @@ impl Hasher {
     pub(super) fn finish(self) -> Checksums {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         Checksums {
-            digest: Digest::from(*self.blake3.finalize().as_bytes()),
+            digest: Digest(*self.blake3.finalize().as_bytes()),
             size: self.size,
             others: vec![
                 ("md5".to_owned(), hex(&self.md5.finalize())),
@@ -73,7 +73,7 @@ mod tests {
         hasher.update(b"a");
         hasher.update(b"bc");
         let sums = hasher.finish();
-        assert_eq!((sums.size, sums.digest), (3, Digest::from(*blake3::hash(b"abc").as_bytes())));
+        assert_eq!((sums.size, sums.digest), (3, Digest(*blake3::hash(b"abc").as_bytes())));
         let sums: Vec<_> = sums.by_name().into_iter().map(|(name, sum)| format!("{name}:{}", &sum[..8])).collect();
         assert_eq!(sums, ["md5:90015098", "sha1:a9993e36", "sha256:ba7816bf"]);
     }

@@ -52,8 +52,9 @@ impl Engine {
         drop(self.events.send(Event::Input(input)));
     }
 
-    pub(super) fn notified(&self, name: OsString) {
-        drop(self.events.send(Event::Notified(name)));
+    /// Says that a shim notified; false when the loop is gone.
+    pub(super) fn notified(&self, name: OsString) -> bool {
+        self.events.send(Event::Notified(name)).is_ok()
     }
 
     /// Asks the loop to end.
@@ -77,9 +78,14 @@ pub(super) fn start(
     attempts: Attempts,
     hands: Hands,
     uplink: Uplink,
-) -> std::io::Result<JoinHandle<Result<(), Fault>>> {
+    on_fault: impl Fn(Fault) + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
     let mut running = Running { mind, attempts, hands, uplink, next_look: HashMap::new() };
-    std::thread::Builder::new().name("worker".into()).spawn(move || running.run(&inbox))
+    std::thread::Builder::new().name("worker".into()).spawn(move || {
+        if let Err(fault) = running.run(&inbox) {
+            on_fault(fault);
+        }
+    })
 }
 
 struct Running {

@@ -1,12 +1,11 @@
 //! The work that takes long: fetching and unpacking, hashing outputs, deleting. Each piece runs on a thread of the pool and
 //! comes back to the loop as an input.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use contract::link::OutputFile;
 use disk::blobs::{Blobs, Ingested};
+use runtime::{AttemptDir, Attempts as Directories};
 use runtime::outputs::{self, Limits, LiveScan};
 use tokio::runtime::Handle;
 use worker::{CollectError, Fence, Input};
@@ -20,12 +19,13 @@ use super::prepare::{Kitchen, prepare};
 pub(super) struct Hands {
     engine: Engine,
     kitchen: Arc<Kitchen>,
+    directories: Arc<Directories>,
     pool: Handle,
 }
 
 impl Hands {
-    pub(super) fn new(engine: Engine, kitchen: Kitchen, pool: Handle) -> Self {
-        Self { engine, kitchen: Arc::new(kitchen), pool }
+    pub(super) fn new(engine: Engine, kitchen: Kitchen, directories: Arc<Directories>, pool: Handle) -> Self {
+        Self { engine, kitchen: Arc::new(kitchen), directories, pool }
     }
 
     /// Prepares an attempt.
@@ -65,12 +65,13 @@ impl Hands {
         });
     }
 
-    /// Deletes a directory that was taken away.
-    pub(super) fn remove(&self, directory: PathBuf) {
+    /// Removes the directory of an attempt that is forgotten.
+    pub(super) fn remove(&self, directory: AttemptDir) {
+        let directories = self.directories.clone();
         self.pool.spawn_blocking(move || {
-            if let Err(error) = fs::remove_dir_all(&directory) {
+            if let Err(error) = directories.retire(&directory) {
                 // The next start of the daemon tries again.
-                tracing::warn!(directory = %directory.display(), "cannot be removed: {error}");
+                tracing::warn!(directory = %directory.path().display(), "cannot be removed: {error}");
             }
         });
     }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use blob::Digest;
@@ -233,7 +233,7 @@ pub(super) fn unwritable(to: &Path, error: &io::Error) -> Missing {
 
 fn digest(bytes: &[u8]) -> Result<Digest, PrepareError> {
     <[u8; 32]>::try_from(bytes)
-        .map(Digest::from)
+        .map(Digest)
         .map_err(|_| PrepareError::Fetch { message: "a digest is malformed".into(), retryable: false })
 }
 
@@ -243,11 +243,4 @@ fn fault(input: &AssignedInput, error: &dyn std::fmt::Display) -> PrepareError {
 
 fn failed(path: &Path, error: &io::Error) -> PrepareError {
     unwritable(path, error).of("preparing")
-}
-
-/// The paths under which a worker keeps what it needs.
-#[derive(Debug, Clone)]
-pub(super) struct Places {
-    pub(super) attempts: PathBuf,
-    pub(super) blobs: PathBuf,
 }

@@ -122,6 +122,9 @@ fn supervise(
         let now_us = micros(SystemTime::now());
         feed.push(Stream::Status, false, now_us, text.as_bytes());
     };
+    for text in &program.notices {
+        notice(&format!("{text}\n"));
+    }
     if program.want_namespace {
         match view::enter(&dir.root()) {
             Ok(()) => *view = View::Namespace,

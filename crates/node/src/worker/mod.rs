@@ -1,0 +1,193 @@
+//! The worker role: its mind, its attempts on the disk, its server and its link to a coordinator, wired.
+
+mod attempts;
+mod checksum;
+mod engine;
+mod fetch;
+mod hands;
+mod prepare;
+mod uplink;
+mod wildcard;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use contract::link::Offer;
+use disk::blobs::Blobs;
+use feed::WriterLimits;
+use runtime::{Launcher, NotifySocket, View};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use worker::program::Machine;
+use worker::{Config, Worker};
+
+use self::attempts::Attempts;
+use self::engine::{Engine, HOLDER};
+use self::fetch::Fetcher;
+use self::hands::Hands;
+use self::prepare::Kitchen;
+use crate::blobs::BlobHost;
+use crate::faults::Faults;
+use crate::home::{Home, Ownership};
+use crate::{Fault, VERSION};
+
+/// The runtime this worker runs steps in.
+const RUNTIME: &str = "process";
+
+/// How a worker is run.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Where it keeps attempts and blobs.
+    pub data_dir: PathBuf,
+    /// Addresses of coordinators, `host:port`.
+    pub coordinators: Vec<String>,
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// Where it serves its blobs, `host:port`; port 0 takes a free one.
+    pub listen: String,
+    /// Address at which others reach it, if it is not the one it listens on.
+    pub advertise: Option<String>,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// Environments it serves.
+    pub environments: Vec<String>,
+}
+
+impl WorkerConfig {
+    /// The defaults, for a data directory and coordinators: named after the machine, a slot a processor.
+    pub fn new(data_dir: PathBuf, coordinators: Vec<String>) -> Self {
+        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let slots = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        Self {
+            data_dir,
+            coordinators,
+            name: machine,
+            listen: "127.0.0.1:0".to_owned(),
+            advertise: None,
+            slots,
+            environments: Vec::new(),
+        }
+    }
+}
+
+/// A running worker.
+pub struct WorkerNode {
+    address: String,
+    engine: Engine,
+    faults: Faults,
+    stopping: CancellationToken,
+    server: tokio::task::JoinHandle<()>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    _ownership: Ownership,
+}
+
+impl WorkerNode {
+    /// Starts a worker: takes back what runs already, then offers itself.
+    ///
+    /// # Errors
+    /// When its data directory cannot be used, its address not be listened on, or another process runs in its data directory.
+    pub async fn start(config: WorkerConfig) -> Result<Self, Fault> {
+        let ownership = Home::new(&config.data_dir).own()?.ok_or_else(|| {
+            Fault::new(format!("another process runs in {}", config.data_dir.display()))
+        })?;
+        let listener = TcpListener::bind(&config.listen)
+            .await
+            .map_err(|error| Fault::new(format!("cannot listen on {}: {error}", config.listen)))?;
+        let address = config.advertise.clone().unwrap_or(listener.local_addr()?.to_string());
+        let incarnation = ownership.next_incarnation()?;
+        let faults = Faults::default();
+        let pool = tokio::runtime::Handle::current();
+        let opened = tokio::task::spawn_blocking({
+            let (config, address) = (config.clone(), address.clone());
+            move || open(&config, address, incarnation, pool)
+        });
+        let Opened { mind, attempts, kitchen, socket } = opened.await.map_err(|error| Fault::new(error.to_string()))??;
+        let blobs = kitchen.blobs.clone();
+        let (engine, inbox) = Engine::channel();
+        let hands = Hands::new(engine.clone(), kitchen, attempts.directories(), tokio::runtime::Handle::current());
+        uplink::listen(socket, engine.clone())?;
+        let stopping = CancellationToken::new();
+        let uplink = uplink::open(config.coordinators, engine.clone(), stopping.clone(), faults.reporter());
+        let thread = engine::start(mind, inbox, attempts, hands, uplink, faults.reporter())?;
+        let report = faults.reporter();
+        let stopped = stopping.clone();
+        let server = tokio::spawn(async move {
+            let blobs = Arc::new(BlobHost::of_worker(blobs));
+            if let Err(error) = net::serve_worker(listener, blobs, stopped.cancelled_owned()).await {
+                report(Fault::new(error.to_string()));
+            }
+        });
+        Ok(Self { address, engine, faults, stopping, server, thread: Some(thread), _ownership: ownership })
+    }
+
+    /// Address at which it serves its blobs.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits until a fault ends it; for ever when none does.
+    pub async fn faulted(&self) -> Fault {
+        self.faults.wait().await
+    }
+
+    /// The fault that ended it, if one did.
+    pub fn fault(&self) -> Option<Fault> {
+        self.faults.now()
+    }
+
+    /// Ends it. Programs of steps go on; the next worker in this data directory takes them back.
+    pub async fn stop(mut self) {
+        self.engine.stop();
+        if let Some(thread) = self.thread.take() {
+            drop(tokio::task::spawn_blocking(move || thread.join()).await);
+        }
+        self.stopping.cancel();
+        drop((&mut self.server).await);
+    }
+}
+
+/// What is read from a worker's disk.
+struct Opened {
+    mind: Worker,
+    attempts: Attempts,
+    kitchen: Kitchen,
+    socket: NotifySocket,
+}
+
+fn open(
+    config: &WorkerConfig,
+    address: String,
+    incarnation: u64,
+    pool: tokio::runtime::Handle,
+) -> Result<Opened, Fault> {
+    let socket = NotifySocket::bind(&config.data_dir)?;
+    let executable = std::env::current_exe()?;
+    let launcher = Launcher::new(&executable, &config.data_dir)?;
+    let view = launcher.probe_view().unwrap_or(View::Direct);
+    let blobs = Arc::new(Blobs::open(&config.data_dir.join("blobs"))?);
+    let seed = incarnation ^ config.name.bytes().fold(0, |seed: u64, byte| seed.rotate_left(8) ^ u64::from(byte));
+    let fetcher = Fetcher::new(blobs.clone(), pool, seed)?;
+    let local_ip = address.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or_default();
+    let machine = Machine {
+        worker: config.name.clone(),
+        version: VERSION.to_owned(),
+        runtime: RUNTIME.to_owned(),
+        local_ip,
+    };
+    let attempts = Attempts::open(&config.data_dir.join("attempts"), launcher)?;
+    let mind = Worker::new(Config {
+        name: config.name.clone(),
+        incarnation,
+        offer: Offer {
+            address,
+            slot_count: config.slots,
+            environments: config.environments.clone(),
+            version: VERSION.to_owned(),
+            runtime: RUNTIME.to_owned(),
+            draining: false,
+        },
+        holders: vec![HOLDER],
+        limits: WriterLimits::default(),
+    });
+    Ok(Opened { mind, attempts, kitchen: Kitchen { blobs, fetcher, machine, view }, socket })
+}
