@@ -63,6 +63,12 @@ pub enum Code {
     NotWellKnown,
     /// An older or mistaken spelling that is taken all the same.
     OtherSpelling,
+    /// Something that is read but that this version does not run. Only a run is refused for it.
+    NotExecutable,
+    /// Edges that cannot be followed: in circles, or between things that do not fit. Only a run is refused for it.
+    BadGraph,
+    /// A value, given at launch or missing there, that does not fit. Only a run is refused for it.
+    BadLaunch,
 }
 
 impl Diagnostic {
@@ -123,6 +129,9 @@ impl Code {
             Code::NoEffect => "no-effect",
             Code::NotWellKnown => "not-well-known",
             Code::OtherSpelling => "other-spelling",
+            Code::NotExecutable => "not-executable",
+            Code::BadGraph => "bad-graph",
+            Code::BadLaunch => "bad-launch",
         }
     }
 }

@@ -7,7 +7,7 @@
 //! - [`resolve_values`]: what was given, on top of the step's defaults;
 //! - [`build_commands`]: the interpolated lines;
 //! - [`join_script`]: the one script that a shell runs;
-//! - [`check_arguments`]: whether what was given fits the step, before any of it.
+//! - [`check_value`]: whether a value fits its parameter, before any of it.
 
 mod arguments;
 mod values;
@@ -17,12 +17,14 @@ mod interpolate;
 use std::collections::BTreeMap;
 
 use crate::model::Step;
+use crate::plan::StepTemplate;
 use crate::python::{FormatError, text};
 use crate::value::Value;
 
 pub use arguments::format_arguments;
 pub use interpolate::interpolate_uri;
-pub use values::{ArgumentError, ValueError, check_arguments, check_value, value_from_text};
+use interpolate::{Scope, interpolate_command};
+pub use values::{ValueError, check_value, value_from_text};
 
 /// Values of parameters by name.
 pub type Values = BTreeMap<String, Value>;
@@ -114,27 +116,46 @@ pub fn build_commands(
     given: &Values,
     flags: FlagDefaults,
 ) -> Result<Commands, CommandError> {
-    let values = resolve_values(step, given, flags);
-    let mut commands = Commands::default();
-    for command in &step.command {
-        let line = match interpolate::interpolate_command(command, step, &values) {
+    let scope = Scope {
+        parameters: step.parameters.iter().collect(),
+        values: resolve_values(step, given, flags),
+        source_path: step.source_path.as_ref().map(|path| path.value.as_str()),
+    };
+    interpolate_all(step.command.iter().map(|line| line.value.as_str()), &scope)
+}
+
+/// The same for a template, whose values are already on top of its defaults.
+pub(crate) fn build_template(template: &StepTemplate) -> Result<Commands, CommandError> {
+    let scope = Scope {
+        parameters: template.definitions(),
+        values: template.values(),
+        source_path: template.source_path.as_deref(),
+    };
+    interpolate_all(template.commands.iter().map(String::as_str), &scope)
+}
+
+fn interpolate_all<'c>(
+    commands: impl Iterator<Item = &'c str>,
+    scope: &Scope<'_>,
+) -> Result<Commands, CommandError> {
+    let mut built = Commands::default();
+    for command in commands {
+        let line = match interpolate_command(command, scope) {
             Ok(line) => line,
             Err(CommandError::Template {
                 parameter,
                 error: FormatError::Malformed(message),
             }) => {
-                let warning = format!(
-                    "`{}` is left as it is: `pass-as` of `{parameter}`: {message}",
-                    command.value
-                );
-                commands.warnings.push(warning);
-                command.value.clone()
+                built.warnings.push(format!(
+                    "`{command}` is left as it is: `pass-as` of `{parameter}`: {message}"
+                ));
+                command.to_owned()
             }
             Err(error) => return Err(error),
         };
-        commands.lines.push(text::strip(&line).to_owned());
+        built.lines.push(text::strip(&line).to_owned());
     }
-    Ok(commands)
+    Ok(built)
 }
 
 /// One script of all lines, blank ones left out, joined by line ends: what one line sets, the next one sees, and blocks

@@ -221,8 +221,9 @@ fn a_script_is_its_lines() {
 #[test]
 fn uris_take_bare_values() {
     let step = step(NUMBERS);
+    let parameters: Vec<_> = step.parameters.iter().collect();
     let values = values("{lr: 0.5, decoder: a b, layers: [1]}");
-    let uri = |uri: &str| interpolate_uri(uri, &step, &values).map_err(|error| error.to_string());
+    let uri = |uri: &str| interpolate_uri(uri, &parameters, &values).map_err(|error| error.to_string());
     let table = [
         ("s3://b/{parameter:decoder}/*.jpg", Ok("s3://b/a b/*.jpg")),
         (
@@ -257,74 +258,44 @@ const CHECKED: &str = "
     parameters:
       - {name: lr, type: float, min: 0, max: 1}
       - {name: epochs, type: integer, default: 5}
-      - {name: model, choices: [small, large], optional: true}
+      - {name: model, choices: [small, large]}
       - {name: sizes, type: integer, multiple: separate}
       - {name: fast, type: flag}
-    inputs:
-      - name: images
-      - {name: labels, optional: true}
-      - {name: weights, default: 's3://w'}
 ";
 
-fn check_given(parameters: &str, inputs: &[&str], expected: Expect) {
-    let inputs = inputs
-        .iter()
-        .map(|name| ((*name).to_owned(), vec!["s3://x".to_owned()]))
-        .collect();
-    let text = match check_arguments(&step(CHECKED), &values(parameters), &inputs) {
-        Ok(values) => values
-            .iter()
-            .map(|(name, value)| format!("{name}: {}\n", crate::python::repr(value)))
-            .collect(),
-        Err(errors) => errors
-            .iter()
-            .map(|error| format!("error: {error}\n"))
-            .collect::<String>(),
-    };
-    expected.assert_eq(&text);
-}
-
 #[test]
-fn what_is_given_is_checked() {
-    check_given(
-        "{lr: '0.5', model: small, sizes: ['1', 2], fast: true}",
-        &["images"],
-        expect![[r#"
-            fast: True
-            lr: 0.5
-            model: 'small'
-            sizes: [1, 2]
-        "#]],
-    );
-    check_given(
-        "{}",
-        &[],
-        expect![[r#"
-            error: the parameter `lr` is required and has neither a value nor a default
-            error: the input `images` is required and has neither a URI nor a default
-        "#]],
-    );
-    check_given(
-        "{lr: 1.5, epochs: 5.0, model: huge, sizes: [[1]], fast: maybe, epoch: 1}",
-        &["images", "lables"],
-        expect![[r#"
-            error: the step has no parameter `epoch`; did you mean `epochs`?
-            error: the step has no input `lables`; did you mean `labels`?
-            error: parameter `lr`: 1.5 is greater than the maximum 1
-            error: parameter `epochs`: `5.0` is not an integer
-            error: parameter `model`: 'huge' is not one of the choices: 'small', 'large'
-            error: parameter `sizes`: a list within a list of values
-            error: parameter `fast`: 'maybe' is not one of the choices: True, False
-        "#]],
-    );
-    check_given(
-        "{lr: '', epochs: [1, 2], sizes: []}",
-        &["images"],
-        expect![[r#"
-            error: parameter `lr`: no value is given
-            error: parameter `epochs`: only one value is allowed
-        "#]],
-    );
+fn values_are_checked_as_their_parameters_take_them() {
+    let step = step(CHECKED);
+    let checked = |name: &str, value: &str| {
+        let value = crate::parse_value(value.as_bytes()).unwrap();
+        match check_value(step.parameter(name).unwrap(), &value) {
+            Ok(value) => crate::python::repr(&value),
+            Err(errors) => errors.iter().map(|error| format!("!{error}")).collect(),
+        }
+    };
+    let table = [
+        ("lr", "'0.5'", "0.5"),
+        ("lr", "1", "1.0"),
+        ("lr", "1.5", "!1.5 is greater than the maximum 1"),
+        ("lr", "-1", "!-1.0 is less than the minimum 0"),
+        ("lr", "''", "!no value is given"),
+        ("lr", "[0.5]", "!only one value is allowed"),
+        ("lr", "~", "!no value is given"),
+        ("epochs", "'7'", "7"),
+        ("epochs", "5.0", "!`5.0` is not an integer"),
+        ("epochs", "true", "!`True` is not an integer"),
+        ("model", "small", "'small'"),
+        ("model", "huge", "!'huge' is not one of the choices: 'small', 'large'"),
+        ("sizes", "['1', 2]", "[1, 2]"),
+        ("sizes", "3", "[3]"),
+        ("sizes", "[[1]]", "!a list within a list of values"),
+        ("sizes", "[a, b]", "!`a` is not an integer!`b` is not an integer"),
+        ("fast", "true", "True"),
+        ("fast", "maybe", "!'maybe' is not one of the choices: True, False"),
+    ];
+    for (name, value, expected) in table {
+        assert_eq!(checked(name, value), expected, "{name}: {value}");
+    }
 }
 
 #[test]

@@ -1,12 +1,8 @@
 //! Whether values fit the parameters they are for.
 
-use std::collections::BTreeMap;
-
 use thiserror::Error;
 
-use crate::command::{Values, nearest_hint};
-use crate::model::{Parameter, ParameterKind, Step};
-use crate::nearest::nearest;
+use crate::model::{Parameter, ParameterKind};
 use crate::python::compare::order;
 use crate::python::number::{parse_float, parse_int};
 use crate::python::{repr, str};
@@ -57,41 +53,6 @@ pub enum ValueError {
     /// A list within a list.
     #[error("a list within a list of values")]
     Nested,
-}
-
-/// Why what was given does not fit a step.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ArgumentError {
-    /// The step has no such parameter.
-    #[error("the step has no parameter `{name}`{hint}", hint = nearest_hint(.nearest))]
-    UnknownParameter {
-        /// What was given.
-        name: String,
-        /// What was perhaps meant.
-        nearest: Option<String>,
-    },
-    /// The step has no such input.
-    #[error("the step has no input `{name}`{hint}", hint = nearest_hint(.nearest))]
-    UnknownInput {
-        /// What was given.
-        name: String,
-        /// What was perhaps meant.
-        nearest: Option<String>,
-    },
-    /// A value that its parameter does not allow.
-    #[error("parameter `{parameter}`: {error}")]
-    Value {
-        /// Whose value it is.
-        parameter: String,
-        /// What does not fit.
-        error: ValueError,
-    },
-    /// A parameter that must have a value and has none.
-    #[error("the parameter `{0}` is required and has neither a value nor a default")]
-    MissingParameter(String),
-    /// An input that must have files and has none.
-    #[error("the input `{0}` is required and has neither a URI nor a default")]
-    MissingInput(String),
 }
 
 /// The value as its parameter takes it: numbers given as text become numbers.
@@ -202,87 +163,4 @@ pub fn value_from_text(parameter: &Parameter, text: &str) -> Result<Value, Value
         "false" | "f" | "no" | "n" | "off" | "0" => Ok(Value::Bool(false)),
         _ => Err(ValueError::NotAFlag(text.to_owned())),
     }
-}
-
-/// Checks all that is given for an execution of the step, and gives the values back as their parameters take them.
-///
-/// A parameter without `optional` needs a value or a default, unless it is a flag or takes several values; an input
-/// without `optional` needs a URI.
-///
-/// # Errors
-/// Everything that does not fit, in the order of the step.
-pub fn check_arguments(
-    step: &Step,
-    parameters: &Values,
-    inputs: &BTreeMap<String, Vec<String>>,
-) -> Result<Values, Vec<ArgumentError>> {
-    let mut errors = unknown_names(step, parameters, inputs);
-    let mut checked = Values::new();
-    for parameter in &step.parameters {
-        let name = &parameter.name.value;
-        let given = parameters.get(name).filter(|value| **value != Value::None);
-        match given.map(|value| check_value(parameter, value)) {
-            Some(Ok(value)) => {
-                checked.insert(name.clone(), value);
-            }
-            Some(Err(wrong)) => {
-                errors.extend(wrong.into_iter().map(|error| ArgumentError::Value {
-                    parameter: name.clone(),
-                    error,
-                }))
-            }
-            None => {
-                let may_lack = parameter.optional || parameter.kind == ParameterKind::Flag;
-                if !may_lack && parameter.default_value() == Value::None {
-                    errors.push(ArgumentError::MissingParameter(name.clone()));
-                }
-            }
-        }
-    }
-    for input in &step.inputs {
-        let given = inputs
-            .get(&input.name.value)
-            .is_some_and(|uris| !uris.is_empty());
-        let has_default = input.default.as_ref().is_some_and(|uris| !uris.is_empty());
-        if !given && !has_default && !input.optional {
-            errors.push(ArgumentError::MissingInput(input.name.value.clone()));
-        }
-    }
-    if errors.is_empty() {
-        Ok(checked)
-    } else {
-        Err(errors)
-    }
-}
-
-fn unknown_names(
-    step: &Step,
-    parameters: &Values,
-    inputs: &BTreeMap<String, Vec<String>>,
-) -> Vec<ArgumentError> {
-    let known: Vec<&str> = step
-        .parameters
-        .iter()
-        .map(|parameter| parameter.name.value.as_str())
-        .collect();
-    let strange = parameters
-        .keys()
-        .filter(|name| !known.contains(&name.as_str()));
-    let mut errors: Vec<ArgumentError> = strange
-        .map(|name| ArgumentError::UnknownParameter {
-            name: name.clone(),
-            nearest: nearest(name, known.iter().copied()).map(str::to_owned),
-        })
-        .collect();
-    let known: Vec<&str> = step
-        .inputs
-        .iter()
-        .map(|input| input.name.value.as_str())
-        .collect();
-    let strange = inputs.keys().filter(|name| !known.contains(&name.as_str()));
-    errors.extend(strange.map(|name| ArgumentError::UnknownInput {
-        name: name.clone(),
-        nearest: nearest(name, known.iter().copied()).map(str::to_owned),
-    }));
-    errors
 }
