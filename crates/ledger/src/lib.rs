@@ -57,6 +57,7 @@ pub use records::{
 pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
 pub use transcript::line;
 pub use uuid::Uuid;
+pub use values::{to_spec, to_wire};
 
 /// How many attempts an execution gets before it counts as lost.
 pub const MAX_ATTEMPTS: u32 = 16;

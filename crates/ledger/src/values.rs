@@ -7,7 +7,7 @@ use spec::plan::{StepTemplate, TemplateInput, TemplateParameter};
 use spec::{Number, Span, Spanned, Value};
 
 /// A value of a message as `spec` reads it.
-pub(crate) fn to_spec(value: &api::Value) -> Value {
+pub fn to_spec(value: &api::Value) -> Value {
     match &value.kind {
         None => Value::None,
         Some(Kind::Boolean(boolean)) => Value::Bool(*boolean),
@@ -34,7 +34,7 @@ fn optional(value: &Option<api::Value>) -> Value {
 }
 
 /// A value of `spec` as a message; null is a value without a kind.
-pub(crate) fn to_wire(value: &Value) -> api::Value {
+pub fn to_wire(value: &Value) -> api::Value {
     let kind = match value {
         Value::None => return api::Value::default(),
         Value::Bool(boolean) => Kind::Boolean(*boolean),

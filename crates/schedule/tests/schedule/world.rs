@@ -1,0 +1,199 @@
+//! A ledger and the workers' facts, built by a script.
+//!
+//! ```text
+//! worker NAME SLOTS[+BACKLOG] [env=A,B] [silent] [draining]
+//! run PROJECT [COUNT] [env=A] [in=PROJECT#N]     input: what that execution made
+//! finish PROJECT#N SIZE                          completes it with one output of that size
+//! place                                          solves and applies; solving again must place nothing
+//! explain PROJECT#N
+//! ```
+
+use std::fmt::Write as _;
+
+use contract::api::State;
+use contract::ledger::{self as pb, Command, Entry, command::Kind};
+use contract::link;
+use expect_test::Expect;
+use ledger::Ledger;
+use schedule::{Facts, Placement, Problem, WorkerFact, explain, solve};
+
+#[derive(Default)]
+pub struct World {
+    pub ledger: Ledger,
+    pub facts: Facts,
+    runs: u64,
+}
+
+/// Runs a script and compares what `place` and `explain` say.
+pub fn check(script: &str, expected: Expect) {
+    let mut world = World::default();
+    let mut out = String::new();
+    for line in script.lines().map(str::trim) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let get = |key: &str| {
+            words
+                .iter()
+                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+        };
+        match words.as_slice() {
+            ["worker", name, room, ..] => {
+                let (slots, backlog) = room.split_once('+').unwrap_or((room, "0"));
+                let environments = get("env")
+                    .map(|list| list.split(',').collect::<Vec<_>>())
+                    .unwrap_or_default();
+                world.worker(
+                    name,
+                    &environments,
+                    WorkerFact {
+                        name: (*name).to_owned(),
+                        connected: !words.contains(&"silent"),
+                        slots: slots.parse().unwrap(),
+                        backlog: backlog.parse().unwrap(),
+                        draining: words.contains(&"draining"),
+                    },
+                );
+            }
+            ["run", project, rest @ ..] => {
+                let count = rest
+                    .first()
+                    .and_then(|count| count.parse().ok())
+                    .unwrap_or(1);
+                for _ in 0..count {
+                    world.run(project, get("env").unwrap_or_default(), get("in"));
+                }
+            }
+            ["finish", execution, size] => world.finish(execution, size.parse().unwrap()),
+            ["place"] => {
+                for placement in world.place() {
+                    writeln!(
+                        out,
+                        "{}#{} on {}",
+                        placement.project, placement.execution, placement.worker
+                    )
+                    .unwrap();
+                }
+                out += "--\n";
+            }
+            ["explain", execution] => {
+                let (project, number) = execution.split_once('#').unwrap();
+                let problem = Problem::reduce(&world.ledger, &world.facts);
+                let explanation = explain(&problem, project, number.parse().unwrap());
+                writeln!(out, "{}", explanation.expect("it exists")).unwrap();
+            }
+            [] => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    expected.assert_eq(&out);
+}
+
+impl World {
+    fn apply(&mut self, kinds: Vec<Kind>) {
+        let commands = kinds
+            .into_iter()
+            .map(|kind| Command { kind: Some(kind) })
+            .collect();
+        let entry = Entry {
+            version: 1,
+            leader_time_ms: 0,
+            commands,
+        };
+        let applied = self.ledger.apply(self.ledger.revision() + 1, &entry);
+        for outcome in applied.outcomes {
+            outcome.unwrap();
+        }
+    }
+
+    pub fn worker(&mut self, name: &str, environments: &[&str], fact: WorkerFact) {
+        self.facts.workers.push(fact);
+        self.apply(vec![Kind::RegisterWorker(pb::RegisterWorker {
+            name: name.to_owned(),
+            incarnation: 1,
+            offer: Some(link::Offer {
+                environments: environments.iter().map(|slug| (*slug).to_owned()).collect(),
+                ..link::Offer::default()
+            }),
+        })]);
+    }
+
+    pub fn run(&mut self, project: &str, environment: &str, input: Option<&str>) {
+        self.runs += 1;
+        let uris = input.map(|maker| {
+            let (project, number) = maker.split_once('#').unwrap();
+            let execution = self
+                .ledger
+                .execution(project, number.parse().unwrap())
+                .unwrap();
+            execution
+                .outputs
+                .iter()
+                .map(|id| format!("datum://{id}"))
+                .collect()
+        });
+        let inputs = uris.map(|uris| pb::TemplateInput {
+            name: "data".to_owned(),
+            uris,
+            ..pb::TemplateInput::default()
+        });
+        let mut request_id = [0; 16];
+        request_id[..8].copy_from_slice(&self.runs.to_le_bytes());
+        self.apply(vec![Kind::CreateExecution(pb::CreateExecution {
+            request: Some(pb::RequestKey {
+                request_id: request_id.to_vec().into(),
+                digest: vec![0; 32].into(),
+            }),
+            project: project.to_owned(),
+            template: Some(pb::StepTemplate {
+                environment: environment.to_owned(),
+                inputs: inputs.into_iter().collect(),
+                ..pb::StepTemplate::default()
+            }),
+            ..pb::CreateExecution::default()
+        })]);
+    }
+
+    pub fn finish(&mut self, name: &str, size_bytes: u64) {
+        let (project, number) = name.split_once('#').unwrap();
+        let execution = self
+            .ledger
+            .execution(project, number.parse().unwrap())
+            .unwrap();
+        let fence = execution.live_fence().unwrap();
+        let worker = execution.live_attempt().unwrap().worker.to_string();
+        self.apply(vec![Kind::FinishAttempt(pb::FinishAttempt {
+            worker,
+            fence: Some(fence.into()),
+            start_time_us: 1,
+            result: Some(link::AttemptResult {
+                state: State::Complete.into(),
+                outputs: vec![link::OutputFile {
+                    file_name: "out".to_owned(),
+                    digest: vec![1; 32].into(),
+                    size_bytes,
+                    ..link::OutputFile::default()
+                }],
+                ..link::AttemptResult::default()
+            }),
+            ..pb::FinishAttempt::default()
+        })]);
+    }
+
+    /// Solves, applies, and makes sure that nothing is left to place.
+    pub fn place(&mut self) -> Vec<Placement> {
+        let placements = solve(&Problem::reduce(&self.ledger, &self.facts));
+        let assign = |placement: &Placement| {
+            Kind::AssignAttempt(pb::AssignAttempt {
+                project: placement.project.to_string(),
+                execution: placement.execution,
+                worker: placement.worker.to_string(),
+            })
+        };
+        self.apply(placements.iter().map(assign).collect());
+        assert_eq!(
+            solve(&Problem::reduce(&self.ledger, &self.facts)),
+            [],
+            "solving twice changes something"
+        );
+        placements
+    }
+}
