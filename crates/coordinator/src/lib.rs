@@ -26,6 +26,8 @@ pub mod names;
 
 mod admission;
 
+mod wire;
+
 mod reports;
 
 mod desired;

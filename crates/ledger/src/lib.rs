@@ -13,7 +13,7 @@
 //! A [`Ledger`] is made of persistent maps: a clone takes constant time and the two go their own ways from then on.
 //!
 //! Modules, in reading order: `records` is what is held, `transition` which states may follow which, `outcome` what
-//! applying answers, `ledger` the maps and their upkeep, `commands` one file per decision, `attempts` how a try ends,
+//! applying answers, `ledger` the maps and `upkeep` how they change, `commands` one file per decision, `attempts` how a try ends,
 //! `pipeline` how a node that ended moves its pipeline (`edges`, `actions` and `launch` help it), `snapshot` and
 //! `invariants` what is written to disk and what always holds.
 
@@ -26,6 +26,7 @@ mod outcome;
 mod changes;
 mod lanes;
 mod ledger;
+mod upkeep;
 
 mod commands;
 

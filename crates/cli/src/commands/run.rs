@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 
 use client::BlobSource;
 use contract::api;
-use spec::model::{Config, Step};
+use spec::model::{Config, Node, NodeKind, Step, TaskSource};
 use spec::nearest::nearest;
+use spec::plan::launch::find_name;
 
 use super::{Context, config, watch};
 use crate::args::Launch;
@@ -22,28 +23,10 @@ pub(super) fn request_id() -> String {
 }
 
 /// The name that is meant: the one typed, or the only one that begins with it, in any case.
-pub(super) fn pick(what: &str, typed: &str, names: &[&str]) -> Result<String, Failure> {
-    if names.contains(&typed) {
-        return Ok(typed.to_owned());
-    }
-    let lower = typed.to_lowercase();
-    let mut found: Vec<&str> = names.iter().copied().filter(|name| name.to_lowercase() == lower).collect();
-    if found.is_empty() {
-        found = names.iter().copied().filter(|name| name.to_lowercase().starts_with(&lower)).collect();
-    }
-    found.dedup();
-    match found.as_slice() {
-        [name] => Ok((*name).to_owned()),
-        [] => {
-            let failure = Failure::usage(format!("there is no {what} {typed:?}"));
-            Err(match (nearest(typed, names.iter().copied()), names) {
-                (Some(name), _) => failure.hint(format!("did you mean {name:?}?")),
-                (None, []) => failure.hint(format!("the file has no {what}s")),
-                (None, names) => failure.hint(format!("the file has: {}", names.join(", "))),
-            })
-        }
-        several => Err(Failure::usage(format!("{typed:?} is the beginning of several {what}s"))
-            .hint(format!("one of: {}", several.join(", ")))),
+pub(super) fn pick(what: &'static str, typed: &str, names: &[&str]) -> Result<String, Failure> {
+    match find_name(what, typed, names.iter().copied()) {
+        Ok(name) => Ok(name.to_owned()),
+        Err(error) => Err(Failure::usage(error.to_string())),
     }
 }
 
@@ -237,7 +220,7 @@ impl Names {
         let Some(pipeline) = config.pipeline(pipeline) else { return names };
         names.parameters.extend(pipeline.parameters.iter().map(|parameter| parameter.name.value.clone()));
         for node in &pipeline.nodes {
-            if let Some(step) = node.step_name().and_then(|step| config.step(step)) {
+            if let Some(step) = step_of(node).and_then(|step| config.step(step)) {
                 names.add(step, &format!("{}.", node.name.value));
             }
         }
@@ -248,6 +231,14 @@ impl Names {
         let named = |name: &str| format!("{prefix}{name}");
         self.parameters.extend(step.parameters.iter().map(|parameter| named(&parameter.name.value)));
         self.inputs.extend(step.inputs.iter().map(|input| named(&input.name.value)));
+    }
+}
+
+/// The step a node runs, where it is one of this file.
+fn step_of(node: &Node) -> Option<&str> {
+    match &node.kind {
+        NodeKind::Execution { step, .. } | NodeKind::Task { source: TaskSource::Step(step), .. } => Some(&step.value),
+        NodeKind::Task { .. } | NodeKind::Deployment(_) => None,
     }
 }
 
@@ -329,12 +320,38 @@ impl Sorted {
             known("parameter", &name, &names.parameters, &names.inputs)?;
             self.parameters.push(api::ParameterAssignment {
                 name,
-                value: Some(spec::wire::value_to_wire(&value)),
+                value: Some(to_message(value)),
                 append: false,
             });
         }
         Ok(())
     }
+}
+
+/// A value of a file as the contract carries it.
+fn to_message(value: spec::Value) -> api::Value {
+    use api::value::Kind;
+    let kind = match value {
+        spec::Value::None => None,
+        spec::Value::Bool(value) => Some(Kind::Boolean(value)),
+        spec::Value::Int(integer) => Some(match i64::try_from(integer) {
+            Ok(integer) => Kind::Integer(integer),
+            Err(_) => Kind::BigInteger(integer.to_string()),
+        }),
+        spec::Value::Float(number) => Some(Kind::Number(number)),
+        spec::Value::Str(text) => Some(Kind::Text(text)),
+        spec::Value::Date(date) => Some(Kind::Date(date)),
+        spec::Value::List(items) => {
+            Some(Kind::List(api::ValueList { items: items.into_iter().map(to_message).collect() }))
+        }
+        spec::Value::Map(entries) => Some(Kind::Map(api::ValueMap {
+            entries: entries
+                .into_iter()
+                .map(|(key, value)| api::ValueEntry { key: Some(to_message(key)), value: Some(to_message(value)) })
+                .collect(),
+        })),
+    };
+    api::Value { kind }
 }
 
 /// Refuses a name that nothing has.
@@ -349,21 +366,4 @@ fn known(what: &str, name: &str, names: &[String], others: &[String]) -> Result<
         None if names.is_empty() => failure.hint(format!("it has no {what}s")),
         None => failure.hint(format!("it has: {}", names.join(", "))),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_unique_beginning_is_enough_in_any_case() {
-        let names = ["Train model", "train", "Evaluate"];
-        assert_eq!(pick("step", "train", &names).unwrap(), "train", "the exact name first");
-        assert_eq!(pick("step", "eval", &names).unwrap(), "Evaluate");
-        assert_eq!(pick("step", "TRAIN", &names).unwrap(), "train");
-        assert_eq!(pick("step", "train m", &names).unwrap(), "Train model");
-        assert!(pick("step", "tra", &names).unwrap_err().to_string().contains("several steps"));
-        assert!(pick("step", "evalute", &names).unwrap_err().to_string().contains("did you mean \"Evaluate\"?"));
-    }
 }

@@ -84,12 +84,7 @@ impl Attempt {
         self.state().ready = Some(ready);
     }
 
-    /// Outputs that were stored while the program runs.
-    pub(super) fn live_outputs(&self) -> Vec<OutputFile> {
-        self.state().mark.live_outputs.clone()
-    }
-
-    /// Adds such outputs, on the disk before they are taken from the program's directory.
+    /// Notes outputs that were stored while the program runs, on the disk before they are taken from the program's directory.
     pub(super) fn add_live_outputs(&self, outputs: &[OutputFile]) -> io::Result<()> {
         let mut state = self.state();
         let mut mark = state.mark.clone();

@@ -1,5 +1,6 @@
 //! `shoal pipeline plan`: what a pipeline would run, without running it.
 
+use spec::model::{Node, NodeKind, Socket, TaskSource};
 use spec::plan::reference_json;
 
 use super::Context;
@@ -15,7 +16,7 @@ pub(super) fn plan(context: &Context, name: &str, file: &ConfigFile) -> Result<E
     let name = pick("pipeline", name, &names)?;
     let pipeline = loaded.config.pipelines.iter().rev().find(|pipeline| pipeline.name.value == name);
     let pipeline = pipeline.ok_or_else(|| Failure::new(format!("there is no pipeline {name}")))?;
-    let value = reference_json(&loaded.config, pipeline).map_err(|error| Failure::new(error.to_string()))?;
+    let value = reference_json(&loaded.config, pipeline, "HEAD").map_err(Failure::new)?;
     context.print(
         || value.clone(),
         || {
@@ -23,13 +24,14 @@ pub(super) fn plan(context: &Context, name: &str, file: &ConfigFile) -> Result<E
                 .nodes
                 .iter()
                 .map(|node| {
-                    vec![node.name.value.clone(), node.kind_word().to_owned(), node.target_name().unwrap_or("-").to_owned()]
+                    let (kind, runs) = kind_of(node);
+                    vec![node.name.value.clone(), kind.to_owned(), runs.to_owned()]
                 })
                 .collect();
             let edges: Vec<Vec<String>> = pipeline
                 .edges
                 .iter()
-                .map(|edge| vec![edge.source.to_string(), edge.target.to_string()])
+                .map(|edge| vec![socket(&edge.source), socket(&edge.target)])
                 .collect();
             let mut text = table::render(&["NODE", "TYPE", "RUNS"], &nodes);
             if !edges.is_empty() {
@@ -39,4 +41,18 @@ pub(super) fn plan(context: &Context, name: &str, file: &ConfigFile) -> Result<E
         },
     )?;
     Ok(Exit::Done)
+}
+
+/// The type of a node and what it runs.
+fn kind_of(node: &Node) -> (&'static str, &str) {
+    match &node.kind {
+        NodeKind::Execution { step, .. } => ("execution", &step.value),
+        NodeKind::Task { source: TaskSource::Step(step), .. } => ("task", &step.value),
+        NodeKind::Task { source: TaskSource::Blueprint(task), .. } => ("task", &task.value),
+        NodeKind::Deployment(deployment) => ("deployment", &deployment.deployment.value),
+    }
+}
+
+fn socket(socket: &Socket) -> String {
+    format!("{}.{}.{}", socket.node, socket.kind.word(), socket.key)
 }
