@@ -4,16 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use prost::Message as _;
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut files = Vec::new();
     collect(Path::new("proto"), &mut files)?;
     files.sort();
-    let descriptors = protox::compile(&files, ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    let descriptors = compiler.file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    // Encoded by the compiler: our annotations are extensions, which prost's own types would drop.
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     let services = env::var_os("CARGO_FEATURE_SERVICES").is_some();
     // Every message knows its full name, by which `net` finds its annotations.
     let mut config = tonic_prost_build::Config::new();

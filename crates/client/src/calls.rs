@@ -21,7 +21,8 @@ use crate::{Error, Kind, Resolve};
 /// How patient a client is.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// For how long a call is repeated while the cluster cannot be reached. Default: one minute.
+    /// For how long a call is repeated while the cluster cannot be reached; zero: it is made once and may take its time.
+    /// Default: one minute.
     pub deadline: Duration,
     /// For how long a stream tries to go on after its last message. Default: two minutes.
     pub patience: Duration,
@@ -123,6 +124,9 @@ impl Client {
         F: Fn(Channel) -> Answer,
         Answer: Future<Output = Result<Response<T>, Status>>,
     {
+        if self.options.deadline.is_zero() {
+            return self.once(&make).await;
+        }
         let deadline = Instant::now() + self.options.deadline;
         let mut backoff = Backoff::default();
         loop {

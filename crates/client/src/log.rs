@@ -158,13 +158,13 @@ impl Series for Log {
         message.attempt
     }
 
-    fn take(message: ReadLogResponse, place: &mut Place) -> Result<Option<LogEvent>, Skipped> {
+    fn take(message: ReadLogResponse, place: &mut Place) -> Result<Vec<LogEvent>, Skipped> {
         let attempt = message.attempt;
         let event = match message.event {
             Some(Event::Batch(batch)) => {
                 let mut records = batch.records;
                 let (Some(first), Some(last)) = (records.first(), records.last()) else {
-                    return Ok(None);
+                    return Ok(Vec::new());
                 };
                 let (start, end) = (first.number, last.number + 1);
                 records.retain(|record| place.is_new(record.number));
@@ -200,7 +200,7 @@ impl Series for Log {
             }
             None => None,
         };
-        Ok(event)
+        Ok(event.into_iter().collect())
     }
 }
 
@@ -237,7 +237,7 @@ impl Series for Metadata {
     fn take(
         message: ReadMetadataResponse,
         place: &mut Place,
-    ) -> Result<Option<MetadataEvent>, Skipped> {
+    ) -> Result<Vec<MetadataEvent>, Skipped> {
         let (attempt, next_record) = (message.attempt, message.next_record);
         // Objects are sparse, so their numbers do not show what is left out; the first record that was looked at does.
         if place.next.is_some_and(|next| message.start_record > next) {
@@ -246,17 +246,19 @@ impl Series for Metadata {
         let mut records = message.records;
         records.retain(|record| place.is_new(record.record));
         place.advance(message.start_record, next_record)?;
-        if message.sealed {
-            let again = std::mem::replace(&mut place.sealed, true);
-            return Ok((!again).then_some(MetadataEvent::Sealed { attempt }));
-        }
-        Ok(Some(match records.is_empty() {
-            true => MetadataEvent::InSync {
+        let mut events = Vec::new();
+        if !records.is_empty() {
+            events.push(MetadataEvent::Records { attempt, records });
+        } else if !message.sealed {
+            events.push(MetadataEvent::InSync {
                 attempt,
                 next_record,
-            },
-            false => MetadataEvent::Records { attempt, records },
-        }))
+            });
+        }
+        if message.sealed && !std::mem::replace(&mut place.sealed, true) {
+            events.push(MetadataEvent::Sealed { attempt });
+        }
+        Ok(events)
     }
 }
 
@@ -266,7 +268,7 @@ mod tests {
     use contract::api::{LogBatch, LogProgress};
 
     fn records(message: ReadLogResponse, place: &mut Place) -> Result<Vec<i64>, Skipped> {
-        Ok(match Log::take(message, place)? {
+        Ok(match Log::take(message, place)?.pop() {
             Some(LogEvent::Records { records, .. }) => {
                 records.into_iter().map(|record| record.number).collect()
             }

@@ -27,11 +27,11 @@ pub(crate) trait Series: Send + 'static {
     /// The attempt that a message speaks of.
     fn attempt(message: &Self::Message) -> i32;
 
-    /// Moves the place past a message and gives what is new in it.
+    /// Moves the place past a message and gives what is new in it, in order.
     ///
     /// # Errors
     /// [`Skipped`] when the message does not follow on what was read.
-    fn take(message: Self::Message, place: &mut Place) -> Result<Option<Self::Event>, Skipped>;
+    fn take(message: Self::Message, place: &mut Place) -> Result<Vec<Self::Event>, Skipped>;
 }
 
 /// What to ask a server for.
@@ -251,18 +251,18 @@ async fn one_connection<S: Series>(
             if attempt == 0 || way.place.is_some_and(|place| attempt < place.attempt) {
                 continue;
             }
-            let event = match S::take(message, way.enter(attempt)) {
-                Ok(event) => event,
+            let new = match S::take(message, way.enter(attempt)) {
+                Ok(new) => new,
                 Err(Skipped) => {
                     // The next attempt began between two questions; ask for it by name, from its beginning.
                     way.waits = false;
                     return Err(Error::new(Kind::Unavailable, "the stream left records out"));
                 }
             };
-            if let Some(event) = event
-                && events.send(Ok(event)).await.is_err()
-            {
-                return Ok(());
+            for event in new {
+                if events.send(Ok(event)).await.is_err() {
+                    return Ok(());
+                }
             }
         }
     };
