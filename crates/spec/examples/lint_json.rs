@@ -8,8 +8,6 @@
     clippy::disallowed_methods,
     reason = "an example is a body: it reads the files that the mind is given"
 )]
-// What is linted are files.
-#![allow(clippy::disallowed_methods)]
 
 use std::error::Error;
 use std::io::{BufRead, Write};

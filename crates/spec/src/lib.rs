@@ -30,6 +30,10 @@ pub mod python;
 // What a step runs with.
 pub mod command;
 pub mod plan;
+pub mod variants;
+
+// As messages.
+pub mod wire;
 
 pub use diagnostic::{Code, Diagnostic, Severity, render};
 pub use parse::{Parsed, parse, parse_value};

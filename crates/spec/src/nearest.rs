@@ -27,7 +27,7 @@ pub(crate) fn suggest<'a>(
 
 /// The candidate closest to a mistaken name, if one is close enough: at most a third of its letters away, where a
 /// letter too many, too few, another one, or two swapped ones count one each. Case and `_` for `-` count nothing.
-pub(crate) fn nearest<'a>(
+pub fn nearest<'a>(
     mistaken: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

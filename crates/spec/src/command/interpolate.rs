@@ -39,7 +39,9 @@ impl Scope<'_> {
         if let Some(name) = placeholder.strip_prefix("parameter:") {
             let mut parameters = self.parameters.iter();
             let found = parameters.find(|parameter| parameter.name.value == name);
-            let arguments = found.map(|parameter| self.arguments_of(parameter)).transpose()?;
+            let arguments = found
+                .map(|parameter| self.arguments_of(parameter))
+                .transpose()?;
             return Ok(arguments.map(|arguments| quote_all(&arguments)));
         }
         let named = placeholder.strip_prefix("parameter-value:");
@@ -49,7 +51,10 @@ impl Scope<'_> {
 }
 
 /// One command with its placeholders replaced.
-pub(super) fn interpolate_command(command: &str, scope: &Scope<'_>) -> Result<String, CommandError> {
+pub(super) fn interpolate_command(
+    command: &str,
+    scope: &Scope<'_>,
+) -> Result<String, CommandError> {
     replace(command, |placeholder| scope.replacement(placeholder))
 }
 
@@ -69,7 +74,9 @@ pub fn interpolate_uri(
         let Some(name) = named else {
             return Ok(None);
         };
-        let mut known = parameters.iter().map(|parameter| parameter.name.value.as_str());
+        let mut known = parameters
+            .iter()
+            .map(|parameter| parameter.name.value.as_str());
         match values.get(name) {
             Some(Value::List(_)) => Err(CommandError::ListForSingle(name.to_owned())),
             Some(value) if *value != Value::None => Ok(Some(str(value))),

@@ -223,7 +223,8 @@ fn uris_take_bare_values() {
     let step = step(NUMBERS);
     let parameters: Vec<_> = step.parameters.iter().collect();
     let values = values("{lr: 0.5, decoder: a b, layers: [1]}");
-    let uri = |uri: &str| interpolate_uri(uri, &parameters, &values).map_err(|error| error.to_string());
+    let uri =
+        |uri: &str| interpolate_uri(uri, &parameters, &values).map_err(|error| error.to_string());
     let table = [
         ("s3://b/{parameter:decoder}/*.jpg", Ok("s3://b/a b/*.jpg")),
         (
@@ -285,13 +286,25 @@ fn values_are_checked_as_their_parameters_take_them() {
         ("epochs", "5.0", "!`5.0` is not an integer"),
         ("epochs", "true", "!`True` is not an integer"),
         ("model", "small", "'small'"),
-        ("model", "huge", "!'huge' is not one of the choices: 'small', 'large'"),
+        (
+            "model",
+            "huge",
+            "!'huge' is not one of the choices: 'small', 'large'",
+        ),
         ("sizes", "['1', 2]", "[1, 2]"),
         ("sizes", "3", "[3]"),
         ("sizes", "[[1]]", "!a list within a list of values"),
-        ("sizes", "[a, b]", "!`a` is not an integer!`b` is not an integer"),
+        (
+            "sizes",
+            "[a, b]",
+            "!`a` is not an integer!`b` is not an integer",
+        ),
         ("fast", "true", "True"),
-        ("fast", "maybe", "!'maybe' is not one of the choices: True, False"),
+        (
+            "fast",
+            "maybe",
+            "!'maybe' is not one of the choices: True, False",
+        ),
     ];
     for (name, value, expected) in table {
         assert_eq!(checked(name, value), expected, "{name}: {value}");

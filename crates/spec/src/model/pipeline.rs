@@ -98,7 +98,12 @@ impl Pipeline {
     /// Checks the names of the nodes, and those that the parameters name.
     fn check_names(&self, reader: &mut Reader) {
         let mut seen = BTreeSet::new();
-        for node in &self.nodes {
+        // A name that is nowhere in the text stands in for one that was refused.
+        for node in self
+            .nodes
+            .iter()
+            .filter(|node| node.name.span != Span::default())
+        {
             let name = &node.name;
             if !seen.insert(name.as_str()) {
                 let message = format!("there is a node `{}` in this pipeline already", **name);

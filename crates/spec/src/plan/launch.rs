@@ -52,16 +52,23 @@ pub enum ArgumentSyntax {
 pub fn read_arguments(arguments: &[String]) -> Result<Vec<Assignment>, ArgumentSyntax> {
     let mut assignments: Vec<Assignment> = Vec::new();
     for argument in arguments {
-        let bare = argument.strip_prefix("--").ok_or_else(|| ArgumentSyntax::NoDashes(argument.clone()))?;
+        let bare = argument
+            .strip_prefix("--")
+            .ok_or_else(|| ArgumentSyntax::NoDashes(argument.clone()))?;
         let (name, value) = match bare.split_once('=') {
             Some((name, text)) => (name, Value::Str(text.to_owned())),
             None => (bare, Value::Bool(true)),
         };
-        let (name, append) = name.strip_suffix('+').map_or((name, false), |name| (name, true));
+        let (name, append) = name
+            .strip_suffix('+')
+            .map_or((name, false), |name| (name, true));
         if name.is_empty() {
             return Err(ArgumentSyntax::NoName(argument.clone()));
         }
-        match assignments.iter_mut().find(|assignment| assignment.name == name) {
+        match assignments
+            .iter_mut()
+            .find(|assignment| assignment.name == name)
+        {
             Some(earlier) => {
                 earlier.append |= append;
                 earlier.value = match std::mem::take(&mut earlier.value) {
@@ -72,7 +79,11 @@ pub fn read_arguments(arguments: &[String]) -> Result<Vec<Assignment>, ArgumentS
                     single => Value::List(vec![single, value]),
                 };
             }
-            None => assignments.push(Assignment { name: name.to_owned(), value, append }),
+            None => assignments.push(Assignment {
+                name: name.to_owned(),
+                value,
+                append,
+            }),
         }
     }
     Ok(assignments)
@@ -107,7 +118,11 @@ pub enum NameError {
 
 fn list_of(verb: &str, names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    if names.is_empty() { String::new() } else { format!("; {verb} {}", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; {verb} {}", names.join(", "))
+    }
 }
 
 /// The name that is meant: the one that is typed exactly, else the only one that begins like that, in any case.
@@ -127,11 +142,19 @@ pub fn find_name<'n>(
     if let Some(exact) = names.iter().find(|name| **name == typed) {
         return Ok(exact);
     }
-    let whole: Vec<&str> = names.iter().copied().filter(|name| name.to_lowercase() == lower).collect();
+    let whole: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| name.to_lowercase() == lower)
+        .collect();
     if let [only] = whole.as_slice() {
         return Ok(only);
     }
-    let begun: Vec<&str> = names.iter().copied().filter(|name| name.to_lowercase().starts_with(&lower)).collect();
+    let begun: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| name.to_lowercase().starts_with(&lower))
+        .collect();
     match begun.as_slice() {
         [only] => Ok(only),
         [] => Err(NameError::Unknown {
@@ -140,7 +163,11 @@ pub fn find_name<'n>(
             nearest: nearest(typed, names.iter().copied()).map(str::to_owned),
             candidates: owned(&names),
         }),
-        several => Err(NameError::Ambiguous { what, name: typed.to_owned(), candidates: owned(several) }),
+        several => Err(NameError::Ambiguous {
+            what,
+            name: typed.to_owned(),
+            candidates: owned(several),
+        }),
     }
 }
 
@@ -169,11 +196,29 @@ mod tests {
 
     #[test]
     fn arguments_are_gathered_by_name() {
-        let read = |arguments: &[&str]| read_arguments(&arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        let read = |arguments: &[&str]| {
+            read_arguments(
+                &arguments
+                    .iter()
+                    .map(|text| (*text).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
         let text = |text: &str| Value::Str(text.to_owned());
-        let assignment = |name: &str, value, append| Assignment { name: name.to_owned(), value, append };
+        let assignment = |name: &str, value, append| Assignment {
+            name: name.to_owned(),
+            value,
+            append,
+        };
         assert_eq!(
-            read(&["--lr=0.1", "--n.size=1", "--fast", "--n.size=2", "--tag+=a=b", "--empty="]),
+            read(&[
+                "--lr=0.1",
+                "--n.size=1",
+                "--fast",
+                "--n.size=2",
+                "--tag+=a=b",
+                "--empty="
+            ]),
             Ok(vec![
                 assignment("lr", text("0.1"), false),
                 assignment("n.size", Value::List(vec![text("1"), text("2")]), false),
@@ -182,8 +227,17 @@ mod tests {
                 assignment("empty", text(""), false),
             ])
         );
-        assert_eq!(read(&["lr=1"]), Err(ArgumentSyntax::NoDashes("lr=1".to_owned())));
-        assert_eq!(read(&["--=1"]), Err(ArgumentSyntax::NoName("--=1".to_owned())));
-        assert_eq!(read(&["--+=1"]), Err(ArgumentSyntax::NoName("--+=1".to_owned())));
+        assert_eq!(
+            read(&["lr=1"]),
+            Err(ArgumentSyntax::NoDashes("lr=1".to_owned()))
+        );
+        assert_eq!(
+            read(&["--=1"]),
+            Err(ArgumentSyntax::NoName("--=1".to_owned()))
+        );
+        assert_eq!(
+            read(&["--+=1"]),
+            Err(ArgumentSyntax::NoName("--+=1".to_owned()))
+        );
     }
 }

@@ -181,7 +181,12 @@ impl StepTemplate {
         self.parameters
             .iter()
             .filter(|parameter| parameter.value != Value::None)
-            .map(|parameter| (parameter.definition.name.value.clone(), parameter.value.clone()))
+            .map(|parameter| {
+                (
+                    parameter.definition.name.value.clone(),
+                    parameter.value.clone(),
+                )
+            })
             .collect()
     }
 
@@ -199,11 +204,18 @@ impl StepTemplate {
     /// A placeholder whose parameter does not exist or has no single value.
     pub fn build_uris(&self, input: &TemplateInput) -> Result<Vec<String>, CommandError> {
         let (values, definitions) = (self.values(), self.definitions());
-        input.uris.iter().map(|uri| crate::command::interpolate_uri(uri, &definitions, &values)).collect()
+        input
+            .uris
+            .iter()
+            .map(|uri| crate::command::interpolate_uri(uri, &definitions, &values))
+            .collect()
     }
 
     pub(crate) fn definitions(&self) -> Vec<&Parameter> {
-        self.parameters.iter().map(|parameter| &parameter.definition).collect()
+        self.parameters
+            .iter()
+            .map(|parameter| &parameter.definition)
+            .collect()
     }
 }
 

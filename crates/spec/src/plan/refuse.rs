@@ -13,14 +13,34 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn error(&mut self, code: Code, span: Span, message: impl Into<String>, hint: Option<String>) {
+    pub(super) fn error(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
         let (message, path) = (message.into(), String::new());
-        self.errors.push(Diagnostic { severity: Severity::Error, code, message, hint, span, path });
+        self.errors.push(Diagnostic {
+            severity: Severity::Error,
+            code,
+            message,
+            hint,
+            span,
+            path,
+        });
     }
 
     pub(super) fn warn(&mut self, span: Span, message: impl Into<String>) {
         let (message, path, code) = (message.into(), String::new(), Code::NoEffect);
-        self.warnings.push(Diagnostic { severity: Severity::Warning, code, message, hint: None, span, path });
+        self.warnings.push(Diagnostic {
+            severity: Severity::Warning,
+            code,
+            message,
+            hint: None,
+            span,
+            path,
+        });
     }
 
     fn unsupported(&mut self, span: Span, what: impl Into<String>) {
@@ -34,8 +54,12 @@ pub(super) fn check_node(findings: &mut Findings, node: &Node) {
     let name = &node.name.value;
     match &node.kind {
         NodeKind::Execution { job, .. } => check_job(findings, name, job),
-        NodeKind::Task { .. } => findings.unsupported(node.name.span, format!("the task node `{name}`")),
-        NodeKind::Deployment(_) => findings.unsupported(node.name.span, format!("the deployment node `{name}`")),
+        NodeKind::Task { .. } => {
+            findings.unsupported(node.name.span, format!("the task node `{name}`"))
+        }
+        NodeKind::Deployment(_) => {
+            findings.unsupported(node.name.span, format!("the deployment node `{name}`"))
+        }
     }
     for action in &node.actions {
         check_action(findings, name, action);
@@ -44,14 +68,24 @@ pub(super) fn check_node(findings: &mut Findings, node: &Node) {
 
 fn check_job(findings: &mut Findings, node: &str, job: &Job) {
     if let Some(commit) = &job.commit {
-        let what = format!("the node `{node}` with a step of another commit (`{}`)", commit.value);
+        let what = format!(
+            "the node `{node}` with a step of another commit (`{}`)",
+            commit.value
+        );
         findings.unsupported(commit.span, what);
     }
 }
 
 fn check_action(findings: &mut Findings, node: &str, action: &Action) {
-    for then in action.then.iter().filter(|then| then.value == "require-approval") {
-        findings.unsupported(then.span, format!("`require-approval` of the node `{node}`"));
+    for then in action
+        .then
+        .iter()
+        .filter(|then| then.value == "require-approval")
+    {
+        findings.unsupported(
+            then.span,
+            format!("`require-approval` of the node `{node}`"),
+        );
     }
     for condition in &action.conditions {
         check_expression(findings, condition);
@@ -69,33 +103,59 @@ fn check_expression(findings: &mut Findings, text: &Spanned<String>) {
 pub(super) fn check_step(findings: &mut Findings, step: &Step) {
     let name = &step.name.value;
     for mount in &step.mounts {
-        findings.unsupported(mount.span, format!("the mount `{}` of the step `{name}`", mount.source.value));
+        findings.unsupported(
+            mount.span,
+            format!("the mount `{}` of the step `{name}`", mount.source.value),
+        );
     }
     for group in &step.environment_variable_groups {
-        let what = format!("the step `{name}` with the variables of the group `{}`", group.value);
+        let what = format!(
+            "the step `{name}` with the variables of the group `{}`",
+            group.value
+        );
         findings.unsupported(group.span, what);
     }
     if let Some(condition) = &step.stop_condition {
         check_expression(findings, condition);
     }
     if let Some(resources) = &step.resources {
-        findings.warn(resources.span, format!("`resources` of the step `{name}` are not reserved by this version"));
+        findings.warn(
+            resources.span,
+            format!("`resources` of the step `{name}` are not reserved by this version"),
+        );
     }
     if let Some(store) = &step.upload_store {
-        findings.warn(store.span, format!("`upload-store` of the step `{name}` is not used: outputs are kept by Shoal"));
+        findings.warn(
+            store.span,
+            format!("`upload-store` of the step `{name}` is not used: outputs are kept by Shoal"),
+        );
     }
     if let Some(preset) = &step.runtime_config_preset {
-        findings.warn(preset.span, format!("`runtime-config-preset` of the step `{name}` is not used"));
+        findings.warn(
+            preset.span,
+            format!("`runtime-config-preset` of the step `{name}` is not used"),
+        );
     }
     for volume in &step.cache_volumes {
-        findings.warn(volume.span, format!("the cache volume `{}` of the step `{name}` is not used", volume.value));
+        findings.warn(
+            volume.span,
+            format!(
+                "the cache volume `{}` of the step `{name}` is not used",
+                volume.value
+            ),
+        );
     }
 }
 
 /// Refuses a URI of an input that nothing here can fetch.
 pub(super) fn check_input_uri(findings: &mut Findings, place: &str, uri: &Spanned<String>) {
     if let Err(message) = check_uri(uri) {
-        findings.error(Code::NotExecutable, uri.span, format!("{place}: {message}"), None);
+        findings.error(
+            Code::NotExecutable,
+            uri.span,
+            format!("{place}: {message}"),
+            None,
+        );
     }
 }
 
@@ -113,7 +173,9 @@ pub fn check_uri(uri: &str) -> Result<(), String> {
     match uri.split_once("://") {
         Some((scheme, "")) if TAKEN.contains(&scheme) => Err(format!("`{uri}` names no file")),
         Some((scheme, _)) if TAKEN.contains(&scheme) => Ok(()),
-        Some((scheme, _)) => Err(format!("files of `{scheme}://` cannot be fetched by this version of Shoal; {taken}")),
+        Some((scheme, _)) => Err(format!(
+            "files of `{scheme}://` cannot be fetched by this version of Shoal; {taken}"
+        )),
         None => Err(format!("`{uri}` is not a URI; {taken}")),
     }
 }

@@ -9,7 +9,9 @@ use crate::nearest::nearest;
 use crate::plan::expand::Expanded;
 use crate::plan::launch::{Assignment, Launch};
 use crate::plan::refuse::{Findings, check_input_uri, check_step};
-use crate::plan::{Origin, StepTemplate, TemplateInput, TemplateParameter, check_uri, merge::merge};
+use crate::plan::{
+    Origin, StepTemplate, TemplateInput, TemplateParameter, check_uri, merge::merge,
+};
 use crate::span::Span;
 use crate::value::Value;
 
@@ -26,7 +28,10 @@ pub fn template(step: &Step, launch: &Launch) -> Result<Expanded<StepTemplate>, 
     for (name, uris) in &launch.inputs {
         draft.give_input(&mut findings, name, uris);
     }
-    draft.template.environment_variables.extend(launch.environment_variables.clone());
+    draft
+        .template
+        .environment_variables
+        .extend(launch.environment_variables.clone());
     draft.check_complete(&mut findings, &|_, _| false);
     let mut template = draft.template;
     if let Some(environment) = &launch.environment {
@@ -46,19 +51,37 @@ pub(super) struct Draft<'s> {
 
 impl<'s> Draft<'s> {
     /// The step with its defaults, or with the node's.
-    pub(super) fn new(findings: &mut Findings, step: &'s Step, node: Option<(&str, Option<&'s Override>)>) -> Self {
+    pub(super) fn new(
+        findings: &mut Findings,
+        step: &'s Step,
+        node: Option<(&str, Option<&'s Override>)>,
+    ) -> Self {
         let overrides = node.and_then(|(_, overrides)| overrides);
         let merged = merge(step, overrides);
         check_step(findings, &merged);
-        let parameters = merged.parameters.iter().map(|item| parameter(step, overrides, item)).collect();
-        let inputs = merged.inputs.iter().map(|item| input(step, overrides, item)).collect();
+        let parameters = merged
+            .parameters
+            .iter()
+            .map(|item| parameter(step, overrides, item))
+            .collect();
+        let inputs = merged
+            .inputs
+            .iter()
+            .map(|item| input(step, overrides, item))
+            .collect();
         let text = |text: &Option<crate::Spanned<String>>| {
-            text.as_ref().map(|text| text.value.clone()).filter(|text| !text.is_empty())
+            text.as_ref()
+                .map(|text| text.value.clone())
+                .filter(|text| !text.is_empty())
         };
         let mut template = StepTemplate {
             step: merged.name.value.clone(),
             image: merged.image.value.clone(),
-            commands: merged.command.iter().map(|line| line.value.clone()).collect(),
+            commands: merged
+                .command
+                .iter()
+                .map(|line| line.value.clone())
+                .collect(),
             parameters,
             inputs,
             environment: text(&merged.environment).unwrap_or_default(),
@@ -71,12 +94,25 @@ impl<'s> Draft<'s> {
         for variable in &merged.environment_variables {
             add_variable(&mut template, step, variable);
         }
-        let place = node.map(|(name, _)| format!("node `{name}`, ")).unwrap_or_default();
-        Self { template, step, overrides, place }
+        let place = node
+            .map(|(name, _)| format!("node `{name}`, "))
+            .unwrap_or_default();
+        Self {
+            template,
+            step,
+            overrides,
+            place,
+        }
     }
 
     /// Gives a parameter a value, checked.
-    pub(super) fn assign(&mut self, findings: &mut Findings, name: &str, given: &Assignment, origin: Origin) {
+    pub(super) fn assign(
+        &mut self,
+        findings: &mut Findings,
+        name: &str,
+        given: &Assignment,
+        origin: Origin,
+    ) {
         self.assign_at(findings, name, given, origin, Span::default());
     }
 
@@ -89,14 +125,22 @@ impl<'s> Draft<'s> {
         origin: Origin,
         span: Span,
     ) {
-        let known: Vec<String> =
-            self.template.parameters.iter().map(|parameter| parameter.definition.name.value.clone()).collect();
+        let known: Vec<String> = self
+            .template
+            .parameters
+            .iter()
+            .map(|parameter| parameter.definition.name.value.clone())
+            .collect();
         let Some(at) = known.iter().position(|known| known == name) else {
             self.unknown(findings, "parameter", name, &known, span);
             return;
         };
         let parameter = &mut self.template.parameters[at];
-        let value = if given.append { appended(&parameter.value, &given.value) } else { given.value.clone() };
+        let value = if given.append {
+            appended(&parameter.value, &given.value)
+        } else {
+            given.value.clone()
+        };
         match typed(&parameter.definition, value) {
             Ok(value) => {
                 parameter.value = value;
@@ -115,7 +159,12 @@ impl<'s> Draft<'s> {
 
     /// Gives an input its URIs.
     pub(super) fn give_input(&mut self, findings: &mut Findings, name: &str, uris: &[String]) {
-        let known: Vec<String> = self.template.inputs.iter().map(|input| input.name.clone()).collect();
+        let known: Vec<String> = self
+            .template
+            .inputs
+            .iter()
+            .map(|input| input.name.clone())
+            .collect();
         let Some(at) = known.iter().position(|known| known == name) else {
             self.unknown(findings, "input", name, &known, Span::default());
             return;
@@ -130,20 +179,38 @@ impl<'s> Draft<'s> {
         self.template.inputs[at].origin = Origin::Launch;
     }
 
-    fn unknown(&self, findings: &mut Findings, what: &str, name: &str, known: &[String], span: Span) {
-        let hint = nearest(name, known.iter().map(String::as_str)).map(|name| format!("did you mean `{name}`?"));
-        let message = format!("{}the step `{}` has no {what} `{name}`", self.place, self.template.step);
+    fn unknown(
+        &self,
+        findings: &mut Findings,
+        what: &str,
+        name: &str,
+        known: &[String],
+        span: Span,
+    ) {
+        let hint = nearest(name, known.iter().map(String::as_str))
+            .map(|name| format!("did you mean `{name}`?"));
+        let message = format!(
+            "{}the step `{}` has no {what} `{name}`",
+            self.place, self.template.step
+        );
         findings.error(Code::BadLaunch, span, message, hint);
     }
 
     /// Makes sure that all has a value or will get one, and that the files of the defaults can be fetched.
     ///
     /// `comes` says what edges bring; an input that they fill for good is not looked at.
-    pub(super) fn check_complete(&self, findings: &mut Findings, comes: &dyn Fn(SocketKind, &str) -> bool) {
+    pub(super) fn check_complete(
+        &self,
+        findings: &mut Findings,
+        comes: &dyn Fn(SocketKind, &str) -> bool,
+    ) {
         for parameter in &self.template.parameters {
             let definition = &parameter.definition;
             let may_lack = definition.optional || definition.kind == ParameterKind::Flag;
-            if parameter.origin == Origin::Nowhere && !may_lack && !comes(SocketKind::Parameter, &definition.name) {
+            if parameter.origin == Origin::Nowhere
+                && !may_lack
+                && !comes(SocketKind::Parameter, &definition.name)
+            {
                 let message = format!(
                     "{}the parameter `{}` is required and has neither a value nor a default",
                     self.place, definition.name.value
@@ -167,7 +234,11 @@ impl<'s> Draft<'s> {
             }
             if matches!(input.origin, Origin::Default | Origin::Override) {
                 let place = format!("{}input `{}`", self.place, input.name);
-                for uri in item.and_then(|item| item.default.as_ref()).into_iter().flatten() {
+                for uri in item
+                    .and_then(|item| item.default.as_ref())
+                    .into_iter()
+                    .flatten()
+                {
                     check_input_uri(findings, &place, uri);
                 }
             }
@@ -181,18 +252,30 @@ impl<'s> Draft<'s> {
             if has_value || comes(SocketKind::EnvironmentVariable, name) {
                 continue;
             }
-            let of_override = self.overrides.map(|overrides| overrides.environment_variables.iter());
-            let mut items = self.step.environment_variables.iter().chain(of_override.into_iter().flatten());
-            let span = items.find(|item| item.name.value == *name).map(|item| item.name.span);
-            let message =
-                format!("{}the environment variable `{name}` is required and has no value", self.place);
+            let of_override = self
+                .overrides
+                .map(|overrides| overrides.environment_variables.iter());
+            let mut items = self
+                .step
+                .environment_variables
+                .iter()
+                .chain(of_override.into_iter().flatten());
+            let span = items
+                .find(|item| item.name.value == *name)
+                .map(|item| item.name.span);
+            let message = format!(
+                "{}the environment variable `{name}` is required and has no value",
+                self.place
+            );
             findings.error(Code::BadLaunch, span.unwrap_or_default(), message, None);
         }
     }
 
     /// Where the default of an input stands.
     fn input_item(&self, name: &str) -> Option<&'s Input> {
-        let of_override = self.overrides.and_then(|overrides| overrides.inputs.iter().find(|item| *item.name == name));
+        let of_override = self
+            .overrides
+            .and_then(|overrides| overrides.inputs.iter().find(|item| *item.name == name));
         of_override.or_else(|| self.step.input(name))
     }
 }
@@ -200,7 +283,10 @@ impl<'s> Draft<'s> {
 impl Findings {
     /// What was made, unless something stands in its way.
     pub(super) fn finish<T>(self, made: T) -> Result<Expanded<T>, Vec<Diagnostic>> {
-        let Findings { mut errors, warnings } = self;
+        let Findings {
+            mut errors,
+            warnings,
+        } = self;
         // What is used by several nodes is found once for each.
         let mut seen = Vec::new();
         errors.retain(|error| {
@@ -208,12 +294,20 @@ impl Findings {
             seen.push(error.clone());
             is_new
         });
-        if errors.is_empty() { Ok(Expanded { made, warnings }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Expanded { made, warnings })
+        } else {
+            Err(errors)
+        }
     }
 }
 
 fn parameter(step: &Step, overrides: Option<&Override>, merged: &Parameter) -> TemplateParameter {
-    let of_override = overrides.is_some_and(|all| all.parameters.iter().any(|item| item.name.value == merged.name.value));
+    let of_override = overrides.is_some_and(|all| {
+        all.parameters
+            .iter()
+            .any(|item| item.name.value == merged.name.value)
+    });
     let value = merged.default_value();
     let origin = match (&value, of_override) {
         (Value::None, _) => Origin::Nowhere,
@@ -221,12 +315,25 @@ fn parameter(step: &Step, overrides: Option<&Override>, merged: &Parameter) -> T
         (_, false) => Origin::Default,
     };
     let definition = step.parameter(&merged.name).unwrap_or(merged).clone();
-    TemplateParameter { definition, value, origin }
+    TemplateParameter {
+        definition,
+        value,
+        origin,
+    }
 }
 
 fn input(step: &Step, overrides: Option<&Override>, merged: &Input) -> TemplateInput {
-    let of_override = overrides.is_some_and(|all| all.inputs.iter().any(|item| item.name.value == merged.name.value));
-    let uris: Vec<String> = merged.default.iter().flatten().map(|uri| uri.value.clone()).collect();
+    let of_override = overrides.is_some_and(|all| {
+        all.inputs
+            .iter()
+            .any(|item| item.name.value == merged.name.value)
+    });
+    let uris: Vec<String> = merged
+        .default
+        .iter()
+        .flatten()
+        .map(|uri| uri.value.clone())
+        .collect();
     let origin = match (uris.is_empty(), of_override) {
         (true, _) => Origin::Nowhere,
         (false, true) => Origin::Override,
@@ -239,7 +346,11 @@ fn input(step: &Step, overrides: Option<&Override>, merged: &Input) -> TemplateI
         origin,
         optional: definition.optional,
         keep_directories: definition.keep_directories,
-        file_name: definition.filename.as_ref().map(|name| name.value.clone()).filter(|name| !name.is_empty()),
+        file_name: definition
+            .filename
+            .as_ref()
+            .map(|name| name.value.clone())
+            .filter(|name| !name.is_empty()),
         on_demand: *definition.download == Download::OnDemand,
     }
 }
@@ -247,9 +358,15 @@ fn input(step: &Step, overrides: Option<&Override>, merged: &Input) -> TemplateI
 fn add_variable(template: &mut StepTemplate, step: &Step, merged: &EnvironmentVariable) {
     let name = merged.name.value.clone();
     if let Some(default) = &merged.default {
-        template.environment_variables.insert(name.clone(), default.value.clone());
+        template
+            .environment_variables
+            .insert(name.clone(), default.value.clone());
     }
-    let definition = step.environment_variables.iter().find(|variable| variable.name.value == name).unwrap_or(merged);
+    let definition = step
+        .environment_variables
+        .iter()
+        .find(|variable| variable.name.value == name)
+        .unwrap_or(merged);
     if !definition.optional {
         template.required_environment_variables.push(name);
     }

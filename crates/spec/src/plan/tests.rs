@@ -18,13 +18,18 @@ fn config(text: &str) -> Config {
 
 /// `--name=value` for parameters, `node.input: URI` for inputs.
 fn launch(arguments: &[&str]) -> Launch {
-    let (parameters, inputs): (Vec<&str>, Vec<&str>) =
-        arguments.iter().partition(|argument| argument.starts_with("--"));
+    let (parameters, inputs): (Vec<&str>, Vec<&str>) = arguments
+        .iter()
+        .partition(|argument| argument.starts_with("--"));
     let parameters: Vec<String> = parameters.into_iter().map(str::to_owned).collect();
-    let inputs = inputs.into_iter().filter_map(|input| input.split_once(": "));
+    let inputs = inputs
+        .into_iter()
+        .filter_map(|input| input.split_once(": "));
     Launch {
         parameters: read_arguments(&parameters).unwrap(),
-        inputs: inputs.map(|(name, uri)| (name.to_owned(), vec![uri.to_owned()])).collect(),
+        inputs: inputs
+            .map(|(name, uri)| (name.to_owned(), vec![uri.to_owned()]))
+            .collect(),
         ..Launch::default()
     }
 }
@@ -32,11 +37,20 @@ fn launch(arguments: &[&str]) -> Launch {
 fn show_template(template: &StepTemplate) -> String {
     let mut out = String::new();
     for parameter in &template.parameters {
-        let (name, value, origin) = (&parameter.definition.name.value, repr(&parameter.value), parameter.origin);
+        let (name, value, origin) = (
+            &parameter.definition.name.value,
+            repr(&parameter.value),
+            parameter.origin,
+        );
         out += &format!("  {name} = {value} ({origin:?})\n");
     }
     for input in &template.inputs {
-        out += &format!("  {} <- {} ({:?})\n", input.name, input.uris.join(" "), input.origin);
+        out += &format!(
+            "  {} <- {} ({:?})\n",
+            input.name,
+            input.uris.join(" "),
+            input.origin
+        );
     }
     for (name, value) in &template.environment_variables {
         out += &format!("  ${name} = {value}\n");
@@ -45,7 +59,10 @@ fn show_template(template: &StepTemplate) -> String {
         out += &format!("  ${name} is required\n");
     }
     match template.build_commands() {
-        Ok(commands) => commands.lines.iter().for_each(|line| out += &format!("  > {line}\n")),
+        Ok(commands) => commands
+            .lines
+            .iter()
+            .for_each(|line| out += &format!("  > {line}\n")),
         Err(error) => out += &format!("  ! {error}\n"),
     }
     out
@@ -53,10 +70,29 @@ fn show_template(template: &StepTemplate) -> String {
 
 fn show_diagnostics(diagnostics: &[Diagnostic]) -> String {
     let show = |diagnostic: &Diagnostic| {
-        let Diagnostic { severity, code, message, hint, span, .. } = diagnostic;
-        let level = if *severity == Severity::Error { "error" } else { "warning" };
-        let hint = hint.as_ref().map(|hint| format!(" [{hint}]")).unwrap_or_default();
-        format!("{level} {} {}:{}: {message}{hint}\n", code.word(), span.line, span.column)
+        let Diagnostic {
+            severity,
+            code,
+            message,
+            hint,
+            span,
+            ..
+        } = diagnostic;
+        let level = if *severity == Severity::Error {
+            "error"
+        } else {
+            "warning"
+        };
+        let hint = hint
+            .as_ref()
+            .map(|hint| format!(" [{hint}]"))
+            .unwrap_or_default();
+        format!(
+            "{level} {} {}:{}: {message}{hint}\n",
+            code.word(),
+            span.line,
+            span.column
+        )
     };
     diagnostics.iter().map(show).collect()
 }
@@ -68,10 +104,16 @@ fn check(text: &str, arguments: &[&str], expected: Expect) {
             let mut out = String::new();
             for node in &made.nodes {
                 let merge = if node.edge_append { ", append" } else { "" };
-                out += &format!("{}: {} on {} ({:?}{merge})\n", node.name, node.template.step, node.template.image, node.on_error);
+                out += &format!(
+                    "{}: {} on {} ({:?}{merge})\n",
+                    node.name, node.template.step, node.template.image, node.on_error
+                );
                 out += &show_template(&node.template);
                 for action in &node.actions {
-                    out += &format!("  when {:?} if {:?} then {:?}\n", action.when, action.conditions, action.then);
+                    out += &format!(
+                        "  when {:?} if {:?} then {:?}\n",
+                        action.when, action.conditions, action.then
+                    );
                 }
             }
             for (name, value) in &made.parameters {
@@ -172,7 +214,14 @@ fn a_plan_has_every_name_resolved() {
     );
     check(
         &good(),
-        &["--rate=0.25", "--prepare.size=20", "--prepare.verbose=no", "--train.layers+=3", "--train.layers=4", "prepare.raw: file:///x"],
+        &[
+            "--rate=0.25",
+            "--prepare.size=20",
+            "--prepare.verbose=no",
+            "--train.layers+=3",
+            "--train.layers=4",
+            "prepare.raw: file:///x",
+        ],
         expect![[r#"
             prepare: prepare on python:3 (Retry)
               size = 20 (Launch)
@@ -199,8 +248,17 @@ fn a_plan_has_every_name_resolved() {
 fn a_launch_that_does_not_fit() {
     check(
         &good(),
-        &["--rat=1", "--trian.lr=2", "--train.lrr=3", "--prepare.size=x", "--prepare.verbose=maybe", "--rate=high",
-            "prepare.raws: file:///x", "raw: file:///x", "prepare.raw: s3://x"],
+        &[
+            "--rat=1",
+            "--trian.lr=2",
+            "--train.lrr=3",
+            "--prepare.size=x",
+            "--prepare.verbose=maybe",
+            "--rate=high",
+            "prepare.raws: file:///x",
+            "raw: file:///x",
+            "prepare.raw: s3://x",
+        ],
         expect![[r#"
             error bad-launch 0:0: the pipeline `all` has no parameter `rat` [did you mean `rate`?]
             error bad-launch 0:0: the pipeline `all` has no parameter `trian.lr` [did you mean `train`?]
@@ -329,15 +387,19 @@ fn what_is_not_run_yet_is_refused_with_its_place() {
 fn a_single_step_has_a_template_too() {
     let config = config(STEPS);
     let show = |step: usize, launch: &Launch| match template(&config.steps[step], launch) {
-        Ok(expanded) => show_template(&expanded.made),
+        Ok(expanded) => format!("{}\n{}", expanded.made.step, show_template(&expanded.made)),
         Err(errors) => show_diagnostics(&errors),
     };
     expect![[r#"
         error bad-launch 13:16: the environment variable `TOKEN` is required and has no value
-    "#]].assert_eq(&show(0, &launch(&["--size=5"])));
+    "#]]
+    .assert_eq(&show(0, &launch(&["--size=5"])));
     let mut with_token = launch(&["--size=5"]);
-    with_token.environment_variables.insert("TOKEN".to_owned(), "t".to_owned());
+    with_token
+        .environment_variables
+        .insert("TOKEN".to_owned(), "t".to_owned());
     expect![[r#"
+        prepare
           size = 5 (Launch)
           verbose = True (Default)
           raw <- https://example.com/raw.csv (Default)
@@ -345,10 +407,12 @@ fn a_single_step_has_a_template_too() {
           $TOKEN = t
           $TOKEN is required
           > prepare --size=5 --verbose
-    "#]].assert_eq(&show(0, &with_token));
+    "#]]
+    .assert_eq(&show(0, &with_token));
     expect![[r#"
         error bad-launch 20:16: the parameter `lr` is required and has neither a value nor a default
-    "#]].assert_eq(&show(1, &launch(&["data: datum://x"])));
+    "#]]
+    .assert_eq(&show(1, &launch(&["data: datum://x"])));
 }
 
 #[test]
@@ -357,10 +421,21 @@ fn uris_are_interpolated_when_values_are_there() {
         "- step:\n    name: s\n    image: i\n    command: c\n    parameters: [{name: x, default: 1.0}]\n    inputs: [{name: a, default: 'https://h/{parameter:x}/{parameter:y}'}]\n",
     );
     let template = template(&config.steps[0], &Launch::default()).unwrap().made;
-    let built = template.build_uris(&template.inputs[0]).map_err(|error| error.to_string());
-    assert_eq!(built, Err("the step has no parameter `y`; did you mean `x`?".to_owned()));
-    let input = TemplateInput { uris: vec!["https://h/{parameter:x}".to_owned()], ..template.inputs[0].clone() };
-    assert_eq!(template.build_uris(&input), Ok(vec!["https://h/1.0".to_owned()]));
+    let built = template
+        .build_uris(&template.inputs[0])
+        .map_err(|error| error.to_string());
+    assert_eq!(
+        built,
+        Err("the step has no parameter `y`; did you mean `x`?".to_owned())
+    );
+    let input = TemplateInput {
+        uris: vec!["https://h/{parameter:x}".to_owned()],
+        ..template.inputs[0].clone()
+    };
+    assert_eq!(
+        template.build_uris(&input),
+        Ok(vec!["https://h/1.0".to_owned()])
+    );
 }
 
 #[test]
@@ -418,7 +493,8 @@ fn the_payload_is_the_references() {
             "runtime_config": {}
           },
           "type": "execution"
-        }"#]].assert_eq(&serde_json::to_string_pretty(train).unwrap());
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(train).unwrap());
     expect![[r#"
         {
           "rate": {
@@ -440,6 +516,7 @@ fn the_payload_is_the_references() {
             },
             "expression": ""
           }
-        }"#]].assert_eq(&serde_json::to_string_pretty(&json["parameters"]).unwrap());
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&json["parameters"]).unwrap());
     expect![[r#"{"source_node":"prepare","source_type":"output","source_key":"*.csv","target_node":"train","target_type":"input","target_key":"data"}"#]].assert_eq(&json["edges"][0].to_string());
 }

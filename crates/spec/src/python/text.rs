@@ -108,10 +108,9 @@ fn is_printable(char: char) -> bool {
     // Of a string's characters after the first, the standard library escapes exactly the ones that do not print.
     let mut pair = String::from("a");
     pair.push(char);
-    !pair
-        .escape_debug()
+    pair.escape_debug()
         .nth(1)
-        .is_some_and(|escaped| escaped == '\\')
+        .is_none_or(|escaped| escaped != '\\')
 }
 
 /// `datetime.date(2020, 9, 2)`, `datetime.datetime(2020, 9, 2, 10, 30, tzinfo=datetime.timezone.utc)`.
