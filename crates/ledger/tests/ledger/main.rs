@@ -7,8 +7,15 @@ mod world;
 mod script;
 
 mod executions;
+
 mod pipelines;
+
+mod edges;
+
+mod actions;
+
 mod requests;
+
 mod workers;
 
 mod snapshots;

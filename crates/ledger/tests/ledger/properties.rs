@@ -283,27 +283,32 @@ fn plan(shape: u8) -> pb::Plan {
         template.inputs = vec![pb::TemplateInput {
             name: "data".to_owned(),
             uris: vec!["file:///x".to_owned()],
-            optional: shape % 3 == 0,
+            optional: shape.is_multiple_of(3),
             ..pb::TemplateInput::default()
         }];
-        let action = pb::PlanAction {
-            when: vec!["node-complete".to_owned()],
-            conditions: vec!["metadata.outputs > 2".to_owned()],
-            then: vec![
-                if shape % 2 == 0 {
-                    "stop-pipeline"
-                } else {
-                    "error-pipeline"
-                }
-                .to_owned(),
-            ],
+        let then = if shape.is_multiple_of(2) {
+            "stop-pipeline"
+        } else {
+            "error-pipeline"
+        };
+        let action = match shape.wrapping_add(node) % 3 {
+            0 => pb::PlanAction {
+                when: vec!["node-starting".to_owned()],
+                conditions: Vec::new(),
+                then: vec![then.to_owned()],
+            },
+            _ => pb::PlanAction {
+                when: vec!["node-complete".to_owned()],
+                conditions: vec!["metadata.outputs > 2".to_owned()],
+                then: vec![then.to_owned()],
+            },
         };
         pb::PlanNode {
             name: format!("n{node}"),
             template: Some(template),
             on_error: on_error.into(),
-            edge_append: shape % 5 == 0,
-            actions: if shape % 7 == 0 {
+            edge_append: shape.is_multiple_of(5),
+            actions: if shape.is_multiple_of(7) {
                 vec![action]
             } else {
                 Vec::new()

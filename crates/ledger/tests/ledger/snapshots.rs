@@ -81,10 +81,13 @@ fn version_1_stays_readable() {
     .assert_eq(&out);
 }
 
+/// Makes a snapshot one of no ledger.
+type Spoil = fn(&mut Snapshot);
+
 #[test]
 fn what_is_no_ledger_is_refused() {
     let good = full().ledger.snapshot();
-    let cases: [(&str, fn(&mut Snapshot)); 8] = [
+    let cases: [(&str, Spoil); 8] = [
         ("a newer version", |snapshot| snapshot.version = 2),
         ("no version", |snapshot| snapshot.version = 0),
         ("a short id", |snapshot| {
