@@ -31,7 +31,7 @@ impl Context {
 }
 
 /// Takes the message out of a request and checks that its required fields are there.
-pub(crate) fn checked<M: prost::Message + prost::Name>(request: Request<M>) -> Result<M, Status> {
+pub(crate) fn checked<M: prost::Name>(request: Request<M>) -> Result<M, Status> {
     let message = request.into_inner();
     required::check(&message).map_err(status)?;
     Ok(message)

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 
 use contract::api::ErrorReason;
 use coordinator::Refusal;
+use prost::Name;
 use prost::bytes::Buf as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
-use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, MessageDescriptor, Value};
 
 /// `google.api.FieldBehavior.REQUIRED`.
@@ -49,7 +49,7 @@ fn table(pool: &DescriptorPool) -> Table {
 ///
 /// # Errors
 /// `INVALID_FIELD` that names every missing field.
-pub fn check<M: Message + Name>(request: &M) -> Result<(), Refusal> {
+pub fn check<M: Name>(request: &M) -> Result<(), Refusal> {
     let Some(required) = TABLE.get(&M::full_name()) else {
         return Ok(());
     };
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use contract::api;
 
-    fn check_all(request: &(impl Message + Name), expected: &[&str]) {
+    fn check_all(request: &impl Name, expected: &[&str]) {
         let got = match check(request) {
             Ok(()) => Vec::new(),
             Err(refusal) => refusal

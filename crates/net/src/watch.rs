@@ -166,3 +166,158 @@ async fn send<M>(message: M, watch: &Watch, out: &Out<M>) -> Result<(), Stop> {
         () = watch.stopping.cancelled() => Err(Stop::End(WatchEndReason::Stopping)),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use contract::ledger::command::Kind;
+    use contract::ledger::{Command, Entry, FoundCluster, RegisterWorker};
+    use contract::link::Offer;
+    use tokio::sync::mpsc;
+
+    /// A watch of workers, told as text.
+    struct Workers;
+
+    impl Watched for Workers {
+        type Message = String;
+
+        fn now(_: &Ledger, _: &Scope, _: i64) -> Vec<(u64, Subject)> {
+            Vec::new()
+        }
+
+        fn is_in(_: &Ledger, _: &Scope, subject: &Subject) -> bool {
+            matches!(subject, Subject::Worker(_))
+        }
+
+        fn is_final(_: &Ledger, _: &Scope) -> bool {
+            false
+        }
+
+        fn change(_: &Ledger, subject: &Subject, revision: i64) -> Option<String> {
+            Some(format!("{revision} {subject}"))
+        }
+
+        fn progress(revision: i64, _: WatchProgress) -> String {
+            format!("{revision} progress")
+        }
+
+        fn end(revision: i64, reason: WatchEndReason) -> String {
+            format!("{revision} {}", reason.as_str_name())
+        }
+    }
+
+    /// The ledger after entries that each admit workers.
+    fn ledger(entries: &[&[&str]]) -> Ledger {
+        let mut ledger = Ledger::new();
+        let mut apply = |kinds: Vec<Kind>| {
+            let commands = kinds
+                .into_iter()
+                .map(|kind| Command { kind: Some(kind) })
+                .collect();
+            let entry = Entry {
+                version: ledger::ENTRY_VERSION,
+                leader_time_ms: 1,
+                commands,
+            };
+            ledger.apply(ledger.revision() + 1, &entry);
+        };
+        apply(vec![Kind::FoundCluster(FoundCluster {
+            cluster_id: "c".to_owned(),
+        })]);
+        for names in entries {
+            let admit = |name: &&str| {
+                let offer = Some(Offer::default());
+                Kind::RegisterWorker(RegisterWorker {
+                    name: (*name).to_owned(),
+                    incarnation: 1,
+                    offer,
+                })
+            };
+            apply(names.iter().map(admit).collect());
+        }
+        ledger
+    }
+
+    struct Running {
+        told: mpsc::Receiver<Result<String, tonic::Status>>,
+        ledgers: watch::Sender<Ledger>,
+        stopping: CancellationToken,
+    }
+
+    fn watching(ledger: Ledger, told: u64, queue: usize) -> Running {
+        let (ledgers, receiver) = watch::channel(ledger);
+        let stopping = CancellationToken::new();
+        let scope = Scope {
+            project: "p".to_owned(),
+            number: None,
+        };
+        let (out, messages) = mpsc::channel(queue);
+        let watch = Watch {
+            scope,
+            told,
+            ledgers: receiver,
+            stopping: stopping.clone(),
+        };
+        tokio::spawn(run::<Workers>(watch, out));
+        Running {
+            told: messages,
+            ledgers,
+            stopping,
+        }
+    }
+
+    async fn next(running: &mut Running) -> String {
+        running.told.recv().await.expect("the watch ended").unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_then_progress_then_what_follows_then_the_end() {
+        let mut running = watching(ledger(&[&["a"], &["b", "c"]]), 0, 8);
+        // Both of revision 3 must have come before a reader may resume after it.
+        assert_eq!(next(&mut running).await, "2 worker a");
+        assert_eq!(next(&mut running).await, "2 worker b");
+        assert_eq!(next(&mut running).await, "3 worker c");
+        assert_eq!(next(&mut running).await, "3 progress");
+        // Nothing happens: the clock of the test jumps.
+        assert_eq!(next(&mut running).await, "3 progress");
+        running
+            .ledgers
+            .send_replace(ledger(&[&["a"], &["b", "c"], &["d"]]));
+        assert_eq!(next(&mut running).await, "4 worker d");
+        running.stopping.cancel();
+        assert_eq!(next(&mut running).await, "4 WATCH_END_REASON_STOPPING");
+        assert!(running.told.recv().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_is_told_so_and_resumes_without_loss() {
+        let all = ledger(&[&["a"], &["b"], &["c"], &["d"]]);
+        let mut slow = watching(all.clone(), 0, 3);
+        // Room for two messages and the end. Nothing is taken before the watch has given up.
+        while slow.told.len() < 3 {
+            tokio::time::sleep(PATIENCE).await;
+        }
+        let mut told = Vec::new();
+        while let Some(message) = slow.told.recv().await {
+            told.push(message.unwrap());
+        }
+        assert_eq!(
+            told,
+            ["2 worker a", "3 worker b", "3 WATCH_END_REASON_LAGGED"]
+        );
+        let mut resumed = watching(all, 3, 8);
+        assert_eq!(next(&mut resumed).await, "4 worker c");
+        assert_eq!(next(&mut resumed).await, "5 worker d");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_coordinator_that_is_behind_the_reader_catches_up_first() {
+        let mut running = watching(ledger(&[&["a"]]), 3, 8);
+        running
+            .ledgers
+            .send_replace(ledger(&[&["a"], &["b"], &["c"]]));
+        assert_eq!(next(&mut running).await, "4 worker c");
+        assert_eq!(next(&mut running).await, "4 progress");
+    }
+}
