@@ -4,8 +4,8 @@ use contract::ledger::PlanAction;
 use spec::Value;
 use spec::expression::Expression;
 
+use crate::json;
 use crate::records::{Execution, Recipe};
-use crate::values;
 
 /// When an action may fire.
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +48,10 @@ impl<'a> Universe<'a> {
 
     fn value(&self, name: &str) -> Option<Value> {
         if let Some(key) = name.strip_prefix("metadata.") {
-            return self.metadata.get(key).map(values::from_json);
+            return self.metadata.get(key).map(json::of);
         }
         let parameter = name.strip_prefix("parameter.")?;
-        self.recipe.parameter(parameter).map(values::to_spec)
+        Value::try_from(self.recipe.parameter(parameter)?).ok()
     }
 
     /// A condition that cannot be read or has no value does not hold.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use contract::{api, ledger as pb};
 use spec::Value;
 use spec::glob::fnmatch;
+use spec::plan::TemplateParameter;
 
+use crate::json;
 use crate::launch::{Brought, CannotRun};
 use crate::ledger::Ledger;
 use crate::records::{Blueprint, Execution, InputFile, Pipeline};
-use crate::values;
 
 /// Refuses a blueprint with an edge that brings what its target cannot take.
 pub(crate) fn check(blueprint: &Blueprint) -> Result<(), String> {
@@ -158,14 +159,14 @@ impl<'a> Source<'a> {
     fn parameter(&self, name: &str) -> Option<Value> {
         let mut parameters = self.template?.parameters.iter();
         let parameter = parameters.find(|parameter| parameter.name == name)?;
-        parameter.value.as_ref().map(values::to_spec)
+        Value::try_from(parameter.value.as_ref()?).ok()
     }
 
     /// The latest value of a metadata key.
     fn metadata(&self, key: &str) -> Option<Value> {
         let metadata: serde_json::Value =
             serde_json::from_str(&self.execution?.metadata_json).ok()?;
-        metadata.get(key).map(values::from_json)
+        metadata.get(key).map(json::of)
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -203,19 +204,19 @@ fn set_parameter(
             edge.source_node, edge.source_type, edge.source_key
         )));
     };
-    let value =
-        spec::command::check_value(&values::parameter(known), &value).map_err(|errors| {
-            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            CannotRun::Unfit(format!(
-                "parameter {name} cannot take the {} {} of node {}: {}",
-                edge.source_type,
-                edge.source_key,
-                edge.source_node,
-                errors.join(", ")
-            ))
-        })?;
+    let unfit = |error: String| {
+        CannotRun::Unfit(format!(
+            "parameter {name} cannot take the {} {} of node {}: {error}",
+            edge.source_type, edge.source_key, edge.source_node
+        ))
+    };
+    let typed = TemplateParameter::try_from(known).map_err(|error| unfit(error.to_string()))?;
+    let value = spec::command::check_value(&typed.definition, &value).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        unfit(errors.join(", "))
+    })?;
     let parameter = &mut Arc::make_mut(template).parameters[position];
-    parameter.value = Some(values::to_wire(&value));
+    parameter.value = Some((&value).into());
     parameter.origin = api::Origin::Edge.into();
     Ok(())
 }

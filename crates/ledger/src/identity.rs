@@ -75,3 +75,132 @@ impl Hasher {
         self.0.update(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use contract::ledger::{StepTemplate, TemplateParameter};
+
+    use super::*;
+    use crate::records::InputFile;
+
+    fn recipe() -> Recipe {
+        let value = |number| {
+            Some(api::Value {
+                kind: Some(api::value::Kind::Integer(number)),
+            })
+        };
+        let parameter = |name: &str, value| TemplateParameter {
+            name: name.to_owned(),
+            value,
+            ..TemplateParameter::default()
+        };
+        Recipe {
+            template: Arc::new(StepTemplate {
+                step: "train".to_owned(),
+                image: "busybox".to_owned(),
+                parameters: vec![
+                    parameter("a", value(1)),
+                    parameter("b", value(2)),
+                    parameter("c", None),
+                ],
+                environment_variables: BTreeMap::from([("X".to_owned(), "y".to_owned())]),
+                ..StepTemplate::default()
+            }),
+            commands: vec!["run".to_owned(), "this".to_owned()],
+            source: Some(api::Source {
+                digest: vec![1; 32].into(),
+                ..api::Source::default()
+            }),
+        }
+    }
+
+    fn inputs() -> Vec<Input> {
+        let file = |name: &str, byte| InputFile {
+            file_name: name.to_owned(),
+            digest: Some([byte; 32]),
+            ..InputFile::default()
+        };
+        vec![
+            Input {
+                name: "data".to_owned(),
+                files: vec![file("a", 1), file("b", 2)],
+            },
+            Input {
+                name: "none".to_owned(),
+                files: Vec::new(),
+            },
+        ]
+    }
+
+    #[test]
+    fn what_matters_makes_another_identity() {
+        type Change = fn(&mut Recipe, &mut Vec<Input>);
+        let changes: [(&str, Change); 12] = [
+            ("source", |recipe, _| recipe.source = None),
+            ("image", |recipe, _| {
+                Arc::make_mut(&mut recipe.template).image.push('x')
+            }),
+            ("command", |recipe, _| recipe.commands[0].push('x')),
+            ("border of commands", |recipe, _| {
+                recipe.commands = vec!["runthis".to_owned()]
+            }),
+            ("value", |recipe, _| {
+                Arc::make_mut(&mut recipe.template).parameters[0].value = Some(api::Value {
+                    kind: Some(api::value::Kind::Number(1.0)),
+                })
+            }),
+            ("no value", |recipe, _| {
+                Arc::make_mut(&mut recipe.template).parameters[0].value = None
+            }),
+            ("name of a parameter", |recipe, _| {
+                Arc::make_mut(&mut recipe.template).parameters[0]
+                    .name
+                    .push('x')
+            }),
+            ("digest of a file", |_, inputs| {
+                inputs[0].files[0].digest = Some([9; 32])
+            }),
+            ("name of a file", |_, inputs| {
+                inputs[0].files[0].file_name.push('x')
+            }),
+            ("number of files", |_, inputs| drop(inputs[0].files.pop())),
+            ("name of an input", |_, inputs| inputs[1].name.push('x')),
+            ("variable", |recipe, _| {
+                Arc::make_mut(&mut recipe.template)
+                    .environment_variables
+                    .clear()
+            }),
+        ];
+        let mut seen = vec![of(&recipe(), &inputs()).unwrap()];
+        for (what, change) in changes {
+            let (mut recipe, mut inputs) = (recipe(), inputs());
+            change(&mut recipe, &mut inputs);
+            let identity = of(&recipe, &inputs).unwrap();
+            assert!(
+                !seen.contains(&identity),
+                "another {what} is the same identity"
+            );
+            seen.push(identity);
+        }
+    }
+
+    #[test]
+    fn what_does_not_matter_makes_none() {
+        let expected = of(&recipe(), &inputs());
+        let (mut recipe, mut inputs) = (recipe(), inputs());
+        let template = Arc::make_mut(&mut recipe.template);
+        template.step = "renamed".to_owned();
+        template.environment = "gpu".to_owned();
+        template.parameters.reverse();
+        inputs.reverse();
+        inputs[1].files.reverse();
+        inputs[1].files[0].uri = "https://elsewhere".to_owned();
+        assert_eq!(of(&recipe, &inputs), expected);
+        assert!(expected.is_some());
+        inputs[1].files[0].digest = None;
+        assert_eq!(of(&recipe, &inputs), None, "a file without a digest");
+    }
+}

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use contract::api::{EndReason, State};
 use contract::{api, ledger as pb};
+use spec::plan::StepTemplate;
 use uuid::Uuid;
 
 use crate::ids;
 use crate::ledger::Ledger;
 use crate::outcome::Refused;
 use crate::records::{Execution, Input, InputFile, Recipe};
-use crate::values;
 
 /// What a step is run with of its own.
 pub(crate) struct Own<'a> {
@@ -118,7 +118,8 @@ pub(crate) fn prepare(
             )));
         }
     }
-    let built = values::template(&template);
+    let built =
+        StepTemplate::try_from(&*template).map_err(|error| CannotRun::Unfit(error.to_string()))?;
     let commands = built
         .build_commands()
         .map_err(|error| CannotRun::Unfit(error.to_string()))?;

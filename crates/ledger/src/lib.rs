@@ -40,9 +40,9 @@ mod pipeline;
 
 mod identity;
 mod invariants;
+mod json;
 mod snapshot;
 mod transcript;
-mod values;
 
 pub use changes::Subject;
 pub use commands::ENTRY_VERSION;
@@ -58,7 +58,6 @@ pub use records::{
 pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
 pub use transcript::line;
 pub use uuid::Uuid;
-pub use values::{to_spec, to_wire};
 
 /// How many attempts an execution gets before it counts as lost.
 pub const MAX_ATTEMPTS: u32 = 16;

@@ -468,3 +468,38 @@ fn inputs_name_data_of_the_project_and_nothing_else() {
         "#]],
     );
 }
+
+#[test]
+fn a_datum_belongs_to_its_project() {
+    let mut world = World::new();
+    world.apply(vec![
+        build::worker("w1", 1, &[]),
+        build::create_execution("a", build::template("s")),
+    ]);
+    world.one(build::assign(1, "w1")).unwrap();
+    let mut result = build::result(State::Complete);
+    result.outputs = vec![build::output("x")];
+    let fence = world.fence(1);
+    world.one(build::finish("w1", fence, result)).unwrap();
+    let uri = world.ledger.data(build::PROJECT).next().unwrap().uri();
+    let mut template = build::template("s");
+    template.inputs = vec![contract::ledger::TemplateInput {
+        name: "data".to_owned(),
+        uris: vec![uri.clone()],
+        ..contract::ledger::TemplateInput::default()
+    }];
+    let elsewhere = world.one(build::create_execution_in("other", "b", template.clone()));
+    assert_eq!(
+        elsewhere,
+        Err(Refused::UnknownDatum {
+            input: "data".to_owned(),
+            uri
+        })
+    );
+    assert!(
+        world.ledger.project("other").is_none(),
+        "a refusal founds no project"
+    );
+    world.one(build::create_execution("b", template)).unwrap();
+    assert_eq!(world.execution(2).inputs[0].files[0].size_bytes, 1);
+}

@@ -422,6 +422,7 @@ impl Witness {
                 execution.number
             );
         } else if execution.is_final() {
+            assert!(execution.end_time_ms > 0, "it ended without a time");
             self.ended.insert(execution.number, execution.clone());
         }
         if let Some(attempts) = self.cancelled.get(&execution.number) {
@@ -440,6 +441,7 @@ impl Witness {
 
     fn pipeline(&mut self, world: &World, pipeline: &Pipeline) {
         if pipeline.is_final() {
+            assert!(pipeline.end_time_ms > 0, "it ended without a time");
             let end = (pipeline.state, pipeline.end_reason, pipeline.nodes.len());
             let first = self.ended_pipelines.entry(pipeline.number).or_insert(end);
             assert_eq!(
