@@ -1,0 +1,133 @@
+//! What can be asked for: one command per row of `docs/performance.md`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args as Group, Parser, Subcommand};
+
+/// Measures Shoal beside its floors and peers; prints JSON lines, and a table on standard error.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+pub(crate) struct Args {
+    /// Which row.
+    #[command(subcommand)]
+    pub(crate) row: Row,
+}
+
+/// The rows.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Row {
+    /// One trivial execution at a time: submit to complete, log sealed, durable
+    P1 {
+        /// Who takes part.
+        #[command(flatten)]
+        race: Race,
+        /// Executions a round
+        #[arg(long, default_value_t = 50, value_parser = at_least_one)]
+        count: usize,
+    },
+    /// Many independent trivial executions at once
+    P2 {
+        /// Who takes part.
+        #[command(flatten)]
+        race: Race,
+        /// Executions a round
+        #[arg(long, default_value_t = 2_000, value_parser = at_least_one)]
+        count: usize,
+    },
+    /// A chain of steps, a small file from each to the next
+    P3 {
+        /// Who takes part.
+        #[command(flatten)]
+        race: Race,
+        /// Steps in the chain
+        #[arg(long, default_value_t = 100, value_parser = at_least_one)]
+        length: usize,
+    },
+    /// Footprint: memory and disk of the daemons, start of the embedded node
+    P10(Footprint),
+    /// Cold build of the workspace
+    P12(Build),
+}
+
+/// Who takes part, and for how long.
+#[derive(Debug, Group)]
+pub(crate) struct Race {
+    /// How it is measured.
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Steps that run at once
+    #[arg(long, default_value_t = 2, value_parser = at_least_one)]
+    pub(crate) slots: usize,
+    /// A peer that takes part: its name, and the command that drives it (see peers/); repeat for several
+    #[arg(long = "peer", value_name = "NAME=COMMAND")]
+    pub(crate) peers: Vec<PeerCommand>,
+}
+
+/// How anything is measured.
+#[derive(Debug, Group)]
+pub(crate) struct Common {
+    /// Rounds, each contender in turn
+    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
+    pub(crate) rounds: usize,
+    /// The `shoal` to measure; by default the one beside this program
+    #[arg(long, value_name = "FILE")]
+    pub(crate) shoal: Option<PathBuf>,
+    /// Where the data of the daemons is put: a file system whose syncs are real; by default that of temporary files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// Footprint.
+#[derive(Debug, Group)]
+pub(crate) struct Footprint {
+    /// How it is measured.
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Finished executions by which the coordinator's growth is divided
+    #[arg(long, default_value_t = 5_000, value_parser = at_least_one)]
+    pub(crate) count: usize,
+}
+
+/// Build.
+#[derive(Debug, Group)]
+pub(crate) struct Build {
+    /// Rounds; one takes minutes
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    pub(crate) rounds: usize,
+    /// The workspace to build; by default this directory
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) workspace: PathBuf,
+}
+
+/// A peer and how to drive it.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerCommand {
+    /// Name in the table.
+    pub(crate) name: String,
+    /// Program and arguments.
+    pub(crate) command: Vec<String>,
+}
+
+impl FromStr for PeerCommand {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, command) = text.split_once('=').ok_or("expected NAME=COMMAND")?;
+        let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        if name.is_empty() || command.is_empty() {
+            return Err("expected NAME=COMMAND".to_owned());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            command,
+        })
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number of at least 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}

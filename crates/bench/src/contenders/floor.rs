@@ -1,0 +1,125 @@
+//! The floors: what the machine needs for the work when nobody schedules, records or promises anything.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use tempfile::TempDir;
+
+use super::Contender;
+use crate::work::Work;
+
+/// The steps' shells alone.
+pub(crate) struct Processes {
+    directory: TempDir,
+}
+
+impl Processes {
+    pub(crate) fn new(directory: TempDir) -> anyhow::Result<Self> {
+        std::fs::write(directory.path().join("0"), "0\n")?;
+        Ok(Self { directory })
+    }
+
+    /// `bash -c` of a script: the fastest that the standard library has, which is `posix_spawn`.
+    fn bash(&self, script: &str) -> anyhow::Result<()> {
+        let status = Command::new("bash")
+            .args(["-c", script])
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .status()
+            .context("cannot start bash")?;
+        ensure!(status.success(), "bash ended with {status}");
+        Ok(())
+    }
+}
+
+impl Contender for Processes {
+    fn name(&self) -> &str {
+        "floor: processes"
+    }
+
+    fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
+        match work {
+            Work::Single { count } => (0..count)
+                .map(|_| {
+                    let start = Instant::now();
+                    let status = Command::new("bash")
+                        .args(["-c", "true"])
+                        .stdin(Stdio::null())
+                        .status()?;
+                    ensure!(status.success(), "bash ended with {status}");
+                    Ok(start.elapsed().as_secs_f64())
+                })
+                .collect(),
+            Work::Many { count, slots } => Ok(vec![xargs(count, slots)?]),
+            Work::Chain { length } => {
+                let start = Instant::now();
+                for step in 0..length {
+                    self.bash(&format!(
+                        "read -r line < {step}; echo \"$line\" > {}",
+                        step + 1
+                    ))?;
+                }
+                Ok(vec![start.elapsed().as_secs_f64()])
+            }
+        }
+    }
+}
+
+/// `xargs -P SLOTS -n1 bash -c true`, `count` times.
+fn xargs(count: usize, slots: usize) -> anyhow::Result<f64> {
+    let lines = "x\n".repeat(count);
+    let start = Instant::now();
+    let mut xargs = Command::new("xargs")
+        .args(["-P", &slots.to_string(), "-n1", "bash", "-c", "true"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot start xargs")?;
+    if let Some(mut stdin) = xargs.stdin.take() {
+        stdin.write_all(lines.as_bytes())?;
+    }
+    let status = xargs.wait()?;
+    ensure!(status.success(), "xargs ended with {status}");
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// One durable append of the size of a small ledger entry: what a promise costs on this disk.
+pub(crate) struct Sync {
+    file: File,
+    _directory: TempDir,
+}
+
+/// Bytes of an entry.
+const ENTRY: [u8; 512] = [7; 512];
+
+impl Sync {
+    pub(crate) fn new(directory: TempDir) -> anyhow::Result<Self> {
+        let file = File::create(directory.path().join("log"))?;
+        Ok(Self {
+            file,
+            _directory: directory,
+        })
+    }
+}
+
+impl Contender for Sync {
+    fn name(&self) -> &str {
+        "floor: one fdatasync"
+    }
+
+    fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
+        let Work::Single { count } = work else {
+            anyhow::bail!("only single appends are measured");
+        };
+        (0..count)
+            .map(|_| {
+                let start = Instant::now();
+                self.file.write_all(&ENTRY)?;
+                self.file.sync_data()?;
+                Ok(start.elapsed().as_secs_f64())
+            })
+            .collect()
+    }
+}

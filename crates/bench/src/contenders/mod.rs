@@ -1,0 +1,40 @@
+//! Who can do a round's work.
+
+pub(crate) mod shoal;
+
+mod floor;
+
+mod peer;
+
+pub(crate) mod cluster;
+
+use crate::args;
+use crate::work::Work;
+
+/// One that does a round's work and tells how long it took.
+pub(crate) trait Contender {
+    /// Name in the table.
+    fn name(&self) -> &str;
+
+    /// Does the work once. For [`Work::Single`] the seconds of each step, else one number: the seconds of all.
+    fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>>;
+}
+
+/// Everyone who takes part in a race: the floor first.
+pub(crate) fn all(arguments: &args::Race, work: Work) -> anyhow::Result<Vec<Box<dyn Contender>>> {
+    let directory = cluster::scratch(&arguments.common)?;
+    let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(floor::Processes::new(directory)?)];
+    if matches!(work, Work::Single { .. }) {
+        contenders.push(Box::new(floor::Sync::new(cluster::scratch(
+            &arguments.common,
+        )?)?));
+    }
+    contenders.push(Box::new(shoal::Shoal::new(
+        &arguments.common,
+        arguments.slots,
+    )?));
+    for peer in &arguments.peers {
+        contenders.push(Box::new(peer::Peer::start(peer, arguments.slots)?));
+    }
+    Ok(contenders)
+}

@@ -1,0 +1,243 @@
+//! Shoal, through its client as any program would use it.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, bail, ensure};
+use client::{Client, ExecutionEvent, Fixed, PipelineEvent, Stream, StreamExt as _};
+use contract::api;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use super::Contender;
+use super::cluster::Cluster;
+use crate::args;
+use crate::work::Work;
+
+/// Requests in flight while many executions are submitted.
+const IN_FLIGHT: usize = 64;
+
+/// The steps and, for a chain, the blueprint.
+const STEPS: &str = r#"
+- step:
+    name: trivial
+    image: busybox
+    command: /bin/true
+- step:
+    name: first
+    image: busybox
+    command: echo 0 > "$VH_OUTPUTS_DIR/line.txt"
+- step:
+    name: next
+    image: busybox
+    command: read -r line < "$VH_INPUTS_DIR/before/line.txt"; echo "$line" > "$VH_OUTPUTS_DIR/line.txt"
+    inputs:
+      - name: before
+"#;
+
+/// A cluster and a client of it.
+pub(crate) struct Shoal {
+    pub(crate) cluster: Cluster,
+    client: Client,
+    runtime: Runtime,
+    project: String,
+}
+
+impl Shoal {
+    /// Starts a cluster whose worker has so many slots, and runs one execution on it.
+    pub(crate) fn new(common: &args::Common, slots: usize) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let cluster = runtime.block_on(Cluster::start(common, slots))?;
+        let client = Client::new(Fixed::one(cluster.address()));
+        let mut shoal = Self {
+            cluster,
+            client,
+            runtime,
+            project: "projects/bench".to_owned(),
+        };
+        shoal.round(Work::Single { count: 1 })?;
+        Ok(shoal)
+    }
+}
+
+impl Contender for Shoal {
+    fn name(&self) -> &str {
+        "shoal"
+    }
+
+    fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
+        match work {
+            Work::Single { count } => {
+                self.runtime
+                    .block_on(single(&self.client, &self.project, count))
+            }
+            Work::Many { count, .. } => {
+                // A watch begins with all there is: a project of its own keeps a round free of the rounds before.
+                self.project = next(&self.project);
+                let seconds = self
+                    .runtime
+                    .block_on(many(&self.client, &self.project, count))?;
+                Ok(vec![seconds])
+            }
+            Work::Chain { length } => Ok(vec![self.runtime.block_on(chain(
+                &self.client,
+                &self.project,
+                length,
+            ))?]),
+        }
+    }
+}
+
+/// The name of the project after this one.
+fn next(project: &str) -> String {
+    let stem = project.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    let number: u64 = project[stem.len()..].parse().unwrap_or(0);
+    format!("{stem}{}", number + 1)
+}
+
+/// Submits an execution and watches it until it is complete, so many times.
+async fn single(client: &Client, project: &str, count: usize) -> anyhow::Result<Vec<f64>> {
+    let mut seconds = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        let name = submit(client, project).await?;
+        let mut watch = client.watch_executions(&name);
+        loop {
+            if let ExecutionEvent::Execution(execution) = following(&mut watch).await?
+                && finished(&execution)?
+            {
+                break;
+            }
+        }
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    Ok(seconds)
+}
+
+/// Submits all, some at a time, while one watch sees them complete.
+async fn many(client: &Client, project: &str, count: usize) -> anyhow::Result<f64> {
+    let start = Instant::now();
+    // The first is waited for: only then there is a project to watch.
+    submit(client, project).await?;
+    let mut watch = client.watch_executions(project);
+    let submitter = {
+        let (client, project) = (client.clone(), project.to_owned());
+        tokio::spawn(async move {
+            let mut flying = JoinSet::new();
+            for _ in 1..count {
+                if flying.len() >= IN_FLIGHT
+                    && let Some(done) = flying.join_next().await
+                {
+                    done??;
+                }
+                let (client, project) = (client.clone(), project.clone());
+                flying.spawn(async move { submit(&client, &project).await });
+            }
+            while let Some(done) = flying.join_next().await {
+                done??;
+            }
+            anyhow::Ok(())
+        })
+    };
+    let mut complete = std::collections::BTreeSet::new();
+    while complete.len() < count {
+        if let ExecutionEvent::Execution(execution) = following(&mut watch).await?
+            && finished(&execution)?
+        {
+            complete.insert(execution.name);
+        }
+    }
+    submitter.await??;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Submits a chain as one pipeline and watches it until it is complete.
+async fn chain(client: &Client, project: &str, length: usize) -> anyhow::Result<f64> {
+    let config = blueprint(length);
+    let start = Instant::now();
+    let answer = client
+        .create_pipeline(api::CreatePipelineRequest {
+            parent: project.to_owned(),
+            config: config.into_bytes().into(),
+            blueprint: "chain".to_owned(),
+            ..Default::default()
+        })
+        .await?;
+    let name = answer.pipeline.context("no pipeline in the answer")?.name;
+    let mut watch = client.watch_pipelines(&name);
+    loop {
+        let PipelineEvent::Pipeline(pipeline) = following(&mut watch).await? else {
+            continue;
+        };
+        match pipeline.state() {
+            api::State::Complete => return Ok(start.elapsed().as_secs_f64()),
+            api::State::Error | api::State::Stopped => {
+                bail!("{} ended: {}", pipeline.name, pipeline.message)
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The steps and a pipeline of so many nodes, an edge between each.
+fn blueprint(length: usize) -> String {
+    let mut text = format!("{STEPS}- pipeline:\n    name: chain\n    nodes:\n");
+    for node in 0..length {
+        let step = if node == 0 { "first" } else { "next" };
+        text += &format!("      - {{name: n{node}, type: execution, step: {step}}}\n");
+    }
+    text += "    edges:\n";
+    for node in 1..length {
+        text += &format!(
+            "      - [n{}.output.line.txt, n{node}.input.before]\n",
+            node - 1
+        );
+    }
+    text
+}
+
+/// Submits one trivial execution; tells its name.
+async fn submit(client: &Client, project: &str) -> anyhow::Result<String> {
+    let answer = client
+        .create_execution(api::CreateExecutionRequest {
+            parent: project.to_owned(),
+            config: STEPS.as_bytes().to_vec().into(),
+            step: "trivial".to_owned(),
+            ..Default::default()
+        })
+        .await?;
+    Ok(answer.execution.context("no execution in the answer")?.name)
+}
+
+/// The next event of a watch.
+async fn following<T>(
+    watch: &mut (impl Stream<Item = Result<T, client::Error>> + Unpin),
+) -> anyhow::Result<T> {
+    Ok(watch
+        .next()
+        .await
+        .context("a watch ended before the work did")??)
+}
+
+/// Whether an execution is complete; an error if it ended otherwise, or without its log sealed.
+fn finished(execution: &api::Execution) -> anyhow::Result<bool> {
+    match execution.state() {
+        api::State::Complete => {
+            let sealed = execution
+                .attempts
+                .last()
+                .is_some_and(|attempt| !attempt.log_digest.is_empty());
+            ensure!(
+                sealed,
+                "{} is complete but its log is not sealed",
+                execution.name
+            );
+            Ok(true)
+        }
+        api::State::Error | api::State::Stopped => {
+            bail!("{} ended: {}", execution.name, execution.message)
+        }
+        _ => Ok(false),
+    }
+}
