@@ -1,0 +1,85 @@
+//! What everybody in a run shares: time, chance, the transcript, the checkers.
+
+use std::fmt;
+
+use worker::Fence;
+
+use crate::Bug;
+use crate::chance::Chance;
+use crate::census::Census;
+use crate::checkers::{Checkers, Fact, Moment};
+use crate::event::Event;
+use crate::machine::Blobs;
+use crate::queue::Queue;
+use crate::swarm::Swarm;
+use crate::tally::Tally;
+use crate::transcript::{Detail, Transcript};
+
+/// Unix time at which every run begins, in microseconds.
+const BEGINNING_US: u64 = 1_700_000_000_000_000;
+
+/// See the module's words.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) queue: Queue<Event>,
+    pub(crate) chance: Chance,
+    pub(crate) swarm: Swarm,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) transcript: Transcript,
+    pub(crate) tally: Tally,
+    pub(crate) checkers: Checkers,
+    pub(crate) census: Census,
+    pub(crate) blobs: Blobs,
+}
+
+impl Stage {
+    pub(crate) fn now_us(&self) -> u64 {
+        self.queue.now_us()
+    }
+
+    /// Unix time in microseconds on a clock that is wrong by `offset_us`.
+    pub(crate) fn unix_us(&self, offset_us: i64) -> u64 {
+        (BEGINNING_US + self.now_us()).saturating_add_signed(offset_us)
+    }
+
+    pub(crate) fn after(&mut self, delay_us: u64, event: Event) {
+        self.queue.after(delay_us, event);
+    }
+
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// Shows something to every checker.
+    pub(crate) fn show(&mut self, fact: &Fact<'_>) {
+        let moment = Moment { now_us: self.queue.now_us(), blobs: &self.blobs };
+        self.checkers.see(&moment, fact);
+        self.census.see(&mut self.tally, fact);
+    }
+
+    /// Counts that one of [`crate::SOMETIMES`] was come by.
+    pub(crate) fn sometimes(&mut self, name: &'static str) {
+        debug_assert!(crate::SOMETIMES.contains(&name), "{name} is not on the list");
+        *self.tally.sometimes.entry(name).or_default() += 1;
+    }
+
+    /// Writes what people want to know.
+    pub(crate) fn news(&mut self, words: fmt::Arguments<'_>) {
+        self.transcript.add(self.queue.now_us(), Detail::News, words);
+    }
+
+    /// Writes everything else.
+    pub(crate) fn trace(&mut self, words: fmt::Arguments<'_>) {
+        self.transcript.add(self.queue.now_us(), Detail::Everything, words);
+    }
+
+    /// The way of a message, in microseconds.
+    pub(crate) fn way_us(&mut self) -> u64 {
+        self.chance.delay(20..self.swarm.network_us)
+    }
+}
+
+/// The ledger's fence as workers and this crate key by it.
+pub(crate) fn fence(fence: ledger::Fence) -> Fence {
+    Fence { execution_id: *fence.execution_id.as_bytes(), attempt: fence.attempt, index: fence.index }
+}

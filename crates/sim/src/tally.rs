@@ -1,0 +1,85 @@
+//! What a run came by. A simulator that never comes near the hard places proves nothing, so these are counted and a test
+//! expects each of them to be reached.
+
+use std::collections::BTreeMap;
+
+/// Places that some seeds must reach.
+pub const SOMETIMES: [&str; 44] = [
+    "a batch was lost in a crash",
+    "a batch outlived a crash unacknowledged",
+    "a coordinator started from a snapshot",
+    "a coordinator replayed its log",
+    "the log was compacted",
+    "several batches were stored together",
+    "a request was lost in a crash",
+    "a request was repeated",
+    "a repeated request was answered from memory",
+    "a request id was refused for another body",
+    "an execution was cancelled before it had a worker",
+    "an execution was cancelled while a worker had it",
+    "an execution was cancelled after its end",
+    "a cancel raced a completion",
+    "a pipeline was cancelled",
+    "a pipeline failed by a node",
+    "a pipeline completed",
+    "a node was skipped",
+    "a node ran again",
+    "an execution completed",
+    "an execution failed",
+    "an execution was stopped",
+    "an execution had a second attempt",
+    "a worker was declared lost",
+    "a lost worker came back",
+    "a program was killed because nobody wanted it",
+    "a program was stopped gracefully",
+    "a program had to be killed after its grace",
+    "a program ran into its time limit",
+    "a program died with its machine",
+    "a program ended while its daemon was down",
+    "a running program was adopted",
+    "an ended program was adopted",
+    "an unstarted attempt was adopted",
+    "a launch was cut off",
+    "an input could not be fetched",
+    "records were lost in a crash",
+    "a feed was read from its file again",
+    "a push was refused",
+    "a feed was sealed",
+    "a subscriber came back",
+    "a link broke in silence",
+    "a clock was set back",
+    "a worker drained",
+];
+
+/// Counts of a run, or of many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How often each place was come by.
+    pub sometimes: BTreeMap<&'static str, u64>,
+    /// How many faults of each kind were injected.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Requests, programs, subscriptions: what was done.
+    pub operations: u64,
+}
+
+impl Tally {
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: &Self) {
+        for (of, counts) in [(&mut self.sometimes, &other.sometimes), (&mut self.faults, &other.faults)] {
+            for (name, count) in counts {
+                *of.entry(name).or_default() += count;
+            }
+        }
+        self.operations += other.operations;
+    }
+
+    /// Places that were never come by.
+    pub fn never(&self) -> Vec<&'static str> {
+        SOMETIMES.into_iter().filter(|name| !self.sometimes.contains_key(name)).collect()
+    }
+
+    /// How many faults there were in all.
+    pub fn fault_count(&self) -> u64 {
+        self.faults.values().sum()
+    }
+}
