@@ -81,3 +81,30 @@ pub(crate) fn derive(cluster_id: &str, index: u64, ordinal: u32, kind: Kind) -> 
 pub(crate) fn wire(id: Uuid) -> prost::bytes::Bytes {
     prost::bytes::Bytes::copy_from_slice(id.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_an_id_is_derived_from_matters() {
+        let ids = [
+            derive("c", 1, 0, Kind::Execution),
+            derive("d", 1, 0, Kind::Execution),
+            derive("c", 2, 0, Kind::Execution),
+            derive("c", 1, 1, Kind::Execution),
+            derive("c", 1, 0, Kind::Pipeline),
+            derive("c", 1, 0, Kind::Project),
+            derive("c", 1, 0, Kind::Datum),
+        ];
+        for (at, id) in ids.iter().enumerate() {
+            assert!(!ids[..at].contains(id));
+            assert_eq!(
+                (id.get_version_num(), id.get_variant()),
+                (8, uuid::Variant::RFC4122)
+            );
+        }
+        // Replicas of other versions derive the same.
+        assert_eq!(ids[0].to_string(), "00f3abd5-e62c-8e2d-b962-4045c562591c");
+    }
+}
