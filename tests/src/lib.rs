@@ -1,3 +1,6 @@
-//! The harness: real processes on free ports, their logs kept on failure.
+//! Tests of whole systems: the harness of real processes, and the checks of the repository itself.
 
+// A test that cannot go on says so by a panic.
+#[allow(clippy::expect_used)]
+pub mod harness;
 pub mod house;

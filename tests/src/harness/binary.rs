@@ -1,0 +1,57 @@
+//! Finding the `shoal` binary.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// The binary: `SHOAL` if it is set, else the one beside the tests, built if it is missing. A binary that is there is taken as it
+/// is, so build the whole workspace before its tests, as the test command does.
+pub(super) fn shoal() -> &'static Path {
+    static SHOAL: LazyLock<PathBuf> = LazyLock::new(|| match env::var_os("SHOAL") {
+        Some(path) => path.into(),
+        None => beside_the_tests(),
+    });
+    &SHOAL
+}
+
+/// `target/PROFILE/shoal`, for a test that is `target/PROFILE/deps/NAME`.
+fn beside_the_tests() -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own path");
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("a test lies in target/PROFILE/deps");
+    let shoal = profile.join("shoal");
+    if !shoal.exists() {
+        build(profile);
+    }
+    assert!(shoal.exists(), "{} was not built", shoal.display());
+    shoal
+}
+
+fn build(profile: &Path) {
+    let target = profile
+        .parent()
+        .expect("a profile's directory lies in the target directory");
+    let name = match profile.file_name().and_then(|name| name.to_str()) {
+        None | Some("debug") => "dev",
+        Some(other) => other,
+    };
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            "cli",
+            "--profile",
+            name,
+            "--target-dir",
+        ])
+        .arg(target)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status()
+        .expect("cargo can be started");
+    assert!(status.success(), "the binary does not build");
+}
