@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Heading of the options of every command.
+const GLOBAL: &str = "Global options";
+
 /// Runs machine-learning pipelines written in valohai.yaml, on your own machines.
 #[derive(Debug, Parser)]
 #[command(
     name = "shoal",
     version,
-    propagate_version = true,
+    disable_help_flag = true,
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = "\
@@ -19,10 +22,13 @@ Start here:
   shoal execution run STEP --lr=0.1   run one step with a parameter
   shoal execution show 3              everything that is recorded about execution #3
 
-Without --cluster, a coordinator and a worker run inside the command itself, their data in .shoal/.
+Without --cluster, a coordinator and a worker run inside the command itself, with their data in
+.shoal/ beside valohai.yaml.
 
-Exit codes: 0 done; 1 it failed, or the file is invalid; 2 wrong arguments; 3 it was stopped;
-4 the cluster refused or cannot be reached; 130 left with Ctrl-C."
+Exit codes:
+  0 done                                    3 it was stopped
+  1 it failed, or the file is invalid       4 the cluster refused, or cannot be reached
+  2 the arguments make no sense             130 left with Ctrl-C; what was started goes on"
 )]
 pub struct Cli {
     /// What to do.
@@ -36,21 +42,48 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// How to print: for people, or as JSON for programs
-    #[arg(long, short = 'o', global = true, value_enum, default_value_t = Format::Human, help_heading = "Global options")]
+    /// How to print: human for people, json for programs
+    #[arg(
+        long,
+        short = 'o',
+        global = true,
+        value_enum,
+        default_value_t = Format::Human,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        hide_default_value = true,
+        help_heading = GLOBAL
+    )]
     pub output: Format,
-    /// Address of a coordinator, HOST:PORT; without it, everything runs in this command
-    #[arg(long, global = true, env = "SHOAL_CLUSTER", value_name = "ADDRESS", help_heading = "Global options")]
+    /// Address of a coordinator, HOST:PORT, or several with commas; without it, everything runs in this command
+    #[arg(
+        long,
+        global = true,
+        env = "SHOAL_CLUSTER",
+        hide_env_values = true,
+        value_name = "ADDRESS",
+        help_heading = GLOBAL
+    )]
     pub cluster: Option<String>,
     /// Project that the work belongs to; by default named after the directory
-    #[arg(long, global = true, env = "SHOAL_PROJECT", value_name = "NAME", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "SHOAL_PROJECT",
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = GLOBAL
+    )]
     pub project: Option<String>,
     /// Say more: -v for what happens, -vv for details
-    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
     /// Say less: only results and errors
-    #[arg(long, short, global = true, help_heading = "Global options")]
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
+    /// Print this help
+    #[arg(long, short, global = true, action = clap::ArgAction::HelpShort, help_heading = GLOBAL)]
+    pub help: Option<bool>,
 }
 
 /// How to print.
@@ -91,6 +124,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Lint {
     /// Files to check; by default the valohai.yaml of this directory or above
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Count warnings as errors
     #[arg(long)]
@@ -249,10 +283,16 @@ Examples:
 #[derive(Debug, Clone, Args)]
 pub struct ListOptions {
     /// How many at most
-    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..=1_000))]
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=1_000))]
     pub limit: i32,
-    /// Only those in these states
-    #[arg(long, value_enum, value_delimiter = ',')]
+    /// Only those in these states: created, queued, started, stopping, stopped, error, complete
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "STATE",
+        hide_possible_values = true
+    )]
     pub state: Vec<StateName>,
 }
 
@@ -278,7 +318,7 @@ pub enum StateName {
 /// A number in the project.
 #[derive(Debug, Clone, Args)]
 pub struct Number {
-    /// Its number, with or without `#`
+    /// Its number, as `shoal pipeline list` and `shoal execution list` show it
     #[arg(value_parser = number)]
     pub number: i64,
 }
@@ -301,8 +341,8 @@ pub struct Logs {
     /// Of another attempt than the newest
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
     pub attempt: Option<i32>,
-    /// Only this stream
-    #[arg(long, value_enum)]
+    /// Only this stream: stdout, stderr, or status for Shoal's own words
+    #[arg(long, value_enum, value_name = "STREAM", hide_possible_values = true)]
     pub stream: Option<StreamName>,
     /// The bytes exactly as printed, also on a terminal
     #[arg(long)]
@@ -397,8 +437,14 @@ pub enum ClusterCommand {
 
 /// Prints completions.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+To have them in every new shell:
+  bash  shoal completions bash > ~/.local/share/bash-completion/completions/shoal
+  fish  shoal completions fish > ~/.config/fish/completions/shoal.fish
+  zsh   shoal completions zsh > _shoal, in a directory of $fpath")]
 pub struct Completions {
-    /// Which shell
+    /// bash, elvish, fish, powershell or zsh
+    #[arg(value_name = "SHELL", hide_possible_values = true)]
     pub shell: clap_complete::Shell,
 }
 

@@ -6,15 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Client, Error, Fixed, Kind, Resolve};
+use client::{Client, Error, Kind, Resolve};
 use node::embedded::{Embedded, Options};
 use node::home::Home;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// How long to wait for another command's node to say where it serves.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How often to look.
 const LOOK: Duration = Duration::from_millis(20);
+/// After how long without an answer to tell that this may take a while.
+const TELL_AFTER: Duration = Duration::from_secs(2);
+/// A need for an address that comes this long after the last one has nothing to do with it.
+const APART: Duration = Duration::from_secs(15);
 
 /// A way to the cluster.
 pub struct Connection {
@@ -23,15 +28,24 @@ pub struct Connection {
     embedded: Option<Arc<Local>>,
 }
 
+/// Who runs the embedded node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    /// This command, unless another one does.
+    Us,
+    /// Another process: it was started for it.
+    Others,
+}
+
 impl Connection {
-    /// A connection to the coordinators at these addresses.
-    pub fn to(addresses: Vec<String>) -> Self {
-        Self { client: Client::new(Fixed(addresses)), embedded: None }
+    /// A connection to the coordinators at these addresses. `tell` is told when they cannot be reached for a while.
+    pub fn to(addresses: Vec<String>, tell: fn(&str)) -> Self {
+        Self { client: Client::new(Remote { addresses, tell, need: Mutex::default() }), embedded: None }
     }
 
     /// A connection to the embedded node of a home.
-    pub fn embedded(home: Home) -> Self {
-        let local = Arc::new(Local { home, node: Mutex::new(None) });
+    pub fn embedded(home: Home, runs: Runs) -> Self {
+        let local = Arc::new(Local { home, runs, node: Mutex::new(None) });
         Self { client: Client::new(Handle(local.clone())), embedded: Some(local) }
     }
 
@@ -56,9 +70,43 @@ impl Connection {
     }
 }
 
+/// Coordinators somewhere else. An address is asked for again after every failure: who waits is told once what for.
+struct Remote {
+    addresses: Vec<String>,
+    tell: fn(&str),
+    need: Mutex<Option<Need>>,
+}
+
+/// A time in which no address has worked.
+struct Need {
+    since: Instant,
+    last: Instant,
+    told: bool,
+}
+
+#[tonic::async_trait]
+impl Resolve for Remote {
+    async fn resolve(&self) -> Result<Vec<String>, Error> {
+        let now = Instant::now();
+        let mut need = self.need.lock().await;
+        match need.as_mut().filter(|need| now - need.last < APART) {
+            None => *need = Some(Need { since: now, last: now, told: false }),
+            Some(need) => {
+                need.last = now;
+                if !need.told && now - need.since >= TELL_AFTER {
+                    need.told = true;
+                    (self.tell)(&format!("note: {} cannot be reached, still trying", self.addresses.join(", ")));
+                }
+            }
+        }
+        Ok(self.addresses.clone())
+    }
+}
+
 /// The embedded node of a home, ours or another command's.
 struct Local {
     home: Home,
+    runs: Runs,
     node: Mutex<Option<Embedded>>,
 }
 
@@ -75,15 +123,9 @@ impl Resolve for Handle {
             }
             return Ok(vec![running.address().to_owned()]);
         }
-        let deadline = tokio::time::Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_PATIENCE;
         loop {
-            let owned = self.0.home.own().map_err(|error| {
-                Error::new(Kind::Internal, format!("cannot use {}: {error}", self.0.home.path().display()))
-            })?;
-            if let Some(ownership) = owned {
-                let started = Embedded::start(ownership, Options::default()).await.map_err(|fault| {
-                    Error::new(Kind::Internal, format!("the embedded node does not start: {fault}"))
-                })?;
+            if let Some(started) = self.0.start().await? {
                 let address = started.address().to_owned();
                 *node = Some(started);
                 return Ok(vec![address]);
@@ -91,13 +133,26 @@ impl Resolve for Handle {
             if let Some(address) = self.0.home.endpoint() {
                 return Ok(vec![address]);
             }
-            if tokio::time::Instant::now() >= deadline {
-                return Err(Error::new(
-                    Kind::Unavailable,
-                    format!("another shoal command owns {} but serves nothing", self.0.home.path().display()),
-                ));
+            if Instant::now() >= deadline {
+                let message = format!("another shoal command owns {} but serves nothing", self.0.home.path().display());
+                return Err(Error::new(Kind::Unavailable, message));
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+impl Local {
+    /// Starts a node unless another process runs one, or should.
+    async fn start(&self) -> Result<Option<Embedded>, Error> {
+        if self.runs == Runs::Others {
+            return Ok(None);
+        }
+        let owned = self.home.own().map_err(|error| {
+            Error::new(Kind::Local, format!("cannot use {}: {error}", self.home.path().display()))
+        })?;
+        let Some(ownership) = owned else { return Ok(None) };
+        let started = Embedded::start(ownership, Options::default()).await;
+        started.map(Some).map_err(|fault| Error::new(Kind::Internal, format!("the embedded node does not start: {fault}")))
     }
 }

@@ -1,13 +1,13 @@
 //! How a command ends: its exit code, and an error that has a kind, a reason and a hint.
 
 use std::fmt;
-use std::io::Write as _;
 use std::process::ExitCode;
 
+use client::Kind;
 use serde_json::{Value, json};
 
 use crate::args::Format;
-use crate::print::escape;
+use crate::print::{self, escape};
 
 /// How a command ends. The numbers are part of the command line's contract; `shoal --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Failure {
     reason: Option<&'static str>,
     message: String,
     details: Vec<(String, String)>,
+    /// Whether people have seen the details in another form.
+    shown: bool,
     hint: Option<String>,
     exit: Exit,
 }
@@ -60,7 +62,15 @@ pub struct Failure {
 impl Failure {
     /// A failure of the command itself.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { kind: "command", reason: None, message: message.into(), details: Vec::new(), hint: None, exit: Exit::Failed }
+        Self {
+            kind: "command",
+            reason: None,
+            message: message.into(),
+            details: Vec::new(),
+            shown: false,
+            hint: None,
+            exit: Exit::Failed,
+        }
     }
 
     /// Arguments that make no sense.
@@ -68,10 +78,29 @@ impl Failure {
         Self { kind: "usage", exit: Exit::Usage, ..Self::new(message) }
     }
 
+    /// Nothing has run here, so what is asked for cannot be there.
+    pub fn nothing_here(message: impl Into<String>) -> Self {
+        Self { kind: Kind::NotFound.as_str(), exit: Exit::Refused, ..Self::new(message) }
+    }
+
     /// Says what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says all that is wrong, each with its place.
+    #[must_use]
+    pub fn details(mut self, details: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.details = details.into_iter().collect();
+        self
+    }
+
+    /// Says whether people have seen the details already.
+    #[must_use]
+    pub fn shown_already(mut self, shown: bool) -> Self {
+        self.shown = shown;
         self
     }
 
@@ -100,7 +129,9 @@ impl fmt::Display for Failure {
         for line in lines {
             writeln!(f, "  {}", escape::for_line(line))?;
         }
-        for (place, what) in &self.details {
+        // One that the message says already is not said twice.
+        let news = self.details.iter().filter(|(_, what)| !self.shown && !self.message.contains(what.as_str()));
+        for (place, what) in news {
             writeln!(f, "  {}: {}", escape::for_line(place), escape::for_line(what))?;
         }
         if let Some(reason) = self.reason {
@@ -118,14 +149,20 @@ impl From<client::Error> for Failure {
         Self {
             kind: error.kind.as_str(),
             reason: error.reason_name(),
-            message: error.message.clone(),
             details: error
                 .violations
                 .iter()
                 .map(|violation| (violation.field.clone(), violation.description.clone()))
                 .collect(),
-            hint: error.hint.clone(),
-            exit: Exit::Refused,
+            shown: false,
+            hint: error.hint,
+            exit: match error.kind {
+                // The cluster says so, but it is what was typed that is wrong.
+                Kind::Invalid => Exit::Usage,
+                Kind::Local => Exit::Failed,
+                _ => Exit::Refused,
+            },
+            message: error.message,
         }
     }
 }
@@ -148,14 +185,28 @@ impl From<crate::launch::Malformed> for Failure {
     }
 }
 
+impl From<clap::Error> for Failure {
+    /// The words of the argument parser without its frame, for programs; people get them as they are.
+    fn from(error: clap::Error) -> Self {
+        let text = error.to_string();
+        let mut parts = text.trim().splitn(2, "\n\n");
+        let message = parts.next().unwrap_or_default();
+        let lines: Vec<&str> = message.lines().map(str::trim).collect();
+        let failure = Self::usage(lines.join(" ").trim_start_matches("error: "));
+        let tip = parts.next().and_then(|rest| rest.lines().find_map(|line| line.trim().strip_prefix("tip: ")));
+        match tip {
+            Some(tip) => failure.hint(tip),
+            None => failure,
+        }
+    }
+}
+
 /// Says what went wrong, on standard error: in words, or as one JSON object.
 pub(crate) fn print(failure: &Failure, format: Format) {
-    let text = match format {
-        Format::Human => failure.to_string(),
-        Format::Json => format!("{}\n", failure.json()),
-    };
-    // There is nobody left to tell when standard error is closed.
-    drop(std::io::stderr().write_all(text.as_bytes()));
+    match format {
+        Format::Human => print::tell(&failure.to_string()),
+        Format::Json => print::tell(&format!("{}\n", failure.json())),
+    }
 }
 
 #[cfg(test)]
@@ -166,14 +217,36 @@ mod tests {
 
     #[test]
     fn what_people_see() {
-        let failure = Failure::new("no such thing\nlooked in /tmp").hint("try `shoal lint`");
+        let details = [("config:3:5", "`epochs`: bad"), ("config:9:5", "\x1b]0;evil\x07")];
+        let details = details.map(|(place, what)| (place.to_owned(), what.to_owned()));
+        let failure = Failure::new("train: `epochs`: bad\nand another").details(details).hint("try `shoal lint`");
         expect![[r#"
-            error: no such thing
-              looked in /tmp
+            error: train: `epochs`: bad
+              and another
+              config:9:5: \u{1b}]0;evil\u{7}
               hint: try `shoal lint`
         "#]]
         .assert_eq(&failure.to_string());
-        expect![[r#"{"error":{"kind":"usage","reason":null,"message":"x","details":[],"hint":null}}"#]]
-            .assert_eq(&Failure::usage("x").json().to_string());
+    }
+
+    #[test]
+    fn what_programs_see() {
+        let failure = Failure::usage("x").details([("a.yaml:1:2".to_owned(), "bad".to_owned())]);
+        expect![[r#"{"error":{"kind":"usage","reason":null,"message":"x","details":[{"place":"a.yaml:1:2","message":"bad"}],"hint":null}}"#]]
+            .assert_eq(&failure.json().to_string());
+    }
+
+    #[test]
+    fn exit_codes_of_kinds() {
+        for (kind, exit) in [
+            (Kind::Invalid, 2),
+            (Kind::Local, 1),
+            (Kind::NotFound, 4),
+            (Kind::Unavailable, 4),
+            (Kind::Forbidden, 4),
+        ] {
+            let failure = Failure::from(client::Error::new(kind, "x"));
+            assert_eq!(failure.exit().code(), exit, "{kind:?}");
+        }
     }
 }

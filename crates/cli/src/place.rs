@@ -3,9 +3,11 @@
 //! A command that runs something and one that shows it later must agree on `.shoal`, whether or not `--file` is given. So it lies
 //! in the nearest directory, from the current one upwards, that has a `.shoal`, a `.git` or a `valohai.yaml`; else in the current one.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use crate::Failure;
 
 /// Name of the file in a repository's root.
 pub const CONFIG: &str = "valohai.yaml";
@@ -26,22 +28,15 @@ pub fn root(current: &Path) -> PathBuf {
         .to_path_buf()
 }
 
-/// The configuration file that is meant: the one given, else the nearest from the current directory upwards.
+/// The configuration file that is meant: the one given, or the one in the directory given, whether or not it is there; else
+/// the nearest from the current directory upwards.
 ///
 /// # Errors
-/// When there is none.
-pub fn config(current: &Path, given: Option<&Path>) -> anyhow::Result<PathBuf> {
+/// When none is given and there is none.
+pub fn config(current: &Path, given: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(given) = given {
         let path = current.join(given);
-        let path = if path.is_dir() {
-            path.join(CONFIG)
-        } else {
-            path
-        };
-        if !path.is_file() {
-            bail!("{} is not a file", path.display());
-        }
-        return Ok(path);
+        return Ok(if path.is_dir() { path.join(CONFIG) } else { path });
     }
     match current
         .ancestors()
@@ -49,11 +44,21 @@ pub fn config(current: &Path, given: Option<&Path>) -> anyhow::Result<PathBuf> {
         .find(|path| path.is_file())
     {
         Some(path) => Ok(path),
-        None => bail!(
-            "no {CONFIG} in {} or above it; name one with --file",
-            current.display()
-        ),
+        None => Err(Failure::usage(format!("there is no {CONFIG} in {} or above it", current.display()))
+            .hint("go to the directory it is in, or name it with --file")),
     }
+}
+
+/// Reads a file that was named.
+///
+/// # Errors
+/// When it is not there or cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::usage(format!("there is no file {}", path.display())),
+        ErrorKind::IsADirectory => Failure::usage(format!("{} is a directory", path.display())),
+        _ => Failure::new(format!("cannot read {}: {error}", path.display())),
+    })
 }
 
 /// The source tree of a configuration file: the directory it lies in.
@@ -91,8 +96,6 @@ pub fn project(directory: &Path) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -119,7 +122,11 @@ mod tests {
         let deep = top.path().join("src/deep");
         fs::create_dir_all(&deep).unwrap();
         assert_eq!(config(&deep, None).unwrap(), top.path().join(CONFIG));
-        assert!(config(&deep, Some(Path::new("no.yaml"))).is_err());
+        let missing = config(&deep, Some(Path::new("no.yaml"))).unwrap();
+        assert_eq!(missing, deep.join("no.yaml"));
+        let failure = read(&missing).unwrap_err();
+        assert_eq!(failure.exit(), crate::Exit::Usage);
+        assert!(failure.to_string().starts_with("error: there is no file "), "{failure}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use spec::model::Config;
 use spec::plan::launch::{Assignment, Launch, find_name};
 use spec::{Code, Diagnostic, Severity};
 
-use crate::{Refusal, Request, names, wire};
+use crate::{Refusal, Request, names};
 
 /// Longest file that is read, in bytes.
 const MAX_CONFIG: usize = 1 << 20;
@@ -48,19 +48,42 @@ pub(crate) fn admit(request: Request) -> Result<Admitted, Refusal> {
         Request::CreateExecution(request) => create_execution(request),
         Request::CancelPipeline(request) => {
             let (project, number) = names::numbered("name", &request.name, "pipelines")?;
-            let key = key(&request.request_id, &api::CancelPipelineRequest { request_id: String::new(), ..request.clone() })?;
-            propose(Kind::CancelPipeline(pb::CancelPipeline { request: Some(key), project, number }))
+            let key = key(
+                &request.request_id,
+                &api::CancelPipelineRequest {
+                    request_id: String::new(),
+                    ..request.clone()
+                },
+            )?;
+            propose(Kind::CancelPipeline(pb::CancelPipeline {
+                request: Some(key),
+                project,
+                number,
+            }))
         }
         Request::CancelExecution(request) => {
             let (project, number) = names::numbered("name", &request.name, "executions")?;
-            let key = key(&request.request_id, &api::CancelExecutionRequest { request_id: String::new(), ..request.clone() })?;
-            propose(Kind::CancelExecution(pb::CancelExecution { request: Some(key), project, number }))
+            let key = key(
+                &request.request_id,
+                &api::CancelExecutionRequest {
+                    request_id: String::new(),
+                    ..request.clone()
+                },
+            )?;
+            propose(Kind::CancelExecution(pb::CancelExecution {
+                request: Some(key),
+                project,
+                number,
+            }))
         }
     }
 }
 
 fn propose(kind: Kind) -> Result<Admitted, Refusal> {
-    Ok(Admitted::Propose { command: Command { kind: Some(kind) }, warnings: Vec::new() })
+    Ok(Admitted::Propose {
+        command: Command { kind: Some(kind) },
+        warnings: Vec::new(),
+    })
 }
 
 fn create_pipeline(mut request: api::CreatePipelineRequest) -> Result<Admitted, Refusal> {
@@ -70,26 +93,46 @@ fn create_pipeline(mut request: api::CreatePipelineRequest) -> Result<Admitted, 
     check_words(&request.title, &request.annotations)?;
     let file = File::new(&request.config_name);
     let (config, mut warnings) = file.read(&request.config)?;
-    let known = config.pipelines.iter().map(|pipeline| pipeline.name.value.as_str());
+    let known = config
+        .pipelines
+        .iter()
+        .map(|pipeline| pipeline.name.value.as_str());
     let name = find_name("pipeline", &request.blueprint, known)
         .map_err(|error| Refusal::invalid_field("blueprint", error.to_string()))?;
-    let pipeline = config.pipeline(name).ok_or_else(|| Refusal::invalid_field("blueprint", "there is no such pipeline"))?;
-    let launch = launch(request.parameters, request.inputs, BTreeMap::new(), request.environment);
-    let expanded = spec::plan::expand(&config, pipeline, &launch).map_err(|errors| file.refuse(&errors))?;
+    let pipeline = config
+        .pipeline(name)
+        .ok_or_else(|| Refusal::invalid_field("blueprint", "there is no such pipeline"))?;
+    let launch = launch(
+        request.parameters,
+        request.inputs,
+        BTreeMap::new(),
+        request.environment,
+    )?;
+    let expanded =
+        spec::plan::expand(&config, pipeline, &launch).map_err(|errors| file.refuse(&errors))?;
     warnings.extend(expanded.warnings.iter().map(|warning| file.line(warning)));
     if request.validate_only {
         return Ok(Admitted::Valid { warnings });
     }
-    let title = if request.title.is_empty() { name.to_owned() } else { request.title };
+    let title = if request.title.is_empty() {
+        name.to_owned()
+    } else {
+        request.title
+    };
     let create = pb::CreatePipeline {
         request: Some(key),
         project,
-        plan: Some(wire::plan(&expanded.made)),
+        plan: Some(pb::Plan::from(&expanded.made)),
         source: request.source,
         title,
         annotations: request.annotations,
     };
-    Ok(Admitted::Propose { command: Command { kind: Some(Kind::CreatePipeline(create)) }, warnings })
+    Ok(Admitted::Propose {
+        command: Command {
+            kind: Some(Kind::CreatePipeline(create)),
+        },
+        warnings,
+    })
 }
 
 fn create_execution(mut request: api::CreateExecutionRequest) -> Result<Admitted, Refusal> {
@@ -102,8 +145,15 @@ fn create_execution(mut request: api::CreateExecutionRequest) -> Result<Admitted
     let known = config.steps.iter().map(|step| step.name.value.as_str());
     let name = find_name("step", &request.step, known)
         .map_err(|error| Refusal::invalid_field("step", error.to_string()))?;
-    let step = config.step(name).ok_or_else(|| Refusal::invalid_field("step", "there is no such step"))?;
-    let launch = launch(request.parameters, request.inputs, request.environment_variables, request.environment);
+    let step = config
+        .step(name)
+        .ok_or_else(|| Refusal::invalid_field("step", "there is no such step"))?;
+    let launch = launch(
+        request.parameters,
+        request.inputs,
+        request.environment_variables,
+        request.environment,
+    )?;
     let expanded = spec::plan::template(step, &launch).map_err(|errors| file.refuse(&errors))?;
     warnings.extend(expanded.warnings.iter().map(|warning| file.line(warning)));
     if request.validate_only {
@@ -112,30 +162,51 @@ fn create_execution(mut request: api::CreateExecutionRequest) -> Result<Admitted
     let create = pb::CreateExecution {
         request: Some(key),
         project,
-        template: Some(wire::template(&expanded.made)),
+        template: Some(pb::StepTemplate::from(&expanded.made)),
         source: request.source,
         title: request.title,
         annotations: request.annotations,
     };
-    Ok(Admitted::Propose { command: Command { kind: Some(Kind::CreateExecution(create)) }, warnings })
+    Ok(Admitted::Propose {
+        command: Command {
+            kind: Some(Kind::CreateExecution(create)),
+        },
+        warnings,
+    })
 }
 
 /// What identifies a request for good: its id, and the digest of everything else in it.
 fn key(id: &str, without_id: &impl Message) -> Result<RequestKey, Refusal> {
-    let id = Uuid::try_parse(id)
-        .map_err(|_| Refusal::invalid_field("request_id", format!("expected a UUID chosen for this request, got {id:?}")))?;
+    let id = Uuid::try_parse(id).map_err(|_| {
+        Refusal::invalid_field(
+            "request_id",
+            format!("expected a UUID chosen for this request, got {id:?}"),
+        )
+    })?;
     let digest = blake3::hash(&without_id.encode_to_vec());
-    Ok(RequestKey { request_id: id.as_bytes().to_vec().into(), digest: digest.as_bytes().to_vec().into() })
+    Ok(RequestKey {
+        request_id: id.as_bytes().to_vec().into(),
+        digest: digest.as_bytes().to_vec().into(),
+    })
 }
 
 fn check_words(title: &str, annotations: &BTreeMap<String, String>) -> Result<(), Refusal> {
     if title.len() > MAX_TITLE {
-        return Err(Refusal::invalid_field("title", format!("at most {MAX_TITLE} bytes are allowed")));
+        return Err(Refusal::invalid_field(
+            "title",
+            format!("at most {MAX_TITLE} bytes are allowed"),
+        ));
     }
-    let bytes: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let bytes: usize = annotations
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
     if annotations.len() > MAX_ANNOTATIONS.0 || bytes > MAX_ANNOTATIONS.1 {
         let (count, bytes) = MAX_ANNOTATIONS;
-        return Err(Refusal::invalid_field("annotations", format!("at most {count}, of {bytes} bytes in all, are allowed")));
+        return Err(Refusal::invalid_field(
+            "annotations",
+            format!("at most {count}, of {bytes} bytes in all, are allowed"),
+        ));
     }
     Ok(())
 }
@@ -145,22 +216,33 @@ fn launch(
     inputs: Vec<api::InputAssignment>,
     environment_variables: BTreeMap<String, String>,
     environment: String,
-) -> Launch {
-    let assignment = |parameter: api::ParameterAssignment| Assignment {
-        name: parameter.name,
-        value: parameter.value.as_ref().map(ledger::to_spec).unwrap_or_default(),
-        append: parameter.append,
+) -> Result<Launch, Refusal> {
+    let assignment = |parameter: api::ParameterAssignment| {
+        let value = parameter
+            .value
+            .as_ref()
+            .map_or(Ok(spec::Value::None), spec::Value::try_from);
+        let value =
+            value.map_err(|error| Refusal::invalid_field("parameters", error.to_string()))?;
+        Ok(Assignment {
+            name: parameter.name,
+            value,
+            append: parameter.append,
+        })
     };
     let mut uris: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for input in inputs {
         uris.entry(input.name).or_default().extend(input.uris);
     }
-    Launch {
-        parameters: parameters.into_iter().map(assignment).collect(),
+    Ok(Launch {
+        parameters: parameters
+            .into_iter()
+            .map(assignment)
+            .collect::<Result<_, Refusal>>()?,
         inputs: uris,
         environment_variables,
         environment: (!environment.is_empty()).then_some(environment),
-    }
+    })
 }
 
 /// The file of a request.
@@ -170,20 +252,32 @@ struct File<'a> {
 
 impl<'a> File<'a> {
     fn new(name: &'a str) -> Self {
-        Self { name: if name.is_empty() { CONFIG_NAME } else { name } }
+        Self {
+            name: if name.is_empty() { CONFIG_NAME } else { name },
+        }
     }
 
     /// Reads the file, with its warnings.
     fn read(&self, bytes: &[u8]) -> Result<(Config, Vec<String>), Refusal> {
         if bytes.len() > MAX_CONFIG {
             let (size, limit) = (bytes.len(), MAX_CONFIG);
-            return Err(Refusal::invalid_field("config", format!("{} has {size} bytes; at most {limit} are read", self.name)));
+            return Err(Refusal::invalid_field(
+                "config",
+                format!("{} has {size} bytes; at most {limit} are read", self.name),
+            ));
         }
         let parsed = spec::parse(bytes);
-        let of = |severity| parsed.diagnostics.iter().filter(move |found| found.severity == severity);
+        let of = |severity| {
+            parsed
+                .diagnostics
+                .iter()
+                .filter(move |found| found.severity == severity)
+        };
         match parsed.config {
             Some(config) => {
-                let warnings = of(Severity::Warning).map(|warning| self.line(warning)).collect();
+                let warnings = of(Severity::Warning)
+                    .map(|warning| self.line(warning))
+                    .collect();
                 Ok((config, warnings))
             }
             None => Err(self.refuse(&of(Severity::Error).cloned().collect::<Vec<_>>())),
@@ -192,7 +286,13 @@ impl<'a> File<'a> {
 
     /// `valohai.yaml:3:5: what is wrong`.
     fn line(&self, found: &Diagnostic) -> String {
-        format!("{}:{}:{}: {}", self.name, found.span.line, found.span.column, described(found))
+        format!(
+            "{}:{}:{}: {}",
+            self.name,
+            found.span.line,
+            found.span.column,
+            described(found)
+        )
     }
 
     /// Refuses with everything that was found, each with its place.
@@ -208,9 +308,14 @@ impl<'a> File<'a> {
             [only] => self.line(only),
             _ => format!("{} has {} errors", self.name, errors.len()),
         };
-        errors.iter().fold(Refusal::new(reason, message), |refusal, error| {
-            refusal.violation(format!("config:{}:{}", error.span.line, error.span.column), described(error))
-        })
+        errors
+            .iter()
+            .fold(Refusal::new(reason, message), |refusal, error| {
+                refusal.violation(
+                    format!("config:{}:{}", error.span.line, error.span.column),
+                    described(error),
+                )
+            })
     }
 }
 

@@ -190,33 +190,55 @@ impl Coordinator {
     fn request(&mut self, token: Token, request: Request) {
         match admission::admit(request) {
             Ok(admission::Admitted::Propose { command, warnings }) => {
-                self.waiting.push(Waiting { token, command: self.inbox.len(), warnings });
+                self.waiting.push(Waiting {
+                    token,
+                    command: self.inbox.len(),
+                    warnings,
+                });
                 self.inbox.push(command);
             }
             Ok(admission::Admitted::Valid { warnings }) => {
-                self.outputs.push(Output::Reply { token, result: Ok(Answer::Valid { warnings }) });
+                self.outputs.push(Output::Reply {
+                    token,
+                    result: Ok(Answer::Valid { warnings }),
+                });
             }
-            Err(refusal) => self.outputs.push(Output::Reply { token, result: Err(refusal) }),
+            Err(refusal) => self.outputs.push(Output::Reply {
+                token,
+                result: Err(refusal),
+            }),
         }
     }
 
     /// The ledger with every proposal in flight applied.
     fn tip(&self) -> &Ledger {
-        self.ahead.back().map_or(&self.ledger, |ahead| &ahead.ledger)
+        self.ahead
+            .back()
+            .map_or(&self.ledger, |ahead| &ahead.ledger)
     }
 
     fn worker_state(&mut self, now: Now, id: SessionId, state: &SynchronizeRequest) {
-        let tip = self.ahead.back().map_or(&self.ledger, |ahead| &ahead.ledger);
+        let tip = self
+            .ahead
+            .back()
+            .map_or(&self.ledger, |ahead| &ahead.ledger);
         if let Err(refusal) = reports::check(tip, state) {
             self.sessions.remove(&id);
-            self.outputs.push(Output::EndSession { session: id, refusal });
+            self.outputs.push(Output::EndSession {
+                session: id,
+                refusal,
+            });
             return;
         }
         if !self.sessions.contains_key(&id) {
             // A worker speaks on one connection: an older one of the same worker is of no use any more.
-            self.sessions.retain(|_, session| session.worker != state.worker);
+            self.sessions
+                .retain(|_, session| session.worker != state.worker);
         }
-        let session = self.sessions.entry(id).or_insert_with(|| Session::new(state));
+        let session = self
+            .sessions
+            .entry(id)
+            .or_insert_with(|| Session::new(state));
         self.contacts.insert(state.worker.clone(), now.monotonic_us);
         if session.take_in(state) {
             self.inbox.extend(reports::commands(tip, state));
@@ -251,7 +273,9 @@ impl Coordinator {
     fn commit(&mut self, index: u64, term: u64, data: &[u8]) {
         let (commands, applied, waiting) = match self.ahead.front() {
             Some(ahead) if ahead.index == index && ahead.term == term => {
-                let Some(ahead) = self.ahead.pop_front() else { return };
+                let Some(ahead) = self.ahead.pop_front() else {
+                    return;
+                };
                 self.ledger = ahead.ledger;
                 (ahead.commands, ahead.applied, ahead.waiting)
             }
@@ -259,18 +283,28 @@ impl Coordinator {
                 self.drop_ahead();
                 // The log was checked when it was read; an entry that does not decode is one of a newer version, and going on without it would make replicas differ.
                 let Ok(entry) = Entry::decode(data) else {
-                    panic!("entry {index} of the log cannot be read: written by a newer version of shoal?");
+                    panic!(
+                        "entry {index} of the log cannot be read: written by a newer version of shoal?"
+                    );
                 };
                 let applied = self.ledger.apply(index, &entry);
                 (entry.commands, applied, Vec::new())
             }
         };
         self.seal_feeds(&commands, &applied);
-        for Waiting { token, command, warnings } in waiting {
+        for Waiting {
+            token,
+            command,
+            warnings,
+        } in waiting
+        {
             let result = match applied.outcomes.get(command) {
                 Some(Ok(done)) => Ok(outcome::answer(done, warnings)),
                 Some(Err(refused)) => Err(outcome::refusal(refused)),
-                None => Err(Refusal::new(ErrorReason::InternalFault, "the entry has no outcome for this request")),
+                None => Err(Refusal::new(
+                    ErrorReason::InternalFault,
+                    "the entry has no outcome for this request",
+                )),
             };
             self.outputs.push(Output::Reply { token, result });
         }
@@ -279,25 +313,48 @@ impl Coordinator {
     /// A finished attempt's feed is complete.
     fn seal_feeds(&mut self, commands: &[Command], applied: &Applied) {
         for (command, done) in commands.iter().zip(&applied.outcomes) {
-            let (Some(Kind::FinishAttempt(finish)), Ok(Outcome::Attempt(_))) = (&command.kind, done) else { continue };
-            let (Some(fence), Some(result)) = (&finish.fence, &finish.result) else { continue };
-            self.pace.observe(&finish.worker, finish.start_time_us, result.exit_time_us);
-            let Ok(digest) = <[u8; 32]>::try_from(result.feed_digest.as_ref()) else { continue };
-            let seal = Seal { record_count: result.record_count, digest };
-            self.outputs.push(Output::SealFeed { fence: fence.clone(), seal });
+            let (Some(Kind::FinishAttempt(finish)), Ok(Outcome::Attempt(_))) =
+                (&command.kind, done)
+            else {
+                continue;
+            };
+            let (Some(fence), Some(result)) = (&finish.fence, &finish.result) else {
+                continue;
+            };
+            self.pace
+                .observe(&finish.worker, finish.start_time_us, result.exit_time_us);
+            let Ok(digest) = <[u8; 32]>::try_from(result.feed_digest.as_ref()) else {
+                continue;
+            };
+            let seal = Seal {
+                record_count: result.record_count,
+                digest,
+            };
+            self.outputs.push(Output::SealFeed {
+                fence: fence.clone(),
+                seal,
+            });
         }
     }
 
     /// Notices that leadership came or went.
     fn follow_leadership(&mut self, now: Now) {
-        let term = if self.group.leads() { self.group.term() } else { 0 };
+        let term = if self.group.leads() {
+            self.group.term()
+        } else {
+            0
+        };
         if term == self.led_term {
             return;
         }
         self.led_term = term;
         self.drop_ahead();
         // A new leader gives every worker the full time to come into contact.
-        self.contacts = self.ledger.workers().map(|worker| (worker.name.to_string(), now.monotonic_us)).collect();
+        self.contacts = self
+            .ledger
+            .workers()
+            .map(|worker| (worker.name.to_string(), now.monotonic_us))
+            .collect();
         self.generation = term << 32;
     }
 
@@ -309,7 +366,10 @@ impl Coordinator {
                     ErrorReason::OutcomeUnknown,
                     "leadership was lost while the request was in flight; repeat it with the same request id",
                 );
-                self.outputs.push(Output::Reply { token: waiting.token, result: Err(refusal) });
+                self.outputs.push(Output::Reply {
+                    token: waiting.token,
+                    result: Err(refusal),
+                });
             }
         }
     }
@@ -317,8 +377,12 @@ impl Coordinator {
     /// Founds the cluster if nobody has.
     fn found(&mut self) {
         if self.tip().cluster_id().is_empty() {
-            let found = FoundCluster { cluster_id: self.config.cluster_id.clone() };
-            let found = Command { kind: Some(Kind::FoundCluster(found)) };
+            let found = FoundCluster {
+                cluster_id: self.config.cluster_id.clone(),
+            };
+            let found = Command {
+                kind: Some(Kind::FoundCluster(found)),
+            };
             // First of all, so that ids that are derived from the cluster's have it.
             self.inbox.insert(0, found);
             for waiting in &mut self.waiting {
@@ -329,16 +393,32 @@ impl Coordinator {
 
     /// Declares workers lost that were out of contact for too long and hold attempts.
     fn declare_lost(&mut self, now: Now) {
-        let connected: Vec<&str> = self.sessions.values().map(|session| session.worker.as_str()).collect();
+        let connected: Vec<&str> = self
+            .sessions
+            .values()
+            .map(|session| session.worker.as_str())
+            .collect();
         let mut lost = Vec::new();
         for worker in self.tip().workers() {
-            let contact = self.contacts.get(&*worker.name).copied().unwrap_or(now.monotonic_us);
+            let contact = self
+                .contacts
+                .get(&*worker.name)
+                .copied()
+                .unwrap_or(now.monotonic_us);
             let silent_us = now.monotonic_us.saturating_sub(contact);
-            if !worker.lost && silent_us > self.config.lost_after_us && !connected.contains(&&*worker.name) {
-                lost.push(LoseWorker { name: worker.name.to_string(), incarnation: worker.incarnation });
+            if !worker.lost
+                && silent_us > self.config.lost_after_us
+                && !connected.contains(&&*worker.name)
+            {
+                lost.push(LoseWorker {
+                    name: worker.name.to_string(),
+                    incarnation: worker.incarnation,
+                });
             }
         }
-        self.inbox.extend(lost.into_iter().map(|lost| Command { kind: Some(Kind::LoseWorker(lost)) }));
+        self.inbox.extend(lost.into_iter().map(|lost| Command {
+            kind: Some(Kind::LoseWorker(lost)),
+        }));
     }
 
     fn propose_inbox(&mut self, now: Now) {
@@ -352,7 +432,10 @@ impl Coordinator {
 
     fn propose_placements(&mut self, now: Now) {
         let problem = Problem::reduce(self.tip(), &self.facts());
-        let commands: Vec<Command> = schedule::solve(&problem).into_iter().map(outcome::assignment).collect();
+        let commands: Vec<Command> = schedule::solve(&problem)
+            .into_iter()
+            .map(outcome::assignment)
+            .collect();
         if !commands.is_empty() {
             self.propose(now, commands, Vec::new());
         }
@@ -360,7 +443,11 @@ impl Coordinator {
 
     /// Proposes one entry and applies it ahead of its commit.
     fn propose(&mut self, now: Now, commands: Vec<Command>, waiting: Vec<Waiting>) {
-        let entry = Entry { version: ENTRY_VERSION, leader_time_ms: now.unix_ms, commands };
+        let entry = Entry {
+            version: ENTRY_VERSION,
+            leader_time_ms: now.unix_ms,
+            commands,
+        };
         let size = entry.encoded_len();
         if size > MAX_ENTRY_BYTES && entry.commands.len() > 1 {
             return self.propose_halves(now, entry.commands, waiting);
@@ -371,7 +458,10 @@ impl Coordinator {
                 .with("limit_bytes", MAX_ENTRY_BYTES.to_string()))
         } else {
             self.group.propose(entry.encode_to_vec()).map_err(|_| {
-                Refusal::new(ErrorReason::NotReady, "the log takes no more for now; repeat the request")
+                Refusal::new(
+                    ErrorReason::NotReady,
+                    "the log takes no more for now; repeat the request",
+                )
             })
         };
         match proposed {
@@ -379,11 +469,21 @@ impl Coordinator {
                 let mut ledger = self.tip().clone();
                 let applied = ledger.apply(index, &entry);
                 let term = self.group.term();
-                self.ahead.push_back(Ahead { index, term, ledger, applied, commands: entry.commands, waiting });
+                self.ahead.push_back(Ahead {
+                    index,
+                    term,
+                    ledger,
+                    applied,
+                    commands: entry.commands,
+                    waiting,
+                });
             }
             Err(refusal) => {
                 for waiting in waiting {
-                    self.outputs.push(Output::Reply { token: waiting.token, result: Err(refusal.clone()) });
+                    self.outputs.push(Output::Reply {
+                        token: waiting.token,
+                        result: Err(refusal.clone()),
+                    });
                 }
             }
         }
@@ -393,8 +493,9 @@ impl Coordinator {
     fn propose_halves(&mut self, now: Now, mut commands: Vec<Command>, waiting: Vec<Waiting>) {
         let middle = commands.len() / 2;
         let second = commands.split_off(middle);
-        let (first_waiting, mut second_waiting): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|waiting| waiting.command < middle);
+        let (first_waiting, mut second_waiting): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|waiting| waiting.command < middle);
         for waiting in &mut second_waiting {
             waiting.command -= middle;
         }
@@ -410,9 +511,15 @@ impl Coordinator {
         }
         self.inbox.clear();
         for waiting in std::mem::take(&mut self.waiting) {
-            let refusal = Refusal::new(ErrorReason::NotLeader, "this coordinator does not lead; ask the leader")
-                .with("leader_id", self.group.leader().to_string());
-            self.outputs.push(Output::Reply { token: waiting.token, result: Err(refusal) });
+            let refusal = Refusal::new(
+                ErrorReason::NotLeader,
+                "this coordinator does not lead; ask the leader",
+            )
+            .with("leader_id", self.group.leader().to_string());
+            self.outputs.push(Output::Reply {
+                token: waiting.token,
+                result: Err(refusal),
+            });
         }
     }
 
@@ -445,7 +552,8 @@ impl Coordinator {
                 .iter()
                 .position(|output| matches!(output, Output::Reply { .. } | Output::SealFeed { .. }))
                 .unwrap_or(self.outputs.len());
-            self.outputs.insert(position, Output::Publish(self.ledger.clone()));
+            self.outputs
+                .insert(position, Output::Publish(self.ledger.clone()));
         }
     }
 
@@ -455,9 +563,10 @@ impl Coordinator {
             return;
         }
         for (id, session) in &mut self.sessions {
-            let registered = self.ledger.worker(&session.worker).is_some_and(|worker| {
-                !worker.lost && worker.incarnation == session.incarnation
-            });
+            let registered = self
+                .ledger
+                .worker(&session.worker)
+                .is_some_and(|worker| !worker.lost && worker.incarnation == session.incarnation);
             if !registered {
                 continue;
             }
@@ -498,6 +607,10 @@ impl Coordinator {
 
 /// Whether the holder of this fence may write its attempt's feed: the attempt is live.
 pub fn may_write(ledger: &Ledger, fence: &Fence) -> bool {
-    let Ok(fence) = ledger::Fence::try_from(fence) else { return false };
-    ledger.execution_by_id(&fence.execution_id).is_some_and(|execution| execution.live_fence() == Some(fence))
+    let Ok(fence) = ledger::Fence::try_from(fence) else {
+        return false;
+    };
+    ledger
+        .execution_by_id(&fence.execution_id)
+        .is_some_and(|execution| execution.live_fence() == Some(fence))
 }

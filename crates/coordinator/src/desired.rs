@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use contract::api::{State, Value};
+use contract::api::value::Kind;
+use contract::api::{State, Value, ValueList};
+use contract::ledger::TemplateParameter;
 use contract::link::{AssignedFile, AssignedInput, AssignedParameter, Assignment, DesiredAttempt};
 use ledger::{Datum, Execution, Fence, InputFile, Ledger};
 
@@ -11,7 +13,9 @@ use crate::session::Session;
 
 /// Each attempt the worker should have, and whether it should stop.
 pub(crate) fn wanted(ledger: &Ledger, worker: &str) -> BTreeMap<Fence, bool> {
-    executions(ledger, worker).map(|(fence, execution)| (fence, execution.state() == State::Stopping)).collect()
+    executions(ledger, worker)
+        .map(|(fence, execution)| (fence, execution.state() == State::Stopping))
+        .collect()
 }
 
 /// The same in the words of the conversation; what the worker knows already is not said again.
@@ -26,8 +30,13 @@ pub(crate) fn attempts(ledger: &Ledger, session: &Session, config: &Config) -> V
         .collect()
 }
 
-fn executions<'a>(ledger: &'a Ledger, worker: &str) -> impl Iterator<Item = (Fence, &'a Execution)> {
-    ledger.assigned(worker).filter_map(|fence| Some((fence, ledger.execution_by_id(&fence.execution_id)?)))
+fn executions<'a>(
+    ledger: &'a Ledger,
+    worker: &str,
+) -> impl Iterator<Item = (Fence, &'a Execution)> {
+    ledger
+        .assigned(worker)
+        .filter_map(|fence| Some((fence, ledger.execution_by_id(&fence.execution_id)?)))
 }
 
 /// All a worker needs to know to run an execution.
@@ -40,17 +49,28 @@ fn assignment(ledger: &Ledger, execution: &Execution, config: &Config) -> Assign
         step: template.step,
         image: template.image,
         commands: execution.commands().to_vec(),
-        parameters: template.parameters.into_iter().filter_map(|parameter| given(parameter.name, parameter.value)).collect(),
+        parameters: template.parameters.into_iter().filter_map(given).collect(),
         inputs: execution
             .inputs
             .iter()
             .map(|input| {
-                let declared = template.inputs.iter().find(|declared| declared.name == input.name);
+                let declared = template
+                    .inputs
+                    .iter()
+                    .find(|declared| declared.name == input.name);
                 AssignedInput {
                     name: input.name.clone(),
-                    files: input.files.iter().map(|file| assigned_file(ledger, file)).collect(),
-                    keep_directories: declared.map(|input| input.keep_directories.clone()).unwrap_or_default(),
-                    file_name: declared.map(|input| input.file_name.clone()).unwrap_or_default(),
+                    files: input
+                        .files
+                        .iter()
+                        .map(|file| assigned_file(ledger, file))
+                        .collect(),
+                    keep_directories: declared
+                        .map(|input| input.keep_directories.clone())
+                        .unwrap_or_default(),
+                    file_name: declared
+                        .map(|input| input.file_name.clone())
+                        .unwrap_or_default(),
                     on_demand: declared.is_some_and(|input| input.on_demand),
                 }
             })
@@ -62,7 +82,9 @@ fn assignment(ledger: &Ledger, execution: &Execution, config: &Config) -> Assign
         no_output_timeout_ms: template.no_output_timeout_ms,
         stop_condition: template.stop_condition,
         pipeline_number: execution.pipeline,
-        pipeline_id: pipeline.map(|pipeline| pipeline.pipeline_id.to_string()).unwrap_or_default(),
+        pipeline_id: pipeline
+            .map(|pipeline| pipeline.pipeline_id.to_string())
+            .unwrap_or_default(),
         node: execution.node.to_string(),
         project_id: ledger
             .project(&execution.project)
@@ -72,19 +94,55 @@ fn assignment(ledger: &Ledger, execution: &Execution, config: &Config) -> Assign
         create_time_ms: execution.create_time_ms,
         stop_grace_ms: config.stop_grace_ms,
         title: execution.title.to_string(),
-        pipeline_title: pipeline.map(|pipeline| pipeline.title.to_string()).unwrap_or_default(),
+        pipeline_title: pipeline
+            .map(|pipeline| pipeline.title.to_string())
+            .unwrap_or_default(),
     }
 }
 
 /// A parameter that has a value; one without is left out of a program's configuration.
-fn given(name: String, value: Option<Value>) -> Option<AssignedParameter> {
-    let value = value.filter(|value| value.kind.is_some())?;
-    Some(AssignedParameter { name, value: Some(value) })
+///
+/// YAML 1.1 takes `1e-3` for text, and as text it is put into commands; a program that asks for a number finds one.
+fn given(parameter: TemplateParameter) -> Option<AssignedParameter> {
+    let kind = parameter.value?.kind?;
+    let value = Value {
+        kind: Some(typed(&parameter.r#type, kind)),
+    };
+    Some(AssignedParameter {
+        name: parameter.name,
+        value: Some(value),
+    })
+}
+
+/// The value as its type says; as it is where it does not fit.
+fn typed(r#type: &str, kind: Kind) -> Kind {
+    match (r#type, kind) {
+        ("integer", Kind::Text(text)) => match spec::python::parse_int(&text).map(i64::try_from) {
+            Some(Ok(integer)) => Kind::Integer(integer),
+            _ => Kind::Text(text),
+        },
+        ("float", Kind::Text(text)) => {
+            spec::python::parse_float(&text).map_or(Kind::Text(text), Kind::Number)
+        }
+        (_, Kind::List(list)) => Kind::List(ValueList {
+            items: list
+                .items
+                .into_iter()
+                .map(|item| Value {
+                    kind: item.kind.map(|kind| typed(r#type, kind)),
+                })
+                .collect(),
+        }),
+        (_, kind) => kind,
+    }
 }
 
 fn assigned_file(ledger: &Ledger, file: &InputFile) -> AssignedFile {
     match file.datum_id.and_then(|id| ledger.datum(&id)) {
-        None => AssignedFile { uri: file.uri.clone(), ..AssignedFile::default() },
+        None => AssignedFile {
+            uri: file.uri.clone(),
+            ..AssignedFile::default()
+        },
         Some(datum) => AssignedFile {
             uri: file.uri.clone(),
             file_name: datum.file_name.clone(),
@@ -99,5 +157,47 @@ fn assigned_file(ledger: &Ledger, file: &InputFile) -> AssignedFile {
 /// Where the bytes of a datum are: at the worker that stored them.
 fn locations(ledger: &Ledger, datum: &Datum) -> Vec<String> {
     let worker = ledger.worker(&datum.worker);
-    worker.map(|worker| worker.offer.address.clone()).into_iter().filter(|address| !address.is_empty()).collect()
+    worker
+        .map(|worker| worker.offer.address.clone())
+        .into_iter()
+        .filter(|address| !address.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_for_a_number_is_a_number() {
+        let text = |text: &str| Kind::Text(text.to_owned());
+        let list = |items: &[Kind]| {
+            let items = items.iter().map(|item| Value {
+                kind: Some(item.clone()),
+            });
+            Kind::List(ValueList {
+                items: items.collect(),
+            })
+        };
+        for (r#type, given, expected) in [
+            ("float", text("1e-3"), Kind::Number(0.001)),
+            ("float", text("fast"), text("fast")),
+            ("float", Kind::Integer(1), Kind::Integer(1)),
+            ("integer", text("-12"), Kind::Integer(-12)),
+            (
+                "integer",
+                text("99999999999999999999"),
+                text("99999999999999999999"),
+            ),
+            ("string", text("1e-3"), text("1e-3")),
+            ("flag", text("1"), text("1")),
+            (
+                "float",
+                list(&[text("1e5"), Kind::Number(0.5)]),
+                list(&[Kind::Number(1e5), Kind::Number(0.5)]),
+            ),
+        ] {
+            assert_eq!(typed(r#type, given.clone()), expected, "{type} {given:?}", type = r#type);
+        }
+    }
 }

@@ -35,8 +35,16 @@ impl Recovered {
         let mut hard_state = HardState::default();
         hard_state.term = crate::log::FOUNDING_TERM;
         hard_state.commit = crate::log::FOUNDING_INDEX;
-        let base = Base { index: crate::log::FOUNDING_INDEX, term: crate::log::FOUNDING_TERM, members };
-        Self { hard_state, base, entries: Vec::new() }
+        let base = Base {
+            index: crate::log::FOUNDING_INDEX,
+            term: crate::log::FOUNDING_TERM,
+            members,
+        };
+        Self {
+            hard_state,
+            base,
+            entries: Vec::new(),
+        }
     }
 }
 
@@ -81,7 +89,8 @@ impl Group {
     /// # Errors
     /// When raft refuses the configuration or what was found.
     pub fn new(id: u64, seed: u64, recovered: Recovered) -> raft::Result<Self> {
-        let alone = recovered.base.members.voters == [id] && recovered.base.members.learners.is_empty();
+        let alone =
+            recovered.base.members.voters == [id] && recovered.base.members.learners.is_empty();
         let config = Config {
             id,
             election_tick: ELECTION_TICKS,
@@ -97,7 +106,14 @@ impl Group {
         };
         let log = Log::new(recovered.hard_state, recovered.base, recovered.entries);
         let node = RawNode::new(&config, log, &Logger::root(slog::Discard, o!()))?;
-        let mut group = Self { node, id, seed, promises: VecDeque::new(), requested: 0, stored: 0 };
+        let mut group = Self {
+            node,
+            id,
+            seed,
+            promises: VecDeque::new(),
+            requested: 0,
+            stored: 0,
+        };
         if alone {
             group.node.campaign()?;
         }
@@ -143,8 +159,17 @@ impl Group {
     /// Takes out everything raft asks for until it asks for nothing more.
     pub fn step(&mut self) -> Step {
         let mut step = Step::default();
-        while self.promises.front().is_some_and(|(number, _)| *number <= self.stored) {
-            step.messages.extend(self.promises.pop_front().into_iter().flat_map(|(_, messages)| messages));
+        while self
+            .promises
+            .front()
+            .is_some_and(|(number, _)| *number <= self.stored)
+        {
+            step.messages.extend(
+                self.promises
+                    .pop_front()
+                    .into_iter()
+                    .flat_map(|(_, messages)| messages),
+            );
         }
         while self.node.has_ready() {
             let mut ready = self.node.ready();
@@ -165,7 +190,11 @@ impl Group {
             if needs_disk {
                 let hard_state = Some(hard_state.unwrap_or_else(|| self.node.raft.hard_state()));
                 self.requested = number;
-                step.persist.push(Batch { number, entries, hard_state });
+                step.persist.push(Batch {
+                    number,
+                    entries,
+                    hard_state,
+                });
             }
             if needs_disk || self.requested > self.stored {
                 if !promises.is_empty() {
@@ -246,8 +275,11 @@ impl Group {
     /// raft draws its election timeout from the thread's random numbers; this is the one place that overwrites it, so
     /// that a seed decides everything.
     fn settle_timeout(&mut self) {
-        let spread = splitmix(self.seed ^ self.id.rotate_left(32) ^ self.node.raft.term) % ELECTION_TICKS as u64;
-        self.node.raft.set_randomized_election_timeout(ELECTION_TICKS + spread as usize);
+        let spread = splitmix(self.seed ^ self.id.rotate_left(32) ^ self.node.raft.term)
+            % ELECTION_TICKS as u64;
+        self.node
+            .raft
+            .set_randomized_election_timeout(ELECTION_TICKS + spread as usize);
     }
 }
 
@@ -289,7 +321,12 @@ mod tests {
         let mut committed = Vec::new();
         loop {
             let step = group.step();
-            committed.extend(step.committed.iter().filter(|entry| !entry.data.is_empty()).map(|entry| entry.data.to_vec()));
+            committed.extend(
+                step.committed
+                    .iter()
+                    .filter(|entry| !entry.data.is_empty())
+                    .map(|entry| entry.data.to_vec()),
+            );
             if step.persist.is_empty() {
                 return committed;
             }
@@ -312,11 +349,20 @@ mod tests {
         assert!(group.leads());
         let index = group.propose(b"a".to_vec()).unwrap();
         let step = group.step();
-        assert!(step.committed.is_empty(), "nothing is committed before it is stored");
+        assert!(
+            step.committed.is_empty(),
+            "nothing is committed before it is stored"
+        );
         assert_eq!(step.persist.len(), 1);
         group.persisted(step.persist[0].number);
         let step = group.step();
-        assert_eq!(step.committed.iter().map(|entry| entry.index).collect::<Vec<_>>(), [index]);
+        assert_eq!(
+            step.committed
+                .iter()
+                .map(|entry| entry.index)
+                .collect::<Vec<_>>(),
+            [index]
+        );
     }
 
     #[test]

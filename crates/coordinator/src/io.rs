@@ -127,24 +127,52 @@ impl fmt::Display for Output {
     /// One line for transcripts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Persist(batch) => write!(f, "persist {} ({} entries)", batch.number, batch.entries.len()),
+            Self::Persist(batch) => write!(
+                f,
+                "persist {} ({} entries)",
+                batch.number,
+                batch.entries.len()
+            ),
             Self::Send(message) => write!(f, "send {:?} to {}", message.get_msg_type(), message.to),
             Self::Publish(ledger) => write!(f, "publish {}", ledger.revision()),
-            Self::Reply { token, result: Ok(answer) } => write!(f, "reply {}: {answer:?}", token.0),
-            Self::Reply { token, result: Err(refusal) } => write!(f, "refuse {}: {refusal}", token.0),
+            Self::Reply {
+                token,
+                result: Ok(answer),
+            } => write!(f, "reply {}: {answer:?}", token.0),
+            Self::Reply {
+                token,
+                result: Err(refusal),
+            } => write!(f, "refuse {}: {refusal}", token.0),
             Self::Desired { session, desired } => {
                 write!(f, "desired {}:", session.0)?;
                 for attempt in &desired.attempts {
                     let fence = attempt.fence.clone().unwrap_or_default();
-                    let known = if attempt.assignment.is_some() { "" } else { " (known)" };
+                    let known = if attempt.assignment.is_some() {
+                        ""
+                    } else {
+                        " (known)"
+                    };
                     let stop = if attempt.stop { " stop" } else { "" };
-                    write!(f, " {}.{}{known}{stop}", hex(&fence.execution_id), fence.attempt)?;
+                    write!(
+                        f,
+                        " {}.{}{known}{stop}",
+                        hex(&fence.execution_id),
+                        fence.attempt
+                    )?;
                 }
                 Ok(())
             }
-            Self::EndSession { session, refusal } => write!(f, "end session {}: {refusal}", session.0),
+            Self::EndSession { session, refusal } => {
+                write!(f, "end session {}: {refusal}", session.0)
+            }
             Self::SealFeed { fence, seal } => {
-                write!(f, "seal {}.{} at {}", hex(&fence.execution_id), fence.attempt, seal.record_count)
+                write!(
+                    f,
+                    "seal {}.{} at {}",
+                    hex(&fence.execution_id),
+                    fence.attempt,
+                    seal.record_count
+                )
             }
             Self::StoreSnapshot { index, .. } => write!(f, "store snapshot {index}"),
             Self::CompactLog { index } => write!(f, "compact log to {index}"),
@@ -154,5 +182,8 @@ impl fmt::Display for Output {
 
 /// The first bytes of an id, enough for a transcript.
 fn hex(id: &[u8]) -> String {
-    id.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    id.iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

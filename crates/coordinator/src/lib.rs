@@ -26,8 +26,6 @@ pub mod names;
 
 mod admission;
 
-mod wire;
-
 mod reports;
 
 mod desired;

@@ -39,13 +39,21 @@ impl Log {
         let last = entries.last().map_or(base.index, |entry| entry.index);
         hard_state.commit = hard_state.commit.clamp(base.index, last);
         hard_state.term = hard_state.term.max(base.term);
-        Self { hard_state, base, entries: entries.into() }
+        Self {
+            hard_state,
+            base,
+            entries: entries.into(),
+        }
     }
 
     /// Takes in entries that are on their way to the disk; they replace what they overlap.
     pub fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
-        while self.entries.back().is_some_and(|last| last.index >= first.index) {
+        while self
+            .entries
+            .back()
+            .is_some_and(|last| last.index >= first.index)
+        {
             self.entries.pop_back();
         }
         self.entries.extend(entries.iter().cloned());
@@ -58,8 +66,14 @@ impl Log {
 
     /// Forgets everything up to and including `index`, which a stored snapshot covers.
     pub fn compact(&mut self, index: u64) {
-        let Ok(term) = Storage::term(self, index) else { return };
-        while self.entries.front().is_some_and(|entry| entry.index <= index) {
+        let Ok(term) = Storage::term(self, index) else {
+            return;
+        };
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.index <= index)
+        {
             self.entries.pop_front();
         }
         self.base.index = index;
@@ -72,7 +86,9 @@ impl Log {
     }
 
     fn last(&self) -> u64 {
-        self.entries.back().map_or(self.base.index, |entry| entry.index)
+        self.entries
+            .back()
+            .map_or(self.base.index, |entry| entry.index)
     }
 
     fn position(&self, index: u64) -> Option<usize> {
@@ -82,7 +98,10 @@ impl Log {
 
 impl Storage for Log {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        Ok(RaftState::new(self.hard_state.clone(), self.base.members.clone()))
+        Ok(RaftState::new(
+            self.hard_state.clone(),
+            self.base.members.clone(),
+        ))
     }
 
     fn entries(
@@ -107,8 +126,13 @@ impl Storage for Log {
         if index == self.base.index {
             return Ok(self.base.term);
         }
-        let position = self.position(index).ok_or(Error::Store(StorageError::Compacted))?;
-        self.entries.get(position).map(|entry| entry.term).ok_or(Error::Store(StorageError::Unavailable))
+        let position = self
+            .position(index)
+            .ok_or(Error::Store(StorageError::Compacted))?;
+        self.entries
+            .get(position)
+            .map(|entry| entry.term)
+            .ok_or(Error::Store(StorageError::Unavailable))
     }
 
     fn first_index(&self) -> raft::Result<u64> {
@@ -138,13 +162,26 @@ mod tests {
     }
 
     fn log(entries: &[(u64, u64)]) -> Log {
-        let base = Base { index: 1, term: 1, members: ConfState::default() };
-        Log::new(HardState::default(), base, entries.iter().map(|&(i, t)| entry(i, t)).collect())
+        let base = Base {
+            index: 1,
+            term: 1,
+            members: ConfState::default(),
+        };
+        Log::new(
+            HardState::default(),
+            base,
+            entries.iter().map(|&(i, t)| entry(i, t)).collect(),
+        )
     }
 
     fn indexes(log: &Log, low: u64, high: u64) -> raft::Result<Vec<(u64, u64)>> {
         log.entries(low, high, None, GetEntriesContext::empty(false))
-            .map(|entries| entries.iter().map(|entry| (entry.index, entry.term)).collect())
+            .map(|entries| {
+                entries
+                    .iter()
+                    .map(|entry| (entry.index, entry.term))
+                    .collect()
+            })
     }
 
     #[test]
@@ -163,7 +200,10 @@ mod tests {
         assert_eq!(log.term(3).unwrap(), 1);
         assert_eq!(log.term(2), Err(Error::Store(StorageError::Compacted)));
         assert_eq!(log.term(5), Err(Error::Store(StorageError::Unavailable)));
-        assert_eq!(indexes(&log, 3, 5), Err(Error::Store(StorageError::Compacted)));
+        assert_eq!(
+            indexes(&log, 3, 5),
+            Err(Error::Store(StorageError::Compacted))
+        );
         assert_eq!(indexes(&log, 4, 5).unwrap(), [(4, 2)]);
         assert_eq!(log.len(), 1);
     }
@@ -172,7 +212,11 @@ mod tests {
     fn the_commit_index_is_clamped_to_what_was_found() {
         let mut hard_state = HardState::default();
         hard_state.commit = 99;
-        let base = Base { index: 5, term: 3, members: ConfState::default() };
+        let base = Base {
+            index: 5,
+            term: 3,
+            members: ConfState::default(),
+        };
         let log = Log::new(hard_state, base, vec![entry(6, 3)]);
         let state = log.initial_state().unwrap();
         assert_eq!((state.hard_state.commit, state.hard_state.term), (6, 3));

@@ -10,13 +10,19 @@ use crate::{Answer, Refusal};
 /// What a caller is answered.
 pub(crate) fn answer(outcome: &Outcome, warnings: Vec<String>) -> Answer {
     match outcome {
-        Outcome::Pipeline { project, number } => {
-            Answer::Pipeline { project: project.to_string(), number: *number, warnings }
+        Outcome::Pipeline { project, number } => Answer::Pipeline {
+            project: project.to_string(),
+            number: *number,
+            warnings,
+        },
+        Outcome::Execution { project, number } => Answer::Execution {
+            project: project.to_string(),
+            number: *number,
+            warnings,
+        },
+        Outcome::Worker { .. } | Outcome::Attempt(_) | Outcome::Nothing => {
+            Answer::Valid { warnings }
         }
-        Outcome::Execution { project, number } => {
-            Answer::Execution { project: project.to_string(), number: *number, warnings }
-        }
-        Outcome::Worker { .. } | Outcome::Attempt(_) | Outcome::Nothing => Answer::Valid { warnings },
     }
 }
 
@@ -24,7 +30,11 @@ pub(crate) fn answer(outcome: &Outcome, warnings: Vec<String>) -> Answer {
 pub(crate) fn refusal(refused: &Refused) -> Refusal {
     let message = refused.to_string();
     match refused {
-        Refused::RequestIdReused { request_id, known, given } => Refusal::new(ErrorReason::RequestIdReused, message)
+        Refused::RequestIdReused {
+            request_id,
+            known,
+            given,
+        } => Refusal::new(ErrorReason::RequestIdReused, message)
             .with("request_id", request_id.to_string())
             .with("known_digest", hex(known))
             .with("given_digest", hex(given)),
@@ -32,17 +42,28 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::UnknownDatum { input, uri } => Refusal::new(ErrorReason::InvalidLaunch, message)
             .with("input", input)
             .with("uri", uri)
-            .violation(format!("inputs.{input}"), format!("{uri} does not exist in the project")),
-        Refused::CannotLaunch { message } => Refusal::new(ErrorReason::InvalidLaunch, message.clone()),
-        Refused::StaleFence { current } => Refusal::new(ErrorReason::StaleFence, message)
-            .with("current", current.map(|fence| fence.to_string()).unwrap_or_default()),
-        Refused::NotYours { worker } => Refusal::new(ErrorReason::StaleFence, message).with("worker", worker.to_string()),
+            .violation(
+                format!("inputs.{input}"),
+                format!("{uri} does not exist in the project"),
+            ),
+        Refused::CannotLaunch { message } => {
+            Refusal::new(ErrorReason::InvalidLaunch, message.clone())
+        }
+        Refused::StaleFence { current } => Refusal::new(ErrorReason::StaleFence, message).with(
+            "current",
+            current.map(|fence| fence.to_string()).unwrap_or_default(),
+        ),
+        Refused::NotYours { worker } => {
+            Refusal::new(ErrorReason::StaleFence, message).with("worker", worker.to_string())
+        }
         Refused::StaleIncarnation { current } => {
-            Refusal::new(ErrorReason::StaleIncarnation, message).with("current", current.to_string())
+            Refusal::new(ErrorReason::StaleIncarnation, message)
+                .with("current", current.to_string())
         }
-        Refused::NotWaiting { .. } | Refused::WorkerLost { .. } | Refused::UnknownWorker { .. } | Refused::Founded { .. } => {
-            Refusal::new(ErrorReason::StateForbids, message)
-        }
+        Refused::NotWaiting { .. }
+        | Refused::WorkerLost { .. }
+        | Refused::UnknownWorker { .. }
+        | Refused::Founded { .. } => Refusal::new(ErrorReason::StateForbids, message),
         Refused::AlreadyApplied { .. } | Refused::Unknown | Refused::Malformed { .. } => {
             Refusal::new(ErrorReason::InternalFault, message)
         }

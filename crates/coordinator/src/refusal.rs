@@ -29,7 +29,12 @@ pub struct Violation {
 impl Refusal {
     /// A refusal with a reason and a message and nothing else.
     pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), violations: Vec::new(), metadata: BTreeMap::new() }
+        Self {
+            reason,
+            message: message.into(),
+            violations: Vec::new(),
+            metadata: BTreeMap::new(),
+        }
     }
 
     /// Adds a value that programs may want to read.
@@ -42,19 +47,27 @@ impl Refusal {
     /// Adds a bad field or place.
     #[must_use]
     pub fn violation(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
-        self.violations.push(Violation { field: field.into(), description: description.into() });
+        self.violations.push(Violation {
+            field: field.into(),
+            description: description.into(),
+        });
         self
     }
 
     /// The request names a resource that does not exist.
     pub fn not_found(name: &str) -> Self {
-        Self::new(ErrorReason::ResourceNotFound, format!("{name} does not exist")).with("resource", name)
+        Self::new(
+            ErrorReason::ResourceNotFound,
+            format!("{name} does not exist"),
+        )
+        .with("resource", name)
     }
 
     /// A single bad field.
     pub fn invalid_field(field: &str, description: impl Into<String>) -> Self {
         let description = description.into();
-        Self::new(ErrorReason::InvalidField, format!("{field}: {description}")).violation(field, description)
+        Self::new(ErrorReason::InvalidField, format!("{field}: {description}"))
+            .violation(field, description)
     }
 }
 

@@ -2,7 +2,9 @@
 //! knows already, or no longer wants to know, is nothing; so a state may be repeated without harm.
 
 use contract::api::ErrorReason;
-use contract::ledger::{Command, FinishAttempt, PublishOutputs, RegisterWorker, StartAttempt, command::Kind};
+use contract::ledger::{
+    Command, FinishAttempt, PublishOutputs, RegisterWorker, StartAttempt, command::Kind,
+};
 use contract::link::{AttemptPhase, AttemptReport, OutputFile, SynchronizeRequest};
 use ledger::{Attempt, Execution, Fence, Ledger};
 
@@ -16,13 +18,20 @@ pub(crate) fn check(tip: &Ledger, state: &SynchronizeRequest) -> Result<(), Refu
     let name = &state.worker;
     let good = !name.is_empty()
         && name.len() <= MAX_WORKER_NAME
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !good {
-        let expected = format!("a worker is named by 1 to {MAX_WORKER_NAME} of letters, digits, -, _ and .; got {name:?}");
+        let expected = format!(
+            "a worker is named by 1 to {MAX_WORKER_NAME} of letters, digits, -, _ and .; got {name:?}"
+        );
         return Err(Refusal::invalid_field("worker", expected));
     }
     if state.offer.is_none() {
-        return Err(Refusal::invalid_field("offer", "a worker must say what it offers"));
+        return Err(Refusal::invalid_field(
+            "offer",
+            "a worker must say what it offers",
+        ));
     }
     match tip.worker(name) {
         Some(known) if known.incarnation > state.incarnation => Err(Refusal::new(
@@ -39,7 +48,11 @@ pub(crate) fn check(tip: &Ledger, state: &SynchronizeRequest) -> Result<(), Refu
 pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Command> {
     let mut commands = Vec::new();
     let known = tip.worker(&state.worker);
-    if known.is_none_or(|known| known.lost || known.incarnation != state.incarnation || Some(&*known.offer) != state.offer.as_ref()) {
+    if known.is_none_or(|known| {
+        known.lost
+            || known.incarnation != state.incarnation
+            || Some(&*known.offer) != state.offer.as_ref()
+    }) {
         commands.push(Kind::RegisterWorker(RegisterWorker {
             name: state.worker.clone(),
             incarnation: state.incarnation,
@@ -47,18 +60,30 @@ pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Command>
         }));
     }
     for report in &state.attempts {
-        let Some(fence) = report.fence.as_ref().and_then(|fence| Fence::try_from(fence).ok()) else { continue };
-        let Some((execution, attempt)) = live(tip, fence, &state.worker) else { continue };
+        let Some(fence) = report
+            .fence
+            .as_ref()
+            .and_then(|fence| Fence::try_from(fence).ok())
+        else {
+            continue;
+        };
+        let Some((execution, attempt)) = live(tip, fence, &state.worker) else {
+            continue;
+        };
         commands.extend(of_attempt(tip, execution, attempt, &state.worker, report));
     }
-    commands.into_iter().map(|kind| Command { kind: Some(kind) }).collect()
+    commands
+        .into_iter()
+        .map(|kind| Command { kind: Some(kind) })
+        .collect()
 }
 
 /// The attempt that a fence names, if it is still this worker's to speak of.
 fn live<'a>(tip: &'a Ledger, fence: Fence, worker: &str) -> Option<(&'a Execution, &'a Attempt)> {
     let execution = tip.execution_by_id(&fence.execution_id)?;
     let attempt = execution.live_attempt()?;
-    (execution.fence(attempt) == fence && &*attempt.worker == worker).then_some((execution, attempt))
+    (execution.fence(attempt) == fence && &*attempt.worker == worker)
+        .then_some((execution, attempt))
 }
 
 fn of_attempt(
@@ -69,8 +94,12 @@ fn of_attempt(
     report: &AttemptReport,
 ) -> Vec<Kind> {
     let mut kinds = Vec::new();
-    let fresh: Vec<_> =
-        report.live_outputs.iter().filter(|output| !is_published(tip, execution, output)).cloned().collect();
+    let fresh: Vec<_> = report
+        .live_outputs
+        .iter()
+        .filter(|output| !is_published(tip, execution, output))
+        .cloned()
+        .collect();
     if !fresh.is_empty() {
         kinds.push(Kind::PublishOutputs(PublishOutputs {
             worker: worker.to_owned(),
@@ -105,7 +134,9 @@ fn of_attempt(
 
 /// Whether a live output has become a datum already.
 fn is_published(tip: &Ledger, execution: &Execution, output: &OutputFile) -> bool {
-    execution.outputs.iter().filter_map(|id| tip.datum(id)).any(|datum| {
-        datum.file_name == output.file_name && datum.digest[..] == output.digest[..]
-    })
+    execution
+        .outputs
+        .iter()
+        .filter_map(|id| tip.datum(id))
+        .any(|datum| datum.file_name == output.file_name && datum.digest[..] == output.digest[..])
 }

@@ -23,6 +23,8 @@ pub(crate) struct Session {
     told_generation: u64,
     /// Generation it says it has seen.
     seen_generation: u64,
+    /// Generation of its state that was answered last: a state is answered once.
+    answered: u64,
 }
 
 impl Session {
@@ -35,6 +37,7 @@ impl Session {
             told: None,
             told_generation: 0,
             seen_generation: 0,
+            answered: 0,
         }
     }
 
@@ -65,12 +68,13 @@ impl Session {
             return true;
         }
         let acts = self.reported.iter().eq(desired.keys());
-        !acts && self.seen_generation >= self.told_generation
+        !acts && self.seen_generation >= self.told_generation && self.generation > self.answered
     }
 
     /// Notes what the worker is being told.
     pub(crate) fn tell(&mut self, desired: BTreeMap<Fence, bool>, generation: u64) {
         self.told = Some(desired);
         self.told_generation = generation;
+        self.answered = self.generation;
     }
 }

@@ -23,12 +23,18 @@ pub(crate) struct BlobHost {
 impl BlobHost {
     /// A store that can be read and written.
     pub(crate) fn of_coordinator(blobs: Arc<Blobs>) -> Self {
-        Self { blobs, takes_uploads: true }
+        Self {
+            blobs,
+            takes_uploads: true,
+        }
     }
 
     /// A store that can be read.
     pub(crate) fn of_worker(blobs: Arc<Blobs>) -> Self {
-        Self { blobs, takes_uploads: false }
+        Self {
+            blobs,
+            takes_uploads: false,
+        }
     }
 
     /// Does something that waits for the disk.
@@ -57,7 +63,8 @@ fn refusal(error: &DiskError) -> Refusal {
 #[net::async_trait]
 impl net::ports::Blobs for BlobHost {
     async fn size(&self, digest: Digest) -> Result<Option<u64>, Refusal> {
-        self.on_disk(move |blobs| Ok(blobs.open_blob(&digest)?.map(|blob| blob.size()))).await
+        self.on_disk(move |blobs| Ok(blobs.open_blob(&digest)?.map(|blob| blob.size())))
+            .await
     }
 
     async fn manifest(&self, digest: Digest) -> Result<Option<Manifest>, Refusal> {
@@ -77,19 +84,30 @@ impl net::ports::Blobs for BlobHost {
 
     async fn begin(&self, digest: Digest, size: u64) -> Result<Box<dyn Upload>, Refusal> {
         if !self.takes_uploads {
-            return Err(Refusal::new(ErrorReason::StateForbids, "workers take no uploads; send source trees to a coordinator"));
+            return Err(Refusal::new(
+                ErrorReason::StateForbids,
+                "workers take no uploads; send source trees to a coordinator",
+            ));
         }
         if size > MAX_SOURCE {
             return Err(Refusal::new(
                 ErrorReason::LimitExceeded,
-                format!("a source tree of {size} bytes is too large; at most {MAX_SOURCE} are taken. Large files belong into inputs"),
+                format!(
+                    "a source tree of {size} bytes is too large; at most {MAX_SOURCE} are taken. Large files belong into inputs"
+                ),
             ));
         }
         let file = spawn_blocking(tempfile::tempfile)
             .await
             .map_err(|error| Refusal::new(ErrorReason::InternalFault, error.to_string()))?
             .map_err(|error| Refusal::new(ErrorReason::InternalFault, error.to_string()))?;
-        Ok(Box::new(Incoming { blobs: self.blobs.clone(), digest, size, file: Some(file), received: 0 }))
+        Ok(Box::new(Incoming {
+            blobs: self.blobs.clone(),
+            digest,
+            size,
+            file: Some(file),
+            received: 0,
+        }))
     }
 }
 
@@ -108,10 +126,16 @@ impl Upload for Incoming {
         use std::io::Write as _;
         self.received += data.len() as u64;
         if self.received > self.size {
-            return Err(mismatch(&format!("more than the {} bytes that were said came", self.size)));
+            return Err(mismatch(&format!(
+                "more than the {} bytes that were said came",
+                self.size
+            )));
         }
         let Some(mut file) = self.file.take() else {
-            return Err(Refusal::new(ErrorReason::InternalFault, "an earlier part could not be written"));
+            return Err(Refusal::new(
+                ErrorReason::InternalFault,
+                "an earlier part could not be written",
+            ));
         };
         let written = spawn_blocking(move || file.write_all(&data).map(|()| file)).await;
         match written {
@@ -121,7 +145,11 @@ impl Upload for Incoming {
             }
             Ok(Err(error)) => {
                 let full = error.kind() == std::io::ErrorKind::StorageFull;
-                let reason = if full { ErrorReason::DiskFull } else { ErrorReason::InternalFault };
+                let reason = if full {
+                    ErrorReason::DiskFull
+                } else {
+                    ErrorReason::InternalFault
+                };
                 Err(Refusal::new(reason, error.to_string()))
             }
             Err(error) => Err(Refusal::new(ErrorReason::InternalFault, error.to_string())),
@@ -130,25 +158,42 @@ impl Upload for Incoming {
 
     async fn commit(self: Box<Self>) -> Result<(), Refusal> {
         use std::io::Seek as _;
-        let Self { blobs, digest, size, file, received } = *self;
+        let Self {
+            blobs,
+            digest,
+            size,
+            file,
+            received,
+        } = *self;
         if received != size {
             return Err(mismatch(&format!("{received} of {size} bytes came")));
         }
         let Some(mut file) = file else {
-            return Err(Refusal::new(ErrorReason::InternalFault, "a part could not be written"));
+            return Err(Refusal::new(
+                ErrorReason::InternalFault,
+                "a part could not be written",
+            ));
         };
         let taken = spawn_blocking(move || {
-            let internal = |error: std::io::Error| Refusal::new(ErrorReason::InternalFault, error.to_string());
+            let internal =
+                |error: std::io::Error| Refusal::new(ErrorReason::InternalFault, error.to_string());
             file.rewind().map_err(internal)?;
             let ingested = blobs.ingest_copy(file).map_err(|error| refusal(&error))?;
             if ingested.digest == digest {
                 return Ok(());
             }
             // What came is a sound blob under its own name, but nobody asked for it.
-            blobs.remove(&ingested.digest).map_err(|error| refusal(&error))?;
-            Err(mismatch(&format!("the bytes have the digest {}, not {digest}", ingested.digest)))
+            blobs
+                .remove(&ingested.digest)
+                .map_err(|error| refusal(&error))?;
+            Err(mismatch(&format!(
+                "the bytes have the digest {}, not {digest}",
+                ingested.digest
+            )))
         });
-        taken.await.map_err(|error| Refusal::new(ErrorReason::InternalFault, error.to_string()))?
+        taken
+            .await
+            .map_err(|error| Refusal::new(ErrorReason::InternalFault, error.to_string()))?
     }
 }
 

@@ -1,7 +1,10 @@
 //! A coordinator and a worker inside this process, over real gRPC on loopback: the same program as a fleet, for one machine.
 
+use std::time::Duration;
+
 use ledger::Ledger;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::Fault;
 use crate::coordinator::{CoordinatorConfig, CoordinatorNode};
@@ -39,14 +42,20 @@ impl Embedded {
         config.bootstrap = true;
         let coordinator = CoordinatorNode::start(config).await?;
         let resumed = unfinished(&coordinator.ledger().borrow());
-        let mut config = WorkerConfig::new(path.join("worker"), vec![coordinator.address().to_owned()]);
+        let mut config =
+            WorkerConfig::new(path.join("worker"), vec![coordinator.address().to_owned()]);
         config.name = WORKER.to_owned();
         if let Some(slots) = options.slots {
             config.slots = slots;
         }
         let worker = WorkerNode::start(config).await?;
         ownership.publish(coordinator.address())?;
-        Ok(Self { coordinator, worker, resumed, ownership })
+        Ok(Self {
+            coordinator,
+            worker,
+            resumed,
+            ownership,
+        })
     }
 
     /// Address of its coordinator.
@@ -72,17 +81,21 @@ impl Embedded {
         }
     }
 
-    /// Waits until something was done and nothing is left to do.
-    pub async fn idle(&self) {
+    /// Waits until nothing has been left to do for as long as `grace`: what was asked for a moment ago may still be on its way.
+    pub async fn idle(&self, grace: Duration) {
         let mut ledger: watch::Receiver<Ledger> = self.coordinator.ledger();
-        let had = ledger.borrow().projects().map(|project| project.execution_count()).sum::<i64>();
-        let quiet = |ledger: &Ledger| {
-            let count = ledger.projects().map(|project| project.execution_count()).sum::<i64>();
-            count > had && unfinished(ledger) == 0
-        };
-        if ledger.wait_for(quiet).await.is_err() {
-            // The coordinator ended; whoever waits for faults hears of it.
-            std::future::pending::<()>().await;
+        loop {
+            let quiet = ledger
+                .wait_for(|ledger| unfinished(ledger) == 0)
+                .await
+                .is_ok();
+            let busy_again = timeout(grace, ledger.wait_for(|ledger| unfinished(ledger) > 0));
+            match busy_again.await {
+                Ok(Ok(_)) => {}
+                Err(_) if quiet => return,
+                // The coordinator ended; whoever waits for faults hears of it.
+                Ok(Err(_)) | Err(_) => std::future::pending::<()>().await,
+            }
         }
     }
 
@@ -99,9 +112,15 @@ fn unfinished(ledger: &Ledger) -> usize {
     ledger
         .projects()
         .map(|project| {
-            let pipelines = ledger.pipelines(&project.name).filter(|pipeline| !pipeline.is_final()).count();
+            let pipelines = ledger
+                .pipelines(&project.name)
+                .filter(|pipeline| !pipeline.is_final())
+                .count();
             let executions = ledger.executions(&project.name);
-            pipelines + executions.filter(|execution| execution.pipeline == 0 && !execution.is_final()).count()
+            pipelines
+                + executions
+                    .filter(|execution| execution.pipeline == 0 && !execution.is_final())
+                    .count()
         })
         .sum()
 }

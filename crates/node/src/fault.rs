@@ -11,7 +11,9 @@ pub struct Fault {
 impl Fault {
     /// A fault in words for the operator.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self {
+            message: message.into(),
+        }
     }
 }
 

@@ -14,7 +14,9 @@ pub(crate) struct Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { first: Arc::new(watch::Sender::new(None)) }
+        Self {
+            first: Arc::new(watch::Sender::new(None)),
+        }
     }
 }
 

@@ -42,11 +42,18 @@ impl Home {
     /// When the directory cannot be made or written.
     pub fn own(&self) -> io::Result<Option<Ownership>> {
         fs::create_dir_all(&self.path)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(self.path.join(LOCK))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.path.join(LOCK))?;
         if !lock.try_lock_exclusive()? {
             return Ok(None);
         }
-        Ok(Some(Ownership { home: self.clone(), _lock: lock }))
+        Ok(Some(Ownership {
+            home: self.clone(),
+            _lock: lock,
+        }))
     }
 
     /// The address of the node that owns the home, once it serves.
@@ -71,7 +78,10 @@ impl Ownership {
         let path = self.home.path.join("incarnation");
         let last = match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse::<u64>().map_err(|error| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{}: {error}", path.display()),
+                )
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),

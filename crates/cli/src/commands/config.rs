@@ -1,6 +1,5 @@
 //! Reading the `valohai.yaml` that is meant, with its mistakes shown as `shoal lint` shows them.
 
-use std::fs;
 use std::path::PathBuf;
 
 use spec::model::Config;
@@ -22,7 +21,7 @@ pub(super) struct Loaded {
 /// Reads the file that is meant. Warnings are noted; errors are the failure, all of them.
 pub(super) fn load(context: &Context, file: &ConfigFile) -> Result<Loaded, Failure> {
     let path = place::config(&context.current, file.file.as_deref())?;
-    let bytes = fs::read(&path).map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
+    let bytes = place::read(&path)?;
     let parsed = spec::parse(&bytes);
     let shown = shown(context, &path);
     let source = String::from_utf8_lossy(&bytes);
@@ -43,8 +42,10 @@ pub(super) fn load(context: &Context, file: &ConfigFile) -> Result<Loaded, Failu
                 }
             }
             let count = errors.len();
-            Err(Failure::new(format!("{shown} has {count} error{}", if count == 1 { "" } else { "s" }))
-                .hint("`shoal lint` shows them all, with warnings"))
+            let places = errors.iter().map(|error| {
+                (format!("{shown}:{}:{}", error.span.line, error.span.column), error.message.clone())
+            });
+            Err(Failure::new(format!("{shown} has {}", counted(count, "error"))).details(places).shown_already(!context.json()))
         }
     }
 }
@@ -52,4 +53,13 @@ pub(super) fn load(context: &Context, file: &ConfigFile) -> Result<Loaded, Failu
 /// A path as the user would type it.
 pub(super) fn shown(context: &Context, path: &std::path::Path) -> String {
     path.strip_prefix(&context.current).unwrap_or(path).display().to_string()
+}
+
+/// `no errors`, `1 error`, `2 errors`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
 }

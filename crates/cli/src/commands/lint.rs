@@ -1,7 +1,6 @@
 //! `shoal lint`: every error and warning of a file, each with its place.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use spec::{Diagnostic, Severity};
@@ -35,8 +34,8 @@ pub(super) fn lint(context: &Context, arguments: &Lint) -> Result<Exit, Failure>
 
 /// Checks one file; answers with what programs see and whether it passes.
 fn one(context: &Context, file: &Path, strict: bool) -> Result<(Value, bool), Failure> {
-    let path: PathBuf = context.current.join(file);
-    let bytes = fs::read(&path).map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display())))?;
+    let path = place::config(&context.current, Some(file))?;
+    let bytes = place::read(&path)?;
     let parsed = spec::parse(&bytes);
     let of = |severity| parsed.diagnostics.iter().filter(move |diagnostic| diagnostic.severity == severity);
     let (errors, warnings) = (of(Severity::Error).count(), of(Severity::Warning).count());
@@ -51,7 +50,7 @@ fn one(context: &Context, file: &Path, strict: bool) -> Result<(Value, bool), Fa
     if !context.json() {
         let source = String::from_utf8_lossy(&bytes);
         let mut text: String = parsed.diagnostics.iter().map(|found| spec::render(found, &shown, &source)).collect();
-        text.push_str(&format!("{shown}: {}, {}\n", counted(errors, "error"), counted(warnings, "warning")));
+        text.push_str(&format!("{shown}: {}, {}\n", config::counted(errors, "error"), config::counted(warnings, "warning")));
         write_out(text.as_bytes())?;
     }
     Ok((value, valid && !(strict && warnings > 0)))
@@ -66,12 +65,4 @@ fn diagnostic(diagnostic: &Diagnostic) -> Value {
         "column": diagnostic.span.column,
         "path": diagnostic.path,
     })
-}
-
-fn counted(count: usize, what: &str) -> String {
-    match count {
-        0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
 }

@@ -7,8 +7,9 @@ use console::style;
 use contract::api::{self, LogStream, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
+use tokio::time::{Interval, MissedTickBehavior};
 
-use super::{escape, units};
+use super::{escape, metadata, units};
 use crate::json;
 
 /// How often elapsed times are brought up to date.
@@ -19,8 +20,14 @@ const SHOWN_KEYS: usize = 4;
 /// What is shown of a watch.
 pub struct Board {
     silent: bool,
-    live: Option<MultiProgress>,
+    live: Option<Live>,
     rows: Vec<Row>,
+}
+
+/// What a board has on a terminal.
+struct Live {
+    lines: MultiProgress,
+    refresh: Interval,
 }
 
 struct Row {
@@ -38,8 +45,18 @@ struct Row {
 impl Board {
     /// A board; a silent one shows nothing.
     pub fn new(silent: bool) -> Self {
-        let live = (!silent && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()).then(MultiProgress::new);
+        let seen = !silent && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let live = seen.then(|| {
+            let mut refresh = tokio::time::interval(REFRESH);
+            refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            Live { lines: MultiProgress::new(), refresh }
+        });
         Self { silent, live, rows: Vec::new() }
+    }
+
+    /// Whether it is kept up to date on a terminal.
+    pub fn is_live(&self) -> bool {
+        self.live.is_some()
     }
 
     /// What is watched.
@@ -50,9 +67,12 @@ impl Board {
         });
     }
 
-    /// Something beside the log.
-    pub fn note(&mut self, text: &str) {
-        self.say(text);
+    /// Something beside what is watched. Said on standard error, and above the rows of a terminal.
+    pub fn note(&self, text: &str) {
+        match &self.live {
+            Some(live) => drop(live.lines.println(text)),
+            None => super::tell(&format!("{text}\n")),
+        }
     }
 
     /// A node as its pipeline has it; shown from the beginning, long before it runs.
@@ -95,57 +115,58 @@ impl Board {
     }
 
     /// The newest metadata of a node.
-    pub fn metric(&mut self, row: &str, values: &Map<String, Value>) {
+    fn metric(&mut self, row: &str, values: &Map<String, Value>) {
         let at = self.row(row);
-        let shown = values.iter().filter(|(_, value)| !value.is_object() && !value.is_array()).take(SHOWN_KEYS);
-        let pairs: Vec<String> = shown.map(|(key, value)| format!("{key} {}", number(value))).collect();
-        self.rows[at].metric = escape::for_line(&pairs.join("  "));
+        let plain = values.iter().filter(|(_, value)| !value.is_object() && !value.is_array());
+        let pairs: Vec<String> = plain
+            .take(SHOWN_KEYS)
+            .map(|(key, value)| format!("{} {}", escape::for_line(key), metadata::rounded(value)))
+            .collect();
+        self.rows[at].metric = pairs.join("  ");
         self.draw(at);
     }
 
-    /// A record of a node's log.
+    /// A record of a node's log. Metadata is shown on one line, and the newest beside its node.
     pub fn record(&mut self, row: &str, record: &api::LogRecord) {
-        if self.silent || record.stream() == LogStream::Metric {
+        if record.stream() == LogStream::Metric {
             return;
         }
         let at = self.row(row);
         let continued = std::mem::replace(&mut self.rows[at].open, record.partial);
-        let mark = if continued { "…" } else { "|" };
+        let whole = !continued && !record.partial && record.stream() == LogStream::Stdout;
+        if whole && let Ok(values) = serde_json::from_slice::<Map<String, Value>>(&record.data) {
+            self.metric(row, &values);
+            return self.log(row, record.stream(), "|", &metadata::line(&values));
+        }
         let text = String::from_utf8_lossy(&record.data);
         // A progress bar redraws its line; only what is left of it in the end is shown.
         for line in text.lines() {
             let shown = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
             let shown = escape::for_terminal(shown.as_bytes());
-            let line = match (record.stream(), &self.live) {
-                (LogStream::Status, Some(_)) => style(format!("{row} {mark} {shown}")).dim().to_string(),
-                (LogStream::Stderr, Some(_)) => format!("{} {shown}", style(format!("{row} {mark}")).yellow()),
-                (_, Some(_)) => format!("{} {shown}", style(format!("{row} {mark}")).cyan()),
-                _ => format!("{row} {mark} {shown}"),
-            };
-            self.say(&line);
+            self.log(row, record.stream(), if continued { "…" } else { "|" }, &shown);
         }
+    }
+
+    fn log(&self, row: &str, stream: LogStream, mark: &str, text: &str) {
+        let label = format!("{} {mark}", escape::for_line(row));
+        let line = match (self.is_live() && console::colors_enabled(), stream) {
+            (false, _) => format!("{label} {}", console::strip_ansi_codes(text)),
+            (true, LogStream::Status) => style(format!("{label} {text}")).dim().to_string(),
+            // Colours of a program end with its line.
+            (true, LogStream::Stderr) => format!("{} {text}\x1b[0m", style(label).yellow()),
+            (true, _) => format!("{} {text}\x1b[0m", style(label).cyan()),
+        };
+        self.say(&line);
     }
 
     /// Waits until elapsed times should be brought up to date, and does so. Never returns when nothing is live.
     pub async fn tick(&mut self) {
-        if self.live.is_none() {
-            return std::future::pending().await;
-        }
-        tokio::time::sleep(REFRESH).await;
+        match &mut self.live {
+            Some(live) => live.refresh.tick().await,
+            None => return std::future::pending().await,
+        };
         for at in 0..self.rows.len() {
             self.draw(at);
-        }
-    }
-
-    /// Takes the board down.
-    pub fn finish(self) {
-        for row in &self.rows {
-            if let Some(bar) = &row.bar {
-                bar.finish_and_clear();
-            }
-        }
-        if let Some(live) = &self.live {
-            drop(live.clear());
         }
     }
 
@@ -154,7 +175,7 @@ impl Board {
             return at;
         }
         let bar = self.live.as_ref().map(|live| {
-            let bar = live.add(ProgressBar::new_spinner());
+            let bar = live.lines.add(ProgressBar::new_spinner());
             if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
                 bar.set_style(style);
             }
@@ -194,9 +215,21 @@ impl Board {
             return;
         }
         match &self.live {
-            Some(live) => drop(live.println(text)),
+            Some(live) => drop(live.lines.println(text)),
             // Who closes standard output has read enough; the watch goes on for its exit code.
             None => drop(writeln!(std::io::stdout(), "{text}")),
+        }
+    }
+}
+
+impl Drop for Board {
+    /// Takes the rows down: what comes after them says it better.
+    fn drop(&mut self) {
+        for bar in self.rows.iter().filter_map(|row| row.bar.as_ref()) {
+            bar.finish_and_clear();
+        }
+        if let Some(live) = &self.live {
+            drop(live.lines.clear());
         }
     }
 }
@@ -211,10 +244,12 @@ impl Row {
     }
 
     fn line(&self, width: usize) -> String {
+        let preparing = self.start.is_none();
         let (symbol, word) = match (self.skipped, self.state) {
             (true, _) => (style("-").dim(), "skipped"),
             (_, State::Unspecified | State::Created) => (style("·").dim(), "waiting"),
             (_, State::Queued) => (style("○").dim(), "queued"),
+            (_, State::Started) if preparing => (style("●").dim(), "preparing"),
             (_, State::Started) => (style("●").cyan(), "running"),
             (_, State::Stopping) => (style("●").yellow(), "stopping"),
             (_, State::Stopped) => (style("■").yellow(), "stopped"),
@@ -222,37 +257,6 @@ impl Row {
             (_, State::Complete) => (style("✓").green(), "complete"),
         };
         let padding = " ".repeat(width.saturating_sub(console::measure_text_width(&self.name)));
-        format!("{symbol} {}{padding}  {word:<8}  {:>12}  {}", self.name, self.elapsed(), self.metric)
-    }
-}
-
-/// A number with as many digits as fit the eye.
-fn number(value: &Value) -> String {
-    match value {
-        Value::Number(number) if number.is_f64() => {
-            let number = number.as_f64().unwrap_or(0.0);
-            let magnitude = number.abs();
-            if magnitude != 0.0 && !(1e-3..1e6).contains(&magnitude) { format!("{number:.2e}") } else { format!("{number:.4}") }
-        }
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_fit_the_eye() {
-        for (value, expected) in [
-            (Value::from(3), "3"),
-            (Value::from(0.123_456), "0.1235"),
-            (Value::from(1e-7), "1.00e-7"),
-            (Value::from(0.0), "0.0000"),
-            (Value::from("x"), "x"),
-        ] {
-            assert_eq!(number(&value), expected);
-        }
+        format!("{symbol} {}{padding}  {word:<9}  {:>10}  {}", escape::for_line(&self.name), self.elapsed(), self.metric)
     }
 }

@@ -37,6 +37,18 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// How long ago something was, in one unit: `now`, `42 s ago`, `5 min ago`, `3 h ago`, `12 d ago`.
+pub fn ago(since: Duration) -> String {
+    let seconds = since.as_secs();
+    match seconds {
+        0 => "now".to_owned(),
+        1..=59 => format!("{seconds} s ago"),
+        60..=3_599 => format!("{} min ago", seconds / 60),
+        3_600..=86_399 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +65,15 @@ mod tests {
             (u64::MAX, "16.0 EiB"),
         ] {
             assert_eq!(size(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn ages() {
+        for (seconds, expected) in
+            [(0, "now"), (59, "59 s ago"), (3_599, "59 min ago"), (86_399, "23 h ago"), (200_000, "2 d ago")]
+        {
+            assert_eq!(ago(Duration::from_secs(seconds)), expected);
         }
     }
 

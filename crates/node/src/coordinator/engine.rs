@@ -30,8 +30,14 @@ type Desired = channel::Sender<Result<SynchronizeResponse, Refusal>>;
 /// What comes to the loop.
 enum Event {
     Input(Input),
-    Ask { request: Box<Request>, reply: oneshot::Sender<Result<Answer, Refusal>> },
-    Opened { session: SessionId, desired: Desired },
+    Ask {
+        request: Box<Request>,
+        reply: oneshot::Sender<Result<Answer, Refusal>>,
+    },
+    Opened {
+        session: SessionId,
+        desired: Desired,
+    },
     Stop,
 }
 
@@ -67,7 +73,12 @@ impl Engine {
         let (events, inbox) = mpsc::channel();
         let (publish, ledger) = ledger;
         let view = Arc::new(Mutex::new(View::default()));
-        let engine = Self { events, ledger, view: view.clone(), sessions: Arc::default() };
+        let engine = Self {
+            events,
+            ledger,
+            view: view.clone(),
+            sessions: Arc::default(),
+        };
         let mut running = Running {
             mind,
             store,
@@ -81,11 +92,13 @@ impl Engine {
             next_token: 0,
             born: Instant::now(),
         };
-        let thread = std::thread::Builder::new().name("coordinator".into()).spawn(move || {
-            if let Err(fault) = running.run(&inbox) {
-                on_fault(fault);
-            }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("coordinator".into())
+            .spawn(move || {
+                if let Err(fault) = running.run(&inbox) {
+                    on_fault(fault);
+                }
+            })?;
         Ok((engine, thread))
     }
 
@@ -108,9 +121,19 @@ impl Engine {
 #[net::async_trait]
 impl net::ports::Mutations for Engine {
     async fn request(&self, request: Request) -> Result<Answer, Refusal> {
-        let stopping = || Refusal::new(ErrorReason::NotReady, "this node is stopping; ask another one, or again later");
+        let stopping = || {
+            Refusal::new(
+                ErrorReason::NotReady,
+                "this node is stopping; ask another one, or again later",
+            )
+        };
         let (reply, answer) = oneshot::channel();
-        self.events.send(Event::Ask { request: Box::new(request), reply }).map_err(|_| stopping())?;
+        self.events
+            .send(Event::Ask {
+                request: Box::new(request),
+                reply,
+            })
+            .map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 }
@@ -119,16 +142,24 @@ impl net::ports::Mutations for Engine {
 impl net::ports::Sessions for Engine {
     fn opened(&self, desired: Desired) -> u64 {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
-        drop(self.events.send(Event::Opened { session: SessionId(session), desired }));
+        drop(self.events.send(Event::Opened {
+            session: SessionId(session),
+            desired,
+        }));
         session
     }
 
     async fn state(&self, session: u64, state: SynchronizeRequest) {
-        self.send(Input::WorkerState { session: SessionId(session), state: Box::new(state) });
+        self.send(Input::WorkerState {
+            session: SessionId(session),
+            state: Box::new(state),
+        });
     }
 
     fn gone(&self, session: u64) {
-        self.send(Input::WorkerGone { session: SessionId(session) });
+        self.send(Input::WorkerGone {
+            session: SessionId(session),
+        });
     }
 }
 
@@ -186,8 +217,13 @@ impl Running {
     }
 
     fn now(&self) -> Now {
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        Now { unix_ms, monotonic_us: self.born.elapsed().as_micros() as u64 }
+        let unix_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as i64);
+        Now {
+            unix_ms,
+            monotonic_us: self.born.elapsed().as_micros() as u64,
+        }
     }
 
     fn handle(&mut self, input: Input) {
@@ -222,14 +258,18 @@ impl Running {
             }
             Input::WorkerGone { session } => {
                 self.sessions.remove(session);
-                let Some(worker) = self.workers.remove(session) else { return };
+                let Some(worker) = self.workers.remove(session) else {
+                    return;
+                };
                 // A worker that came back on a new connection before the old one ended is still in contact.
                 let connected = self.workers.values().any(|other| *other == worker);
                 (worker, connected)
             }
             _ => return,
         };
-        lock(&self.view).contacts.insert(worker, Contact { connected, time_ms });
+        lock(&self.view)
+            .contacts
+            .insert(worker, Contact { connected, time_ms });
     }
 
     /// Does what the mind asks for until it asks for nothing more.
@@ -250,8 +290,11 @@ impl Running {
     fn perform(&mut self, output: Output) -> Result<(), Fault> {
         match output {
             Output::Persist(batch) => {
-                self.store.append(&batch.entries, batch.hard_state.as_ref())?;
-                self.handle(Input::Persisted { number: batch.number });
+                self.store
+                    .append(&batch.entries, batch.hard_state.as_ref())?;
+                self.handle(Input::Persisted {
+                    number: batch.number,
+                });
             }
             Output::Publish(ledger) => drop(self.publish.send_replace(ledger)),
             Output::Reply { token, result } => {
@@ -266,14 +309,26 @@ impl Running {
                 self.sessions.remove(&session);
             }
             Output::SealFeed { fence, seal } => self.feeds.seal(&fence, seal),
-            Output::StoreSnapshot { index, term, members, ledger } => {
-                let meta = SnapshotMeta { index, term, members };
-                self.store.store_snapshot(&meta, &ledger.snapshot().encode_to_vec())?;
+            Output::StoreSnapshot {
+                index,
+                term,
+                members,
+                ledger,
+            } => {
+                let meta = SnapshotMeta {
+                    index,
+                    term,
+                    members,
+                };
+                self.store
+                    .store_snapshot(&meta, &ledger.snapshot().encode_to_vec())?;
                 self.handle(Input::SnapshotStored { index });
             }
             Output::CompactLog { index } => self.store.compact(index)?,
             // A group of one has nobody to send to.
-            Output::Send(message) => tracing::debug!(to = message.to, "no way to send to another member yet"),
+            Output::Send(message) => {
+                tracing::debug!(to = message.to, "no way to send to another member yet")
+            }
         }
         Ok(())
     }
@@ -298,7 +353,11 @@ impl Running {
                 .iter()
                 .map(|&id| api::Member {
                     member_id: id as i64,
-                    address: if id == group.id() { self.address.clone() } else { String::new() },
+                    address: if id == group.id() {
+                        self.address.clone()
+                    } else {
+                        String::new()
+                    },
                     learner: false,
                 })
                 .collect(),

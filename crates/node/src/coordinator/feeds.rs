@@ -20,8 +20,16 @@ const BATCH: usize = 1_024;
 
 /// What comes to the thread.
 enum Event {
-    Store { key: FeedKey, fence: Fence, batch: Batch, reply: oneshot::Sender<Result<Stored, Refusal>> },
-    Seal { key: FeedKey, seal: Seal },
+    Store {
+        key: FeedKey,
+        fence: Fence,
+        batch: Batch,
+        reply: oneshot::Sender<Result<Stored, Refusal>>,
+    },
+    Seal {
+        key: FeedKey,
+        seal: Seal,
+    },
     Stop,
 }
 
@@ -44,14 +52,25 @@ impl FeedHost {
         on_fault: impl FnOnce(Fault) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel();
-                let ends = Arc::new(Mutex::new(HashMap::new()));
-        let host = Self { events, log: log.clone(), ends: ends.clone() };
-        let mut running = Running { log, ledger, ends, holders: BTreeMap::new() };
-        std::thread::Builder::new().name("feeds".into()).spawn(move || {
-            if let Err(fault) = running.run(&inbox) {
-                on_fault(fault);
-            }
-        })?;
+        let ends = Arc::new(Mutex::new(HashMap::new()));
+        let host = Self {
+            events,
+            log: log.clone(),
+            ends: ends.clone(),
+        };
+        let mut running = Running {
+            log,
+            ledger,
+            ends,
+            holders: BTreeMap::new(),
+        };
+        std::thread::Builder::new()
+            .name("feeds".into())
+            .spawn(move || {
+                if let Err(fault) = running.run(&inbox) {
+                    on_fault(fault);
+                }
+            })?;
         Ok(host)
     }
 
@@ -71,32 +90,61 @@ impl FeedHost {
 /// The feed that a fence may write.
 fn key(fence: &link::Fence) -> Option<FeedKey> {
     let execution = <[u8; 16]>::try_from(fence.execution_id.as_ref()).ok()?;
-    Some(FeedKey { execution, attempt: fence.attempt })
+    Some(FeedKey {
+        execution,
+        attempt: fence.attempt,
+    })
 }
 
 /// The key as the disk names it.
 fn on_disk(key: FeedKey) -> disk::feeds::FeedKey {
-    disk::feeds::FeedKey { execution: key.execution, attempt: key.attempt }
+    disk::feeds::FeedKey {
+        execution: key.execution,
+        attempt: key.attempt,
+    }
 }
 
 impl net::ports::FeedStore for FeedHost {
-    fn store(&self, key: FeedKey, fence: Fence, batch: Batch) -> oneshot::Receiver<Result<Stored, Refusal>> {
+    fn store(
+        &self,
+        key: FeedKey,
+        fence: Fence,
+        batch: Batch,
+    ) -> oneshot::Receiver<Result<Stored, Refusal>> {
         let (reply, stored) = oneshot::channel();
         // When the thread is gone the receiver sees its sender dropped, and the worker pushes again elsewhere.
-        drop(self.events.send(Event::Store { key, fence, batch, reply }));
+        drop(self.events.send(Event::Store {
+            key,
+            fence,
+            batch,
+            reply,
+        }));
         stored
     }
 }
 
 #[net::async_trait]
 impl net::ports::FeedReader for FeedHost {
-    async fn read(&self, key: FeedKey, from_record: u64, max_bytes: usize) -> Result<Vec<Batch>, Refusal> {
+    async fn read(
+        &self,
+        key: FeedKey,
+        from_record: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, Refusal> {
         let log = self.log.clone();
-        let read = tokio::task::spawn_blocking(move || log.read(on_disk(key), from_record, max_bytes)).await;
+        let read =
+            tokio::task::spawn_blocking(move || log.read(on_disk(key), from_record, max_bytes))
+                .await;
         match read {
             Ok(Ok(batches)) => Ok(batches),
-            Ok(Err(error)) => Err(Refusal::new(ErrorReason::InternalFault, format!("a log cannot be read: {error}"))),
-            Err(error) => Err(Refusal::new(ErrorReason::InternalFault, format!("reading a log failed: {error}"))),
+            Ok(Err(error)) => Err(Refusal::new(
+                ErrorReason::InternalFault,
+                format!("a log cannot be read: {error}"),
+            )),
+            Err(error) => Err(Refusal::new(
+                ErrorReason::InternalFault,
+                format!("reading a log failed: {error}"),
+            )),
         }
     }
 
@@ -104,12 +152,17 @@ impl net::ports::FeedReader for FeedHost {
         let mut ends = lock(&self.ends);
         // Senders that nobody listens to are dropped; the log itself says how far a feed is.
         ends.retain(|_, sender| sender.receiver_count() > 0);
-        ends.entry(key).or_insert_with(|| watch::Sender::new(end_of(&self.log, key))).subscribe()
+        ends.entry(key)
+            .or_insert_with(|| watch::Sender::new(end_of(&self.log, key)))
+            .subscribe()
     }
 }
 
 fn end_of(log: &Feeds, key: FeedKey) -> FeedEnd {
-    FeedEnd { next_record: log.length(on_disk(key)), seal: log.sealed(on_disk(key)) }
+    FeedEnd {
+        next_record: log.length(on_disk(key)),
+        seal: log.sealed(on_disk(key)),
+    }
 }
 
 struct Running {
@@ -135,7 +188,12 @@ impl Running {
             let mut seals = Vec::new();
             for event in std::iter::once(first).chain(inbox.try_iter().take(BATCH)) {
                 match event {
-                    Event::Store { key, fence, batch, reply } => {
+                    Event::Store {
+                        key,
+                        fence,
+                        batch,
+                        reply,
+                    } => {
                         self.accept(key, fence, &batch, reply, &mut batches, &mut waiting);
                     }
                     Event::Seal { key, seal } => seals.push((key, seal)),
@@ -160,34 +218,58 @@ impl Running {
         batches: &mut Vec<(disk::feeds::FeedKey, Batch)>,
         waiting: &mut Vec<Waiting>,
     ) {
-        let named = link::Fence { execution_id: key.execution.to_vec().into(), attempt: key.attempt, index: fence.0 };
+        let named = link::Fence {
+            execution_id: key.execution.to_vec().into(),
+            attempt: key.attempt,
+            index: fence.0,
+        };
         let sealed = self.log.sealed(on_disk(key));
         if sealed.is_none() && !coordinator::may_write(&self.ledger.borrow(), &named) {
-            drop(reply.send(Ok(Stored { next_record: 0, refused: true })));
+            drop(reply.send(Ok(Stored {
+                next_record: 0,
+                refused: true,
+            })));
             return;
         }
         let log = &self.log;
-        let holder =
-            self.holders.entry(key).or_insert_with(|| Holder::new(fence, log.length(on_disk(key)), sealed));
+        let holder = self
+            .holders
+            .entry(key)
+            .or_insert_with(|| Holder::new(fence, log.length(on_disk(key)), sealed));
         let answer = match holder.accept(fence, batch) {
             Ok(Accept::Store(new)) => {
-                waiting.push(Waiting { key, next_record: new.end_record(), reply });
+                waiting.push(Waiting {
+                    key,
+                    next_record: new.end_record(),
+                    reply,
+                });
                 batches.push((on_disk(key), new));
                 return;
             }
             // What lies between the disk and what was accepted is stored with this very batch of pushes.
-            Ok(Accept::Duplicate { stored } | Accept::Gap { stored, .. }) => {
-                Ok(Stored { next_record: stored, refused: false })
-            }
-            Ok(Accept::Sealed { record_count }) => Ok(Stored { next_record: record_count, refused: true }),
-            Ok(Accept::StaleFence { .. }) => Ok(Stored { next_record: 0, refused: true }),
+            Ok(Accept::Duplicate { stored } | Accept::Gap { stored, .. }) => Ok(Stored {
+                next_record: stored,
+                refused: false,
+            }),
+            Ok(Accept::Sealed { record_count }) => Ok(Stored {
+                next_record: record_count,
+                refused: true,
+            }),
+            Ok(Accept::StaleFence { .. }) => Ok(Stored {
+                next_record: 0,
+                refused: true,
+            }),
             Err(error) => Err(Refusal::invalid_field("frames", error.to_string())),
         };
         drop(reply.send(answer));
     }
 
     /// Stores everything that was accepted with one sync, then answers.
-    fn store(&mut self, batches: &[(disk::feeds::FeedKey, Batch)], waiting: Vec<Waiting>) -> Result<(), Fault> {
+    fn store(
+        &mut self,
+        batches: &[(disk::feeds::FeedKey, Batch)],
+        waiting: Vec<Waiting>,
+    ) -> Result<(), Fault> {
         if batches.is_empty() {
             return Ok(());
         }
@@ -199,17 +281,28 @@ impl Running {
                 if let Some(holder) = self.holders.get_mut(&key) {
                     holder.forget_unstored();
                 }
-                let refusal = Refusal::new(ErrorReason::DiskFull, "the coordinator's disk is full; logs wait at their workers");
+                let refusal = Refusal::new(
+                    ErrorReason::DiskFull,
+                    "the coordinator's disk is full; logs wait at their workers",
+                );
                 drop(reply.send(Err(refusal)));
             }
             return Ok(());
         }
-        for Waiting { key, next_record, reply } in waiting {
+        for Waiting {
+            key,
+            next_record,
+            reply,
+        } in waiting
+        {
             if let Some(holder) = self.holders.get_mut(&key) {
                 holder.mark_stored(next_record);
             }
             self.show(key);
-            drop(reply.send(Ok(Stored { next_record, refused: false })));
+            drop(reply.send(Ok(Stored {
+                next_record,
+                refused: false,
+            })));
         }
         Ok(())
     }

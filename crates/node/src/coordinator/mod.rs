@@ -80,25 +80,48 @@ impl CoordinatorNode {
     /// When its state cannot be read, its address not be listened on, or another process runs in its data directory.
     pub async fn start(config: CoordinatorConfig) -> Result<Self, Fault> {
         let ownership = Home::new(&config.data_dir).own()?.ok_or_else(|| {
-            Fault::new(format!("another process runs in {}", config.data_dir.display()))
+            Fault::new(format!(
+                "another process runs in {}",
+                config.data_dir.display()
+            ))
         })?;
         let listener = TcpListener::bind(&config.listen)
             .await
             .map_err(|error| Fault::new(format!("cannot listen on {}: {error}", config.listen)))?;
-        let address = config.advertise.clone().unwrap_or(listener.local_addr()?.to_string());
+        let address = config
+            .advertise
+            .clone()
+            .unwrap_or(listener.local_addr()?.to_string());
         let faults = Faults::default();
         let opened = tokio::task::spawn_blocking({
             let (config, address) = (config.clone(), address.clone());
             move || open(&config, &address)
         });
-        let Opened { mind, store, feeds, blobs, ledger } =
-            opened.await.map_err(|error| Fault::new(error.to_string()))??;
+        let Opened {
+            mind,
+            store,
+            feeds,
+            blobs,
+            ledger,
+        } = opened
+            .await
+            .map_err(|error| Fault::new(error.to_string()))??;
         let published = watch::channel(ledger);
         let feeds = FeedHost::start(feeds, published.1.clone(), faults.reporter())?;
-        let (engine, thread) = Engine::start(mind, store, feeds.clone(), address.clone(), published, faults.reporter())?;
+        let (engine, thread) = Engine::start(
+            mind,
+            store,
+            feeds.clone(),
+            address.clone(),
+            published,
+            faults.reporter(),
+        )?;
         let stopping = CancellationToken::new();
         let parts = CoordinatorParts {
-            mutations: Arc::new(Requests { engine: engine.clone(), blobs: blobs.clone() }),
+            mutations: Arc::new(Requests {
+                engine: engine.clone(),
+                blobs: blobs.clone(),
+            }),
             ledgers: engine.ledger(),
             surroundings: Arc::new(engine.clone()),
             feeds: Arc::new(feeds.clone()),
@@ -109,11 +132,22 @@ impl CoordinatorNode {
         let report = faults.reporter();
         let stopped = stopping.clone();
         let server = tokio::spawn(async move {
-            if let Err(error) = net::serve_coordinator(listener, parts, stopped.cancelled_owned()).await {
+            if let Err(error) =
+                net::serve_coordinator(listener, parts, stopped.cancelled_owned()).await
+            {
                 report(Fault::new(error.to_string()));
             }
         });
-        Ok(Self { address, engine, feeds, faults, stopping, server, thread: Some(thread), _ownership: ownership })
+        Ok(Self {
+            address,
+            engine,
+            feeds,
+            faults,
+            stopping,
+            server,
+            thread: Some(thread),
+            _ownership: ownership,
+        })
     }
 
     /// Address at which it serves.
@@ -179,5 +213,11 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
         tracing::error!("a log is damaged: {damage}");
     }
     let blobs = Arc::new(Blobs::open(&directory("blobs"))?);
-    Ok(Opened { mind, store, feeds, blobs, ledger })
+    Ok(Opened {
+        mind,
+        store,
+        feeds,
+        blobs,
+        ledger,
+    })
 }

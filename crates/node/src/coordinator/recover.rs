@@ -23,25 +23,61 @@ pub(super) fn recover(store: &mut dyn LogStore, found: bool) -> Result<(Recovere
         state = store.load()?;
     }
     let Some((meta, data)) = store.latest_snapshot()? else {
-        return Err(Fault::new("the data directory holds a log without the snapshot it began with; it is damaged"));
+        return Err(Fault::new(
+            "the data directory holds a log without the snapshot it began with; it is damaged",
+        ));
     };
-    let ledger = if data.is_empty() { Ledger::new() } else { restore(&data)? };
-    let base = Base { index: meta.index, term: meta.term, members: meta.members };
-    let entries = state.entries.into_iter().filter(|entry| entry.index > base.index).collect();
-    Ok((Recovered { hard_state: state.hard_state, base, entries }, ledger))
+    let ledger = if data.is_empty() {
+        Ledger::new()
+    } else {
+        restore(&data)?
+    };
+    let base = Base {
+        index: meta.index,
+        term: meta.term,
+        members: meta.members,
+    };
+    let entries = state
+        .entries
+        .into_iter()
+        .filter(|entry| entry.index > base.index)
+        .collect();
+    Ok((
+        Recovered {
+            hard_state: state.hard_state,
+            base,
+            entries,
+        },
+        ledger,
+    ))
 }
 
 /// Writes what every founding member starts from: the snapshot of an empty ledger that names the members.
 fn establish(store: &mut dyn LogStore) -> Result<(), Fault> {
     let founding = Recovered::founding(&[FOUNDER]);
-    let Base { index, term, members } = founding.base;
-    store.store_snapshot(&SnapshotMeta { index, term, members }, &[])?;
+    let Base {
+        index,
+        term,
+        members,
+    } = founding.base;
+    store.store_snapshot(
+        &SnapshotMeta {
+            index,
+            term,
+            members,
+        },
+        &[],
+    )?;
     store.append(&[], Some(&founding.hard_state))?;
     Ok(())
 }
 
 fn restore(data: &[u8]) -> Result<Ledger, Fault> {
-    let unreadable = |error: &dyn std::fmt::Display| Fault::new(format!("the snapshot of the ledger cannot be read: {error}"));
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Fault::new(format!(
+            "the snapshot of the ledger cannot be read: {error}"
+        ))
+    };
     let snapshot = contract::ledger::Snapshot::decode(data).map_err(|error| unreadable(&error))?;
     Ledger::restore(snapshot).map_err(|error| unreadable(&error))
 }

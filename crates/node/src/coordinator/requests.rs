@@ -38,7 +38,12 @@ impl Requests {
         }
         let digest = <[u8; 32]>::try_from(source.digest.as_ref())
             .map(Digest)
-            .map_err(|_| Refusal::invalid_field("source.digest", format!("expected 32 bytes, got {}", source.digest.len())))?;
+            .map_err(|_| {
+                Refusal::invalid_field(
+                    "source.digest",
+                    format!("expected 32 bytes, got {}", source.digest.len()),
+                )
+            })?;
         if self.blobs.has(&digest) {
             return Ok(());
         }

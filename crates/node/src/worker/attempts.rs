@@ -23,7 +23,9 @@ use contract::link::{Assignment, AttemptReport, DesiredAttempt, OutputFile};
 use feed::Batch;
 use prost::Message;
 use runtime::outputs::LiveScan;
-use runtime::{AttemptDir, AttemptState, Attempts as Directories, EndReason, FeedTail, Launcher, Program};
+use runtime::{
+    AttemptDir, AttemptState, Attempts as Directories, EndReason, FeedTail, Launcher, Program,
+};
 use worker::{Adopted, Exit, ExitReason, Fence, Found, Prepared, Stop};
 
 use crate::Fault;
@@ -61,7 +63,14 @@ pub(super) struct Ready {
 
 impl Attempt {
     fn new(fence: Fence, dir: AttemptDir, assignment: Assignment) -> Self {
-        Self { fence, dir, assignment, abandoned: AtomicBool::new(false), state: Mutex::default(), scan: Mutex::default() }
+        Self {
+            fence,
+            dir,
+            assignment,
+            abandoned: AtomicBool::new(false),
+            state: Mutex::default(),
+            scan: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -96,7 +105,12 @@ impl Attempt {
 
     /// Names of the outputs that were stored while the program ran.
     pub(super) fn live_names(&self) -> BTreeSet<String> {
-        self.state().mark.live_outputs.iter().map(|output| output.file_name.clone()).collect()
+        self.state()
+            .mark
+            .live_outputs
+            .iter()
+            .map(|output| output.file_name.clone())
+            .collect()
     }
 
     /// Takes the right to look for live outputs; false while another look goes on.
@@ -135,7 +149,11 @@ impl Attempts {
     /// The attempts under a directory, which is made if it is missing.
     pub(super) fn open(directory: &Path, launcher: Launcher) -> io::Result<Self> {
         let directories = Arc::new(Directories::open(directory)?);
-        Ok(Self { directories, launcher, entries: HashMap::new() })
+        Ok(Self {
+            directories,
+            launcher,
+            entries: HashMap::new(),
+        })
     }
 
     /// The directories themselves, for those who remove them.
@@ -149,7 +167,12 @@ impl Attempts {
         for found in self.directories.scan()? {
             let path = found.dir.path().to_path_buf();
             let desired = read_message::<DesiredAttempt>(&path.join(ASSIGNMENT))?;
-            let known = desired.and_then(|desired| Some((Fence::try_from(desired.fence.as_ref()?).ok()?, desired.assignment?)));
+            let known = desired.and_then(|desired| {
+                Some((
+                    Fence::try_from(desired.fence.as_ref()?).ok()?,
+                    desired.assignment?,
+                ))
+            });
             let Some((fence, assignment)) = known else {
                 self.directories.retire(&found.dir)?;
                 continue;
@@ -161,7 +184,10 @@ impl Attempts {
                 Some(mark) if launched => {
                     shared.state().mark = mark.clone();
                     Found::Launched {
-                        prepared: Prepared { time_us: mark.prepare_time_us as u64, inputs: mark.inputs },
+                        prepared: Prepared {
+                            time_us: mark.prepare_time_us as u64,
+                            inputs: mark.inputs,
+                        },
                         start_time_us: mark.start_time_us as u64,
                         live_outputs: mark.live_outputs,
                     }
@@ -170,19 +196,38 @@ impl Attempts {
                 _ => Found::NotLaunched,
             };
             let tail = FeedTail::new(&found.dir, 0, 0);
-            self.entries.insert(fence, Entry { shared, tail, launched, ended: false });
-            adopted.push(Adopted { fence, assignment, found: how });
+            self.entries.insert(
+                fence,
+                Entry {
+                    shared,
+                    tail,
+                    launched,
+                    ended: false,
+                },
+            );
+            adopted.push(Adopted {
+                fence,
+                assignment,
+                found: how,
+            });
         }
         Ok(adopted)
     }
 
     /// Every attempt that was launched and is not known to have ended.
     pub(super) fn launched(&self) -> Vec<Fence> {
-        self.entries.iter().filter(|(_, entry)| entry.launched && !entry.ended).map(|(fence, _)| *fence).collect()
+        self.entries
+            .iter()
+            .filter(|(_, entry)| entry.launched && !entry.ended)
+            .map(|(fence, _)| *fence)
+            .collect()
     }
 
     pub(super) fn by_name(&self, name: &OsStr) -> Option<Fence> {
-        self.entries.iter().find(|(_, entry)| entry.shared.dir.name() == name).map(|(fence, _)| *fence)
+        self.entries
+            .iter()
+            .find(|(_, entry)| entry.shared.dir.name() == name)
+            .map(|(fence, _)| *fence)
     }
 
     pub(super) fn shared(&self, fence: Fence) -> Option<Arc<Attempt>> {
@@ -190,7 +235,11 @@ impl Attempts {
     }
 
     /// Begins an attempt afresh: an empty directory with its assignment.
-    pub(super) fn begin(&mut self, fence: Fence, assignment: &Assignment) -> Result<Arc<Attempt>, Fault> {
+    pub(super) fn begin(
+        &mut self,
+        fence: Fence,
+        assignment: &Assignment,
+    ) -> Result<Arc<Attempt>, Fault> {
         let name = directory_name(fence);
         let before = self.directories.get(&name);
         if before.path().exists() {
@@ -205,7 +254,15 @@ impl Attempts {
         write_message(&dir.path().join(ASSIGNMENT), &desired)?;
         let shared = Arc::new(Attempt::new(fence, dir.clone(), assignment.clone()));
         let tail = FeedTail::new(&dir, 0, 0);
-        self.entries.insert(fence, Entry { shared: shared.clone(), tail, launched: false, ended: false });
+        self.entries.insert(
+            fence,
+            Entry {
+                shared: shared.clone(),
+                tail,
+                launched: false,
+                ended: false,
+            },
+        );
         Ok(shared)
     }
 
@@ -218,8 +275,16 @@ impl Attempts {
 
     /// Marks the attempt as launched, then starts its program. Answers with when, or with words for people.
     pub(super) fn launch(&mut self, fence: Fence, now_us: u64) -> Result<u64, String> {
-        let entry = self.entries.get_mut(&fence).ok_or("the attempt is not there")?;
-        let ready = entry.shared.state().ready.clone().ok_or("the attempt is not prepared")?;
+        let entry = self
+            .entries
+            .get_mut(&fence)
+            .ok_or("the attempt is not there")?;
+        let ready = entry
+            .shared
+            .state()
+            .ready
+            .clone()
+            .ok_or("the attempt is not prepared")?;
         let mark = AttemptReport {
             fence: Some(fence.into()),
             prepare_time_us: ready.prepared.time_us as i64,
@@ -227,15 +292,20 @@ impl Attempts {
             inputs: ready.prepared.inputs,
             ..AttemptReport::default()
         };
-        write_message(&entry.shared.dir.path().join(LAUNCHED), &mark).map_err(|error| error.to_string())?;
+        write_message(&entry.shared.dir.path().join(LAUNCHED), &mark)
+            .map_err(|error| error.to_string())?;
         entry.shared.state().mark = mark;
-        self.launcher.launch(&entry.shared.dir, &ready.program).map_err(|error| error.to_string())?;
+        self.launcher
+            .launch(&entry.shared.dir, &ready.program)
+            .map_err(|error| error.to_string())?;
         entry.launched = true;
         Ok(now_us)
     }
 
     pub(super) fn stop(&self, fence: Fence, how: Stop) -> Result<(), Fault> {
-        let Some(entry) = self.entries.get(&fence) else { return Ok(()) };
+        let Some(entry) = self.entries.get(&fence) else {
+            return Ok(());
+        };
         let how = match how {
             Stop::Graceful => runtime::Stop::Graceful,
             Stop::Kill => runtime::Stop::Kill,
@@ -246,7 +316,11 @@ impl Attempts {
 
     /// Reads what is new of a launched attempt. Nothing once its end was told.
     pub(super) fn look(&mut self, fence: Fence) -> Result<Option<Seen>, Fault> {
-        let Some(entry) = self.entries.get_mut(&fence).filter(|entry| entry.launched && !entry.ended) else {
+        let Some(entry) = self
+            .entries
+            .get_mut(&fence)
+            .filter(|entry| entry.launched && !entry.ended)
+        else {
             return Ok(None);
         };
         // The state first: what has ended writes no more, so the feed that is read afterwards is whole.
@@ -264,21 +338,38 @@ impl Attempts {
             batches.push(batch);
         }
         entry.ended = exit.is_some();
-        Ok(Some(Seen { batches, ended: exit.map(told) }))
+        Ok(Some(Seen {
+            batches,
+            ended: exit.map(told),
+        }))
     }
 
     /// Reads whole frames of a feed again. Empty when the attempt is gone.
-    pub(super) fn read_feed(&self, fence: Fence, first_record: u64, offset: u64, max_bytes: usize) -> Result<Batch, Fault> {
+    pub(super) fn read_feed(
+        &self,
+        fence: Fence,
+        first_record: u64,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<Batch, Fault> {
         match self.entries.get(&fence) {
-            Some(entry) => Ok(FeedTail::new(&entry.shared.dir, offset, first_record).read(max_bytes)?),
-            None => Ok(Batch { first_record, count: 0, frames: Bytes::new() }),
+            Some(entry) => {
+                Ok(FeedTail::new(&entry.shared.dir, offset, first_record).read(max_bytes)?)
+            }
+            None => Ok(Batch {
+                first_record,
+                count: 0,
+                frames: Bytes::new(),
+            }),
         }
     }
 
     /// Forgets an attempt. Its assignment goes first, so that no half of it is ever adopted; the rest is slow and for the
     /// hands.
     pub(super) fn remove(&mut self, fence: Fence) -> Result<Option<AttemptDir>, Fault> {
-        let Some(entry) = self.entries.remove(&fence) else { return Ok(None) };
+        let Some(entry) = self.entries.remove(&fence) else {
+            return Ok(None);
+        };
         entry.shared.abandoned.store(true, Ordering::Relaxed);
         fs::remove_file(entry.shared.dir.path().join(ASSIGNMENT))?;
         Ok(Some(entry.shared.dir.clone()))
@@ -287,7 +378,12 @@ impl Attempts {
 
 /// The name of an attempt's directory.
 fn directory_name(fence: Fence) -> String {
-    format!("{}.{}.{}", fence.execution_uuid(), fence.attempt, fence.index)
+    format!(
+        "{}.{}.{}",
+        fence.execution_uuid(),
+        fence.attempt,
+        fence.index
+    )
 }
 
 /// How a program ended, in the mind's words.

@@ -17,12 +17,22 @@ pub(super) struct Checksums {
 impl Checksums {
     /// A file whose digest is known and verified.
     pub(super) fn known(digest: Digest, size: u64) -> Self {
-        Self { digest, size, others: Vec::new() }
+        Self {
+            digest,
+            size,
+            others: Vec::new(),
+        }
     }
 
     /// Something that takes bytes as they pass.
     pub(super) fn hasher() -> Hasher {
-        Hasher { blake3: blake3::Hasher::new(), md5: Md5::new(), sha1: Sha1::new(), sha256: Sha256::new(), size: 0 }
+        Hasher {
+            blake3: blake3::Hasher::new(),
+            md5: Md5::new(),
+            sha1: Sha1::new(),
+            sha256: Sha256::new(),
+            size: 0,
+        }
     }
 
     /// By the names of the algorithms.
@@ -50,7 +60,12 @@ impl Hasher {
     }
 
     pub(super) fn finish(self) -> Checksums {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hex = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
         Checksums {
             digest: Digest(*self.blake3.finalize().as_bytes()),
             size: self.size,
@@ -73,8 +88,15 @@ mod tests {
         hasher.update(b"a");
         hasher.update(b"bc");
         let sums = hasher.finish();
-        assert_eq!((sums.size, sums.digest), (3, Digest(*blake3::hash(b"abc").as_bytes())));
-        let sums: Vec<_> = sums.by_name().into_iter().map(|(name, sum)| format!("{name}:{}", &sum[..8])).collect();
+        assert_eq!(
+            (sums.size, sums.digest),
+            (3, Digest(*blake3::hash(b"abc").as_bytes()))
+        );
+        let sums: Vec<_> = sums
+            .by_name()
+            .into_iter()
+            .map(|(name, sum)| format!("{name}:{}", &sum[..8]))
+            .collect();
         assert_eq!(sums, ["md5:90015098", "sha1:a9993e36", "sha256:ba7816bf"]);
     }
 }

@@ -80,12 +80,20 @@ pub(super) fn start(
     uplink: Uplink,
     on_fault: impl Fn(Fault) + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
-    let mut running = Running { mind, attempts, hands, uplink, next_look: HashMap::new() };
-    std::thread::Builder::new().name("worker".into()).spawn(move || {
-        if let Err(fault) = running.run(&inbox) {
-            on_fault(fault);
-        }
-    })
+    let mut running = Running {
+        mind,
+        attempts,
+        hands,
+        uplink,
+        next_look: HashMap::new(),
+    };
+    std::thread::Builder::new()
+        .name("worker".into())
+        .spawn(move || {
+            if let Err(fault) = running.run(&inbox) {
+                on_fault(fault);
+            }
+        })
 }
 
 struct Running {
@@ -133,8 +141,15 @@ impl Running {
 
     /// How long nothing needs to be done unless something happens.
     fn wait(&self) -> Option<Duration> {
-        let wake = self.mind.poll_wakeup().map(|at| Duration::from_micros(at.saturating_sub(now_us())));
-        let look = self.next_look.values().min().map(|at| at.saturating_duration_since(Instant::now()));
+        let wake = self
+            .mind
+            .poll_wakeup()
+            .map(|at| Duration::from_micros(at.saturating_sub(now_us())));
+        let look = self
+            .next_look
+            .values()
+            .min()
+            .map(|at| at.saturating_duration_since(Instant::now()));
         wake.into_iter().chain(look).min()
     }
 
@@ -154,7 +169,12 @@ impl Running {
 
     fn look_at_silent(&mut self) -> Result<(), Fault> {
         let now = Instant::now();
-        let due: Vec<Fence> = self.next_look.iter().filter(|(_, at)| **at <= now).map(|(fence, _)| *fence).collect();
+        let due: Vec<Fence> = self
+            .next_look
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(fence, _)| *fence)
+            .collect();
         due.into_iter().try_for_each(|fence| self.look(fence))
     }
 
@@ -174,7 +194,8 @@ impl Running {
             }
             None => {
                 self.next_look.insert(fence, Instant::now() + LOOK_AGAIN);
-                self.hands.look_for_live_outputs(fence, self.attempts.shared(fence));
+                self.hands
+                    .look_for_live_outputs(fence, self.attempts.shared(fence));
                 Ok(())
             }
         }
@@ -210,9 +231,21 @@ impl Running {
                 // Without a connection the mind is told so, and pushes again when there is one.
                 drop(self.uplink.pushes.send(push));
             }
-            Output::ReadFeed { fence, holder, first_record, offset, max_bytes } => {
-                let batch = self.attempts.read_feed(fence, first_record, offset, max_bytes)?;
-                self.feed_mind(Input::FeedRead { fence, holder, batch })?;
+            Output::ReadFeed {
+                fence,
+                holder,
+                first_record,
+                offset,
+                max_bytes,
+            } => {
+                let batch = self
+                    .attempts
+                    .read_feed(fence, first_record, offset, max_bytes)?;
+                self.feed_mind(Input::FeedRead {
+                    fence,
+                    holder,
+                    batch,
+                })?;
             }
             Output::Report(state) => drop(self.uplink.state.send_replace(Some(*state))),
             Output::Remove { fence } => {
@@ -228,5 +261,7 @@ impl Running {
 
 /// Unix time in microseconds.
 pub(super) fn now_us() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros() as u64)
 }

@@ -32,19 +32,36 @@ pub(super) struct Fetcher {
 impl Fetcher {
     /// A fetcher into a store. `seed` should differ between workers.
     pub(super) fn new(blobs: Arc<Blobs>, pool: Handle, seed: u64) -> Result<Self, Fault> {
-        let web = HttpFetcher::new(HttpLimits::default()).map_err(|error| Fault::new(error.to_string()))?;
-        Ok(Self { blobs, peers: PeerBlobs::default(), web, pool, seed, busy: Mutex::default() })
+        let web = HttpFetcher::new(HttpLimits::default())
+            .map_err(|error| Fault::new(error.to_string()))?;
+        Ok(Self {
+            blobs,
+            peers: PeerBlobs::default(),
+            web,
+            pool,
+            seed,
+            busy: Mutex::default(),
+        })
     }
 
     /// Sees to it that a blob is in the store.
-    pub(super) fn ensure(&self, digest: &Digest, size: u64, sources: &[String]) -> Result<(), Missing> {
+    pub(super) fn ensure(
+        &self,
+        digest: &Digest,
+        size: u64,
+        sources: &[String],
+    ) -> Result<(), Missing> {
         if self.blobs.has(digest) {
             return Ok(());
         }
         let turn = lock(&self.busy).entry(*digest).or_default().clone();
         let fetched = {
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.blobs.has(digest) { Ok(()) } else { self.fetch(*digest, size, sources) }
+            if self.blobs.has(digest) {
+                Ok(())
+            } else {
+                self.fetch(*digest, size, sources)
+            }
         };
         lock(&self.busy).remove(digest);
         fetched
@@ -52,18 +69,33 @@ impl Fetcher {
 
     fn fetch(&self, digest: Digest, size: u64, sources: &[String]) -> Result<(), Missing> {
         // What an interrupted fetch left is verified again when it is opened, and need not come again.
-        let mut sink = BlobSink { blobs: self.blobs.clone(), partial: None, unsaved: 0 };
+        let mut sink = BlobSink {
+            blobs: self.blobs.clone(),
+            partial: None,
+            unsaved: 0,
+        };
         let mut present = None;
         if let Some(manifest) = self.blobs.partial_manifest(&digest) {
             let partial = self.blobs.receive(manifest.clone())?;
             present = Some((manifest, partial.present().clone()));
             sink.partial = Some(partial);
         }
-        let wanted = Wanted { digest, size, sources: sources.to_vec(), seed: self.seed, present };
-        self.pool.block_on(self.peers.fetch(wanted, &mut sink)).map_err(missing_blob)?;
+        let wanted = Wanted {
+            digest,
+            size,
+            sources: sources.to_vec(),
+            seed: self.seed,
+            present,
+        };
+        self.pool
+            .block_on(self.peers.fetch(wanted, &mut sink))
+            .map_err(missing_blob)?;
         match sink.partial {
             Some(partial) => Ok(self.blobs.seal(partial)?),
-            None => Err(Missing::new(format!("blob {digest} came without a manifest"), true)),
+            None => Err(Missing::new(
+                format!("blob {digest} came without a manifest"),
+                true,
+            )),
         }
     }
 
@@ -71,13 +103,18 @@ impl Fetcher {
     pub(super) fn download(&self, address: &str, to: &Path) -> Result<Checksums, Missing> {
         let file = File::create(to).map_err(|error| unwritable(to, &error))?;
         let mut sink = FileSink { file };
-        self.pool.block_on(self.web.fetch(address, &mut sink)).map_err(missing_file)?;
+        self.pool
+            .block_on(self.web.fetch(address, &mut sink))
+            .map_err(missing_file)?;
         // A fetch may have begun again from the first byte, so the sums are made of what lies there in the end.
         let mut file = File::open(to).map_err(|error| unwritable(to, &error))?;
         let mut sums = Checksums::hasher();
         let mut buffer = vec![0; 1 << 20];
         loop {
-            match file.read(&mut buffer).map_err(|error| unwritable(to, &error))? {
+            match file
+                .read(&mut buffer)
+                .map_err(|error| unwritable(to, &error))?
+            {
                 0 => return Ok(sums.finish()),
                 length => sums.update(&buffer[..length]),
             }
@@ -87,13 +124,20 @@ impl Fetcher {
 
 fn missing_blob(error: PeerError) -> Missing {
     let full = matches!(&error, PeerError::Sink { source, .. } if source.kind() == io::ErrorKind::StorageFull);
-    Missing { disk_full: full, ..Missing::new(error.to_string(), true) }
+    Missing {
+        disk_full: full,
+        ..Missing::new(error.to_string(), true)
+    }
 }
 
 fn missing_file(error: HttpError) -> Missing {
-    let full = matches!(&error, HttpError::Sink(source) if source.kind() == io::ErrorKind::StorageFull);
+    let full =
+        matches!(&error, HttpError::Sink(source) if source.kind() == io::ErrorKind::StorageFull);
     // The fetch has tried again by itself; another attempt would meet the same server.
-    Missing { disk_full: full, ..Missing::new(error.to_string(), false) }
+    Missing {
+        disk_full: full,
+        ..Missing::new(error.to_string(), false)
+    }
 }
 
 /// Takes verified chunks into the store.
@@ -127,7 +171,11 @@ impl ChunkSink for BlobSink {
 }
 
 fn io_error(error: disk::DiskError) -> io::Error {
-    let kind = if error.is_full() { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+    let kind = if error.is_full() {
+        io::ErrorKind::StorageFull
+    } else {
+        io::ErrorKind::Other
+    };
     io::Error::new(kind, error)
 }
 

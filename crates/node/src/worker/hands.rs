@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use contract::link::OutputFile;
 use disk::blobs::{Blobs, Ingested};
-use runtime::{AttemptDir, Attempts as Directories};
 use runtime::outputs::{self, Limits, LiveScan};
+use runtime::{AttemptDir, Attempts as Directories};
 use tokio::runtime::Handle;
 use worker::{CollectError, Fence, Input};
 
@@ -24,8 +24,18 @@ pub(super) struct Hands {
 }
 
 impl Hands {
-    pub(super) fn new(engine: Engine, kitchen: Kitchen, directories: Arc<Directories>, pool: Handle) -> Self {
-        Self { engine, kitchen: Arc::new(kitchen), directories, pool }
+    pub(super) fn new(
+        engine: Engine,
+        kitchen: Kitchen,
+        directories: Arc<Directories>,
+        pool: Handle,
+    ) -> Self {
+        Self {
+            engine,
+            kitchen: Arc::new(kitchen),
+            directories,
+            pool,
+        }
     }
 
     /// Prepares an attempt.
@@ -52,7 +62,9 @@ impl Hands {
 
     /// Looks for outputs that a running program has finished with, and stores them.
     pub(super) fn look_for_live_outputs(&self, fence: Fence, attempt: Option<Arc<Attempt>>) {
-        let Some(attempt) = attempt.filter(|attempt| attempt.begin_look()) else { return };
+        let Some(attempt) = attempt.filter(|attempt| attempt.begin_look()) else {
+            return;
+        };
         let hands = self.clone();
         self.pool.spawn_blocking(move || {
             match live(&hands.kitchen.blobs, &attempt) {
@@ -78,14 +90,21 @@ impl Hands {
 }
 
 fn collect(blobs: &Blobs, attempt: &Attempt) -> Result<Vec<OutputFile>, CollectError> {
-    let found = outputs::collect(&attempt.dir.outputs(), Limits::default(), &attempt.live_names()).map_err(refused)?;
+    let found = outputs::collect(
+        &attempt.dir.outputs(),
+        Limits::default(),
+        &attempt.live_names(),
+    )
+    .map_err(refused)?;
     for warning in &found.warnings {
         tracing::warn!(fence = %attempt.fence, "{warning}");
     }
     let mut stored = Vec::new();
     for file in &found.files {
         let reader = found.open(file).map_err(refused)?;
-        let ingested = blobs.ingest_copy(reader).map_err(|error| full_or_failed(&error))?;
+        let ingested = blobs
+            .ingest_copy(reader)
+            .map_err(|error| full_or_failed(&error))?;
         let properties = found.properties.get(&file.name).map(serde_json::to_string);
         stored.push(output(&file.name, &ingested, properties));
     }
@@ -98,7 +117,10 @@ fn live(blobs: &Blobs, attempt: &Attempt) -> Result<Vec<OutputFile>, String> {
     let mut scan = attempt.scan();
     let scan = match scan.as_mut() {
         Some(scan) => scan,
-        None => scan.insert(LiveScan::new(&attempt.dir.outputs(), Limits::default()).map_err(|error| say(&error))?),
+        None => scan.insert(
+            LiveScan::new(&attempt.dir.outputs(), Limits::default())
+                .map_err(|error| say(&error))?,
+        ),
     };
     let mut stored = Vec::new();
     for (file, properties) in scan.look().map_err(|error| say(&error))? {
@@ -107,14 +129,20 @@ fn live(blobs: &Blobs, attempt: &Attempt) -> Result<Vec<OutputFile>, String> {
         let properties = (!properties.is_empty()).then(|| serde_json::to_string(&properties));
         let output = output(&file.name, &ingested, properties);
         // Noted before it is taken away, so that it is never in neither place.
-        attempt.add_live_outputs(std::slice::from_ref(&output)).map_err(|error| say(&error))?;
+        attempt
+            .add_live_outputs(std::slice::from_ref(&output))
+            .map_err(|error| say(&error))?;
         scan.remove(&file).map_err(|error| say(&error))?;
         stored.push(output);
     }
     Ok(stored)
 }
 
-fn output(name: &str, ingested: &Ingested, properties: Option<serde_json::Result<String>>) -> OutputFile {
+fn output(
+    name: &str,
+    ingested: &Ingested,
+    properties: Option<serde_json::Result<String>>,
+) -> OutputFile {
     OutputFile {
         file_name: name.to_owned(),
         digest: ingested.digest.as_bytes().to_vec().into(),

@@ -56,7 +56,10 @@ pub struct WorkerConfig {
 impl WorkerConfig {
     /// The defaults, for a data directory and coordinators: named after the machine, a slot a processor.
     pub fn new(data_dir: PathBuf, coordinators: Vec<String>) -> Self {
-        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let machine = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
         let slots = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
         Self {
             data_dir,
@@ -88,12 +91,18 @@ impl WorkerNode {
     /// When its data directory cannot be used, its address not be listened on, or another process runs in its data directory.
     pub async fn start(config: WorkerConfig) -> Result<Self, Fault> {
         let ownership = Home::new(&config.data_dir).own()?.ok_or_else(|| {
-            Fault::new(format!("another process runs in {}", config.data_dir.display()))
+            Fault::new(format!(
+                "another process runs in {}",
+                config.data_dir.display()
+            ))
         })?;
         let listener = TcpListener::bind(&config.listen)
             .await
             .map_err(|error| Fault::new(format!("cannot listen on {}: {error}", config.listen)))?;
-        let address = config.advertise.clone().unwrap_or(listener.local_addr()?.to_string());
+        let address = config
+            .advertise
+            .clone()
+            .unwrap_or(listener.local_addr()?.to_string());
         let incarnation = ownership.next_incarnation()?;
         let faults = Faults::default();
         let pool = tokio::runtime::Handle::current();
@@ -101,23 +110,49 @@ impl WorkerNode {
             let (config, address) = (config.clone(), address.clone());
             move || open(&config, address, incarnation, pool)
         });
-        let Opened { mind, attempts, kitchen, socket } = opened.await.map_err(|error| Fault::new(error.to_string()))??;
+        let Opened {
+            mind,
+            attempts,
+            kitchen,
+            socket,
+        } = opened
+            .await
+            .map_err(|error| Fault::new(error.to_string()))??;
         let blobs = kitchen.blobs.clone();
         let (engine, inbox) = Engine::channel();
-        let hands = Hands::new(engine.clone(), kitchen, attempts.directories(), tokio::runtime::Handle::current());
+        let hands = Hands::new(
+            engine.clone(),
+            kitchen,
+            attempts.directories(),
+            tokio::runtime::Handle::current(),
+        );
         uplink::listen(socket, engine.clone())?;
         let stopping = CancellationToken::new();
-        let uplink = uplink::open(config.coordinators, engine.clone(), stopping.clone(), faults.reporter());
+        let uplink = uplink::open(
+            config.coordinators,
+            engine.clone(),
+            stopping.clone(),
+            faults.reporter(),
+        );
         let thread = engine::start(mind, inbox, attempts, hands, uplink, faults.reporter())?;
         let report = faults.reporter();
         let stopped = stopping.clone();
         let server = tokio::spawn(async move {
             let blobs = Arc::new(BlobHost::of_worker(blobs));
-            if let Err(error) = net::serve_worker(listener, blobs, stopped.cancelled_owned()).await {
+            if let Err(error) = net::serve_worker(listener, blobs, stopped.cancelled_owned()).await
+            {
                 report(Fault::new(error.to_string()));
             }
         });
-        Ok(Self { address, engine, faults, stopping, server, thread: Some(thread), _ownership: ownership })
+        Ok(Self {
+            address,
+            engine,
+            faults,
+            stopping,
+            server,
+            thread: Some(thread),
+            _ownership: ownership,
+        })
     }
 
     /// Address at which it serves its blobs.
@@ -165,9 +200,16 @@ fn open(
     let launcher = Launcher::new(&executable, &config.data_dir)?;
     let view = launcher.probe_view().unwrap_or(View::Direct);
     let blobs = Arc::new(Blobs::open(&config.data_dir.join("blobs"))?);
-    let seed = incarnation ^ config.name.bytes().fold(0, |seed: u64, byte| seed.rotate_left(8) ^ u64::from(byte));
+    let seed = incarnation
+        ^ config
+            .name
+            .bytes()
+            .fold(0, |seed: u64, byte| seed.rotate_left(8) ^ u64::from(byte));
     let fetcher = Fetcher::new(blobs.clone(), pool, seed)?;
-    let local_ip = address.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or_default();
+    let local_ip = address
+        .rsplit_once(':')
+        .map(|(host, _)| host.to_owned())
+        .unwrap_or_default();
     let machine = Machine {
         worker: config.name.clone(),
         version: VERSION.to_owned(),
@@ -189,5 +231,15 @@ fn open(
         holders: vec![HOLDER],
         limits: WriterLimits::default(),
     });
-    Ok(Opened { mind, attempts, kitchen: Kitchen { blobs, fetcher, machine, view }, socket })
+    Ok(Opened {
+        mind,
+        attempts,
+        kitchen: Kitchen {
+            blobs,
+            fetcher,
+            machine,
+            view,
+        },
+        socket,
+    })
 }

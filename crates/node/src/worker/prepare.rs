@@ -21,7 +21,17 @@ use super::fetch::Fetcher;
 use super::wildcard;
 
 /// Variables of the daemon's own environment that programs get.
-const PASSED_ON: [&str; 9] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE"];
+const PASSED_ON: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+];
 
 /// What preparing needs beside the attempt.
 pub(super) struct Kitchen {
@@ -39,14 +49,23 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
     let mut found = Vec::new();
     for input in &attempt.assignment.inputs {
         if attempt.is_abandoned() {
-            return Err(PrepareError::Fetch { message: "the attempt was given up".into(), retryable: true });
+            return Err(PrepareError::Fetch {
+                message: "the attempt was given up".into(),
+                retryable: true,
+            });
         }
         let (wire, files) = self::input(kitchen, attempt, input, &mut notices)?;
         resolved.push(wire);
         found.push(files);
     }
     let layout = Layout::below(&kitchen.view.base(&attempt.dir.root()));
-    let files = program::build(attempt.fence, &attempt.assignment, &found, &layout, &kitchen.machine);
+    let files = program::build(
+        attempt.fence,
+        &attempt.assignment,
+        &found,
+        &layout,
+        &kitchen.machine,
+    );
     for (name, bytes) in &files.config {
         let path = attempt.dir.config().join(name);
         fs::write(&path, bytes).map_err(|error| failed(&path, &error))?;
@@ -63,7 +82,13 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
         notices: notices.into_iter().flatten().collect(),
         ..Program::default()
     };
-    Ok(Ready { program, prepared: Prepared { time_us: now_us(), inputs: resolved } })
+    Ok(Ready {
+        program,
+        prepared: Prepared {
+            time_us: now_us(),
+            inputs: resolved,
+        },
+    })
 }
 
 /// This runtime runs plain processes: an image is named in the file, but nothing comes of it.
@@ -73,18 +98,33 @@ fn notice_of_image(image: &str) -> Option<String> {
 
 /// Unpacks the source tree into the repository.
 fn source(kitchen: &Kitchen, attempt: &Attempt) -> Result<(), PrepareError> {
-    let Some(source) = attempt.assignment.source.as_ref().filter(|source| !source.digest.is_empty()) else {
+    let Some(source) = attempt
+        .assignment
+        .source
+        .as_ref()
+        .filter(|source| !source.digest.is_empty())
+    else {
         return Ok(());
     };
     let digest = digest(&source.digest)?;
     let locations = &attempt.assignment.source_locations;
-    kitchen.fetcher.ensure(&digest, source.size_bytes as u64, locations).map_err(|error| error.of("the source tree"))?;
+    kitchen
+        .fetcher
+        .ensure(&digest, source.size_bytes as u64, locations)
+        .map_err(|error| error.of("the source tree"))?;
     let archive = kitchen.blobs.path(&digest);
     let archive = fs::File::open(&archive).map_err(|error| failed(&archive, &error))?;
     let limits = workspace::TreeLimits::default();
-    workspace::unpack(io::BufReader::new(archive), &attempt.dir.repository(), limits)
-        .map(drop)
-        .map_err(|error| PrepareError::Fetch { message: format!("the source tree cannot be unpacked: {error}"), retryable: false })
+    workspace::unpack(
+        io::BufReader::new(archive),
+        &attempt.dir.repository(),
+        limits,
+    )
+    .map(drop)
+    .map_err(|error| PrepareError::Fetch {
+        message: format!("the source tree cannot be unpacked: {error}"),
+        retryable: false,
+    })
 }
 
 /// One file that an input resolves to, before it has its name.
@@ -104,31 +144,62 @@ fn input(
     let found = expand(input)?;
     let sources: Vec<Source<'_>> = found
         .iter()
-        .map(|found| Source { uri: &found.uri, stored_name: &found.file.file_name, pattern: found.pattern })
+        .map(|found| Source {
+            uri: &found.uri,
+            stored_name: &found.file.file_name,
+            pattern: found.pattern,
+        })
         .collect();
-    let naming = Naming { keep_directories: &input.keep_directories, file_name: &input.file_name };
+    let naming = Naming {
+        keep_directories: &input.keep_directories,
+        file_name: &input.file_name,
+    };
     let placed = placement::place(naming, &sources).map_err(|error| fault(input, &error))?;
-    notices.extend(placed.notices.into_iter().map(|notice| Some(format!("input {}: {notice}", input.name))));
-    let mut resolved = ResolvedInput { name: input.name.clone(), files: Vec::new() };
-    let mut told = program::Input { name: input.name.clone(), files: Vec::new(), on_demand: input.on_demand };
+    notices.extend(
+        placed
+            .notices
+            .into_iter()
+            .map(|notice| Some(format!("input {}: {notice}", input.name))),
+    );
+    let mut resolved = ResolvedInput {
+        name: input.name.clone(),
+        files: Vec::new(),
+    };
+    let mut told = program::Input {
+        name: input.name.clone(),
+        files: Vec::new(),
+        on_demand: input.on_demand,
+    };
     for (index, name) in placed.files {
         let found = &found[index];
         let sums = if input.on_demand {
             None
         } else {
-            let path = inputs::place(&attempt.dir.inputs(), &input.name, name.as_str()).map_err(|error| fault(input, &error))?;
-            Some(bring(kitchen, found, &path).map_err(|error| error.of(&format!("input {}: {}", input.name, found.uri)))?)
+            let path = inputs::place(&attempt.dir.inputs(), &input.name, name.as_str())
+                .map_err(|error| fault(input, &error))?;
+            Some(
+                bring(kitchen, found, &path)
+                    .map_err(|error| error.of(&format!("input {}: {}", input.name, found.uri)))?,
+            )
         };
         resolved.files.push(ResolvedFile {
             file_name: name.as_str().to_owned(),
             uri: found.uri.clone(),
-            digest: sums.as_ref().map_or_else(|| found.file.digest.clone(), |sums| sums.digest.as_bytes().to_vec().into()),
-            size_bytes: sums.as_ref().map_or(found.file.size_bytes, |sums| sums.size),
+            digest: sums.as_ref().map_or_else(
+                || found.file.digest.clone(),
+                |sums| sums.digest.as_bytes().to_vec().into(),
+            ),
+            size_bytes: sums
+                .as_ref()
+                .map_or(found.file.size_bytes, |sums| sums.size),
         });
         told.files.push(program::InputFile {
             name: name.as_str().to_owned(),
             uri: found.uri.clone(),
-            size: sums.as_ref().map(|sums| sums.size).or(Some(found.file.size_bytes).filter(|size| *size > 0)),
+            size: sums
+                .as_ref()
+                .map(|sums| sums.size)
+                .or(Some(found.file.size_bytes).filter(|size| *size > 0)),
             checksums: sums.map(Checksums::by_name).unwrap_or_default(),
             properties_json: found.file.properties_json.clone(),
         });
@@ -153,7 +224,11 @@ fn expand(input: &AssignedInput) -> Result<Vec<Found<'_>>, PrepareError> {
                     file,
                 }));
             }
-            _ => found.push(Found { uri: file.uri.clone(), pattern: "", file }),
+            _ => found.push(Found {
+                uri: file.uri.clone(),
+                pattern: "",
+                file,
+            }),
         }
     }
     Ok(found)
@@ -169,27 +244,44 @@ pub(super) struct Missing {
 
 impl Missing {
     pub(super) fn new(message: impl Into<String>, retryable: bool) -> Self {
-        Self { message: message.into(), retryable, disk_full: false }
+        Self {
+            message: message.into(),
+            retryable,
+            disk_full: false,
+        }
     }
 
     /// Says of what it is.
     fn of(self, what: &str) -> PrepareError {
         let message = format!("{what}: {}", self.message);
-        if self.disk_full { PrepareError::DiskFull(message) } else { PrepareError::Fetch { message, retryable: self.retryable } }
+        if self.disk_full {
+            PrepareError::DiskFull(message)
+        } else {
+            PrepareError::Fetch {
+                message,
+                retryable: self.retryable,
+            }
+        }
     }
 }
 
 impl From<disk::DiskError> for Missing {
     fn from(error: disk::DiskError) -> Self {
-        Self { disk_full: error.is_full(), ..Self::new(error.to_string(), true) }
+        Self {
+            disk_full: error.is_full(),
+            ..Self::new(error.to_string(), true)
+        }
     }
 }
 
 /// Brings one file to its place.
 fn bring(kitchen: &Kitchen, found: &Found<'_>, to: &Path) -> Result<Checksums, Missing> {
     if !found.file.digest.is_empty() {
-        let digest = digest(&found.file.digest).map_err(|_| Missing::new("its digest is malformed", false))?;
-        kitchen.fetcher.ensure(&digest, found.file.size_bytes, &found.file.locations)?;
+        let digest = digest(&found.file.digest)
+            .map_err(|_| Missing::new("its digest is malformed", false))?;
+        kitchen
+            .fetcher
+            .ensure(&digest, found.file.size_bytes, &found.file.locations)?;
         kitchen.blobs.copy_out(&digest, to)?;
         // The copy was verified against its digest; programs that ask for other checksums are rare and can make them.
         return Ok(Checksums::known(digest, found.file.size_bytes));
@@ -200,18 +292,28 @@ fn bring(kitchen: &Kitchen, found: &Found<'_>, to: &Path) -> Result<Checksums, M
     if found.uri.starts_with("http://") || found.uri.starts_with("https://") {
         return kitchen.fetcher.download(&found.uri, to);
     }
-    Err(Missing::new("this address cannot be fetched; datum://, file://, http:// and https:// can", false))
+    Err(Missing::new(
+        "this address cannot be fetched; datum://, file://, http:// and https:// can",
+        false,
+    ))
 }
 
 /// Copies a file of this machine, hashing what passes.
 fn copy(from: &Path, to: &Path) -> Result<Checksums, Missing> {
-    let unreadable = |error: io::Error| Missing::new(format!("cannot read {}: {error}", from.display()), false);
+    let unreadable =
+        |error: io::Error| Missing::new(format!("cannot read {}: {error}", from.display()), false);
     if !from.is_absolute() {
-        return Err(Missing::new("a file:// address has three slashes and an absolute path", false));
+        return Err(Missing::new(
+            "a file:// address has three slashes and an absolute path",
+            false,
+        ));
     }
     let mut reader = fs::File::open(from).map_err(unreadable)?;
     if !reader.metadata().map_err(unreadable)?.is_file() {
-        return Err(Missing::new(format!("{} is not a regular file", from.display()), false));
+        return Err(Missing::new(
+            format!("{} is not a regular file", from.display()),
+            false,
+        ));
     }
     let mut writer = fs::File::create(to).map_err(|error| unwritable(to, &error))?;
     let mut sums = Checksums::hasher();
@@ -222,23 +324,36 @@ fn copy(from: &Path, to: &Path) -> Result<Checksums, Missing> {
             return Ok(sums.finish());
         }
         sums.update(&buffer[..length]);
-        io::Write::write_all(&mut writer, &buffer[..length]).map_err(|error| unwritable(to, &error))?;
+        io::Write::write_all(&mut writer, &buffer[..length])
+            .map_err(|error| unwritable(to, &error))?;
     }
 }
 
 pub(super) fn unwritable(to: &Path, error: &io::Error) -> Missing {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    Missing { disk_full: full, ..Missing::new(format!("cannot write {}: {error}", to.display()), true) }
+    let full = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    );
+    Missing {
+        disk_full: full,
+        ..Missing::new(format!("cannot write {}: {error}", to.display()), true)
+    }
 }
 
 fn digest(bytes: &[u8]) -> Result<Digest, PrepareError> {
     <[u8; 32]>::try_from(bytes)
         .map(Digest)
-        .map_err(|_| PrepareError::Fetch { message: "a digest is malformed".into(), retryable: false })
+        .map_err(|_| PrepareError::Fetch {
+            message: "a digest is malformed".into(),
+            retryable: false,
+        })
 }
 
 fn fault(input: &AssignedInput, error: &dyn std::fmt::Display) -> PrepareError {
-    PrepareError::Fetch { message: format!("input {}: {error}", input.name), retryable: false }
+    PrepareError::Fetch {
+        message: format!("input {}: {error}", input.name),
+        retryable: false,
+    }
 }
 
 fn failed(path: &Path, error: &io::Error) -> PrepareError {

@@ -66,7 +66,11 @@ async fn carry_states(
     }
 }
 
-async fn carry_pushes(mut batches: mpsc::UnboundedReceiver<PushFeedRequest>, link: Link, stopping: CancellationToken) {
+async fn carry_pushes(
+    mut batches: mpsc::UnboundedReceiver<PushFeedRequest>,
+    link: Link,
+    stopping: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -106,10 +110,19 @@ async fn hear(
             }
             Some(LinkEvent::Desired(desired)) => engine.input(Input::Desired(*desired)),
             Some(LinkEvent::Stored(stored)) => {
-                let Some(Ok(fence)) = stored.fence.as_ref().map(Fence::try_from) else { continue };
+                let Some(Ok(fence)) = stored.fence.as_ref().map(Fence::try_from) else {
+                    continue;
+                };
                 engine.input(match stored.refused {
-                    true => Input::FeedRefused { fence, holder: HOLDER },
-                    false => Input::FeedStored { fence, holder: HOLDER, next_record: stored.next_record },
+                    true => Input::FeedRefused {
+                        fence,
+                        holder: HOLDER,
+                    },
+                    false => Input::FeedStored {
+                        fence,
+                        holder: HOLDER,
+                        next_record: stored.next_record,
+                    },
                 });
             }
         }

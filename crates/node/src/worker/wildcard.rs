@@ -12,7 +12,10 @@ const MAX_FILES: usize = 100_000;
 /// The regular files that a pattern means, sorted.
 pub(super) fn expand(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     if !pattern.is_absolute() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is not absolute"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the path is not absolute",
+        ));
     }
     // The search begins in the deepest directory that has no wildcard in its name.
     let mut base = PathBuf::new();
@@ -33,10 +36,19 @@ pub(super) fn expand(pattern: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn walk(directory: &Path, pattern: &[String], found: &mut Vec<PathBuf>) -> io::Result<()> {
-    let Some((first, rest)) = pattern.split_first() else { return Ok(()) };
+    let Some((first, rest)) = pattern.split_first() else {
+        return Ok(());
+    };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(());
+        }
         Err(error) => return Err(error),
     };
     // `**.jpg` means any depth, ending in .jpg; `**` alone any number of directories.
@@ -48,7 +60,7 @@ fn walk(directory: &Path, pattern: &[String], found: &mut Vec<PathBuf>) -> io::R
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.file_type()?;
-        let matches = fnmatch(&name, &first.replace("**", "*"));
+        let matches = fnmatch(&first.replace("**", "*"), &name);
         if kind.is_dir() {
             if deep {
                 walk(&entry.path(), pattern, found)?;
@@ -58,7 +70,9 @@ fn walk(directory: &Path, pattern: &[String], found: &mut Vec<PathBuf>) -> io::R
         } else if kind.is_file() && matches && rest.is_empty() {
             found.push(entry.path());
             if found.len() > MAX_FILES {
-                return Err(io::Error::other(format!("it means more than {MAX_FILES} files")));
+                return Err(io::Error::other(format!(
+                    "it means more than {MAX_FILES} files"
+                )));
             }
         }
     }
@@ -72,14 +86,28 @@ mod tests {
 
     fn check(pattern: &str, expected: &[&str]) {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["a.jpg", "b.txt", "x/c.jpg", "x/y/d.jpg", "x/y/e.txt", "z/c.jpg"] {
+        for name in [
+            "a.jpg",
+            "b.txt",
+            "x/c.jpg",
+            "x/y/d.jpg",
+            "x/y/e.txt",
+            "z/c.jpg",
+        ] {
             let path = directory.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
         let found = expand(&directory.path().join(pattern)).unwrap();
-        let found: Vec<_> =
-            found.iter().map(|path| path.strip_prefix(directory.path()).unwrap().to_str().unwrap()).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|path| {
+                path.strip_prefix(directory.path())
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+            })
+            .collect();
         assert_eq!(found, expected, "{pattern}");
     }
 
