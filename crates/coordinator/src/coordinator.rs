@@ -15,7 +15,7 @@ use contract::api::ErrorReason;
 use contract::ledger::{Command, Entry, FoundCluster, LoseWorker, command::Kind};
 use contract::link::{Fence, SynchronizeRequest, SynchronizeResponse};
 use feed::Seal;
-use ledger::{Applied, Ledger, Outcome};
+use ledger::{Applied, Ledger, Outcome, Refused};
 use prost::Message as _;
 use raft::eraftpb::{ConfState, EntryType};
 use schedule::{Facts, Problem, WorkerFact};
@@ -291,6 +291,15 @@ impl Coordinator {
                 (entry.commands, applied, Vec::new())
             }
         };
+        // Going on past a command that only a newer version knows would make replicas differ.
+        let unknown = applied
+            .outcomes
+            .iter()
+            .any(|outcome| matches!(outcome, Err(Refused::Unknown)));
+        assert!(
+            !unknown,
+            "entry {index} of the log holds a command of a newer version of shoal"
+        );
         self.seal_feeds(&commands, &applied);
         for Waiting {
             token,

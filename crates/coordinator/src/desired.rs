@@ -117,12 +117,14 @@ fn given(parameter: TemplateParameter) -> Option<AssignedParameter> {
 /// The value as its type says; as it is where it does not fit.
 fn typed(r#type: &str, kind: Kind) -> Kind {
     match (r#type, kind) {
-        ("integer", Kind::Text(text)) => match spec::python::parse_int(&text).map(i64::try_from) {
-            Some(Ok(integer)) => Kind::Integer(integer),
-            _ => Kind::Text(text),
-        },
+        ("integer", Kind::Text(text)) => {
+            match spec::python::number::parse_int(&text).map(i64::try_from) {
+                Some(Ok(integer)) => Kind::Integer(integer),
+                _ => Kind::Text(text),
+            }
+        }
         ("float", Kind::Text(text)) => {
-            spec::python::parse_float(&text).map_or(Kind::Text(text), Kind::Number)
+            spec::python::number::parse_float(&text).map_or(Kind::Text(text), Kind::Number)
         }
         (_, Kind::List(list)) => Kind::List(ValueList {
             items: list

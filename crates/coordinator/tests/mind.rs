@@ -287,10 +287,16 @@ fn nothing_is_answered_before_it_is_stored() {
     world.stores = false;
     world.transcript.clear();
     assert_eq!(world.run_step(7, "greet"), None);
-    world.check(expect![[""]]);
+    world.check(expect![[r#"
+        persist 7 (2 entries)
+    "#]]);
     let number = *world.held.last().unwrap();
     world.handle(Input::Persisted { number });
-    world.check(expect![[""]]);
+    world.check(expect![[r#"
+        publish 6
+        reply 7: Execution { project: "p", number: 1, warnings: [] }
+        desired 1: ID.1
+    "#]]);
 }
 
 #[test]
@@ -309,13 +315,23 @@ fn submitting_and_assigning_cost_one_sync_and_finishing_starts_what_is_next() {
         .ask(1, Request::CreatePipeline(chain))
         .unwrap()
         .unwrap();
-    world.check(expect![[""]]);
+    world.check(expect![[r#"
+        persist 7 (2 entries)
+        publish 6
+        reply 1: Pipeline { project: "p", number: 1, warnings: [] }
+        desired 1: ID.1
+    "#]]);
     let first = world.fence();
     world.report(1, 1, vec![running(&first)]);
     assert_eq!(world.state(1), State::Started);
     world.transcript.clear();
     world.report(1, 1, vec![finished(&first)]);
-    world.check(expect![[""]]);
+    world.check(expect![[r#"
+        persist 11 (2 entries)
+        publish 9
+        seal ID.1 at 2
+        desired 1: ID.1
+    "#]]);
     assert_eq!(
         (world.state(1), world.state(2)),
         (State::Complete, State::Queued)
@@ -394,7 +410,9 @@ fn an_older_incarnation_is_sent_away() {
     world.report(1, 5, vec![]);
     world.transcript.clear();
     world.report(2, 4, vec![]);
-    world.check(expect![[""]]);
+    world.check(expect![[r#"
+        end session 2: STALE_INCARNATION: worker w1 has started again since; this daemon must stop
+    "#]]);
 }
 
 #[test]

@@ -309,7 +309,13 @@ impl Running {
 
     fn seal(&mut self, key: FeedKey, seal: Seal) -> Result<(), Fault> {
         self.holders.remove(&key);
-        self.log.seal(on_disk(key), seal)?;
+        match self.log.seal(on_disk(key), seal) {
+            // A damaged log is no reason to stop serving the others; what is left of it can be read.
+            Err(error @ disk::DiskError::Corrupt { .. }) => {
+                tracing::error!("a log is not what it was sealed as: {error}")
+            }
+            result => result?,
+        }
         self.show(key);
         Ok(())
     }

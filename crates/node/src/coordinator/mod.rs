@@ -212,6 +212,7 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
     for damage in feeds.damage() {
         tracing::error!("a log is damaged: {damage}");
     }
+    seal_again(&feeds, &ledger);
     let blobs = Arc::new(Blobs::open(&directory("blobs"))?);
     Ok(Opened {
         mind,
@@ -220,4 +221,34 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
         blobs,
         ledger,
     })
+}
+
+/// A seal reaches the disk with the next records that are stored; one that a crash forgot is said again by the ledger.
+/// What was sealed after the snapshot is sealed again when its entries are applied.
+fn seal_again(feeds: &Feeds, ledger: &Ledger) {
+    for key in feeds
+        .keys()
+        .into_iter()
+        .filter(|key| feeds.sealed(*key).is_none())
+    {
+        let execution = ledger.execution_by_id(&uuid::Uuid::from_bytes(key.execution));
+        let attempt = execution.and_then(|execution| {
+            execution
+                .attempts
+                .iter()
+                .find(|known| known.number == key.attempt)
+        });
+        let Some((attempt, digest)) =
+            attempt.and_then(|attempt| Some((attempt, attempt.feed_digest?)))
+        else {
+            continue;
+        };
+        let seal = feed::Seal {
+            record_count: attempt.record_count,
+            digest,
+        };
+        if let Err(error) = feeds.seal(key, seal) {
+            tracing::error!("a log is not what it was sealed as: {error}");
+        }
+    }
 }
