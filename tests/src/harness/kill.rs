@@ -12,6 +12,17 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+/// Kinds of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `shoal` as a person or a service manager starts it.
+    Command,
+    /// What stands between it and the programs: shims, and the process that forks them.
+    Shim,
+    /// A step's program and all that it started.
+    Program,
+}
+
 /// A process of a place, held by a handle that cannot come to mean another one.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -35,13 +46,22 @@ pub(super) fn marked(mark: &Path) -> Vec<Held> {
     pids.filter_map(hold).collect()
 }
 
-/// Whether a process is a step's program, not the shim above it or a command.
-pub(super) fn is_program(pid: Pid) -> bool {
-    let environment =
-        fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
-    environment
-        .split(|byte| *byte == 0)
-        .any(|variable| variable.starts_with(b"SHOAL_ATTEMPT="))
+/// What a process of a place is.
+pub(super) fn kind(pid: Pid) -> Kind {
+    let read =
+        |file: &str| fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap_or_default();
+    let holds = |bytes: &[u8], start: &[u8]| {
+        bytes
+            .split(|byte| *byte == 0)
+            .any(|part| part.starts_with(start))
+    };
+    if holds(&read("environ"), b"SHOAL_ATTEMPT=") {
+        Kind::Program
+    } else if holds(&read("cmdline"), b"shim") {
+        Kind::Shim
+    } else {
+        Kind::Command
+    }
 }
 
 /// Kills these processes and waits until they are dead.

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 pub use cluster::{Cluster, Coordinator, Worker};
 pub use gate::Gate;
+pub use kill::Kind;
 pub use log::Log;
 pub use place::{Finished, Place};
 pub use process::{Line, Process, Source};

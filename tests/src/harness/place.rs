@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Gate, Log, PATIENCE, Process, binary, kill};
+use super::{Gate, Kind, Log, PATIENCE, Process, binary, kill};
 
 /// A temporary directory with everything that a test starts in it.
 #[derive(Debug)]
@@ -187,31 +187,20 @@ impl Place {
         command
     }
 
-    /// Kills every process of this place: commands, shims, and steps' programs with all that they started. How many those were.
-    pub fn kill_all(&self) -> usize {
-        self.kill_those(|_| true)
+    /// Kills every process of this place: commands, shims, and steps' programs with all that they started.
+    pub fn kill_all(&self) {
+        self.kill(&[Kind::Command, Kind::Shim, Kind::Program]);
     }
 
-    /// Kills steps' programs only; their shims live. How many those were.
-    pub fn kill_programs(&self) -> usize {
-        self.kill_those(|held| kill::is_program(held.pid))
-    }
-
-    /// Kills shims and commands only; steps' programs live. How many those were.
-    pub fn kill_shims(&self) -> usize {
-        self.kill_those(|held| !kill::is_program(held.pid))
-    }
-
-    fn kill_those(&self, which: impl Fn(&kill::Held) -> bool) -> usize {
-        let mut count = 0;
+    /// Kills the processes of these kinds, as a crash would, and waits until they are dead.
+    pub fn kill(&self, kinds: &[Kind]) {
         loop {
             let mut processes = kill::marked(self.path());
-            processes.retain(&which);
+            processes.retain(|held| kinds.contains(&kill::kind(held.pid)));
             // One that was being started while the others were looked for is found by the next look.
             if processes.is_empty() {
-                return count;
+                return;
             }
-            count += processes.len();
             kill::kill(&processes, Instant::now() + PATIENCE);
         }
     }
