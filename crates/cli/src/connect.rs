@@ -40,13 +40,27 @@ pub enum Runs {
 impl Connection {
     /// A connection to the coordinators at these addresses. `tell` is told when they cannot be reached for a while.
     pub fn to(addresses: Vec<String>, tell: fn(&str)) -> Self {
-        Self { client: Client::new(Remote { addresses, tell, need: Mutex::default() }), embedded: None }
+        Self {
+            client: Client::new(Remote {
+                addresses,
+                tell,
+                need: Mutex::default(),
+            }),
+            embedded: None,
+        }
     }
 
     /// A connection to the embedded node of a home.
     pub fn embedded(home: Home, runs: Runs) -> Self {
-        let local = Arc::new(Local { home, runs, node: Mutex::new(None) });
-        Self { client: Client::new(Handle(local.clone())), embedded: Some(local) }
+        let local = Arc::new(Local {
+            home,
+            runs,
+            node: Mutex::new(None),
+        });
+        Self {
+            client: Client::new(Handle(local.clone())),
+            embedded: Some(local),
+        }
     }
 
     /// Whether everything runs on this machine for the sake of this command.
@@ -90,12 +104,21 @@ impl Resolve for Remote {
         let now = Instant::now();
         let mut need = self.need.lock().await;
         match need.as_mut().filter(|need| now - need.last < APART) {
-            None => *need = Some(Need { since: now, last: now, told: false }),
+            None => {
+                *need = Some(Need {
+                    since: now,
+                    last: now,
+                    told: false,
+                })
+            }
             Some(need) => {
                 need.last = now;
                 if !need.told && now - need.since >= TELL_AFTER {
                     need.told = true;
-                    (self.tell)(&format!("note: {} cannot be reached, still trying", self.addresses.join(", ")));
+                    (self.tell)(&format!(
+                        "note: {} cannot be reached, still trying",
+                        self.addresses.join(", ")
+                    ));
                 }
             }
         }
@@ -119,7 +142,10 @@ impl Resolve for Handle {
         let mut node = self.0.node.lock().await;
         if let Some(running) = node.as_ref() {
             if let Some(fault) = running.fault() {
-                return Err(Error::new(Kind::Internal, format!("the embedded node ended: {fault}")));
+                return Err(Error::new(
+                    Kind::Internal,
+                    format!("the embedded node ended: {fault}"),
+                ));
             }
             return Ok(vec![running.address().to_owned()]);
         }
@@ -134,7 +160,10 @@ impl Resolve for Handle {
                 return Ok(vec![address]);
             }
             if Instant::now() >= deadline {
-                let message = format!("another shoal command owns {} but serves nothing", self.0.home.path().display());
+                let message = format!(
+                    "another shoal command owns {} but serves nothing",
+                    self.0.home.path().display()
+                );
                 return Err(Error::new(Kind::Unavailable, message));
             }
             tokio::time::sleep(LOOK).await;
@@ -149,10 +178,20 @@ impl Local {
             return Ok(None);
         }
         let owned = self.home.own().map_err(|error| {
-            Error::new(Kind::Local, format!("cannot use {}: {error}", self.home.path().display()))
+            Error::new(
+                Kind::Local,
+                format!("cannot use {}: {error}", self.home.path().display()),
+            )
         })?;
-        let Some(ownership) = owned else { return Ok(None) };
+        let Some(ownership) = owned else {
+            return Ok(None);
+        };
         let started = Embedded::start(ownership, Options::default()).await;
-        started.map(Some).map_err(|fault| Error::new(Kind::Internal, format!("the embedded node does not start: {fault}")))
+        started.map(Some).map_err(|fault| {
+            Error::new(
+                Kind::Internal,
+                format!("the embedded node does not start: {fault}"),
+            )
+        })
     }
 }

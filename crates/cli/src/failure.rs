@@ -75,12 +75,20 @@ impl Failure {
 
     /// Arguments that make no sense.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { kind: "usage", exit: Exit::Usage, ..Self::new(message) }
+        Self {
+            kind: "usage",
+            exit: Exit::Usage,
+            ..Self::new(message)
+        }
     }
 
     /// Nothing has run here, so what is asked for cannot be there.
     pub fn nothing_here(message: impl Into<String>) -> Self {
-        Self { kind: Kind::NotFound.as_str(), exit: Exit::Refused, ..Self::new(message) }
+        Self {
+            kind: Kind::NotFound.as_str(),
+            exit: Exit::Refused,
+            ..Self::new(message)
+        }
     }
 
     /// Says what to do about it.
@@ -110,8 +118,11 @@ impl Failure {
     }
 
     fn json(&self) -> Value {
-        let details: Vec<Value> =
-            self.details.iter().map(|(place, what)| json!({"place": place, "message": what})).collect();
+        let details: Vec<Value> = self
+            .details
+            .iter()
+            .map(|(place, what)| json!({"place": place, "message": what}))
+            .collect();
         json!({"error": {
             "kind": self.kind,
             "reason": self.reason,
@@ -125,14 +136,26 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = self.message.lines();
-        writeln!(f, "error: {}", escape::for_line(lines.next().unwrap_or_default()))?;
+        writeln!(
+            f,
+            "error: {}",
+            escape::for_line(lines.next().unwrap_or_default())
+        )?;
         for line in lines {
             writeln!(f, "  {}", escape::for_line(line))?;
         }
         // One that the message says already is not said twice.
-        let news = self.details.iter().filter(|(_, what)| !self.shown && !self.message.contains(what.as_str()));
+        let news = self
+            .details
+            .iter()
+            .filter(|(_, what)| !self.shown && !self.message.contains(what.as_str()));
         for (place, what) in news {
-            writeln!(f, "  {}: {}", escape::for_line(place), escape::for_line(what))?;
+            writeln!(
+                f,
+                "  {}: {}",
+                escape::for_line(place),
+                escape::for_line(what)
+            )?;
         }
         if let Some(reason) = self.reason {
             writeln!(f, "  reason: {reason}")?;
@@ -193,7 +216,10 @@ impl From<clap::Error> for Failure {
         let message = parts.next().unwrap_or_default();
         let lines: Vec<&str> = message.lines().map(str::trim).collect();
         let failure = Self::usage(lines.join(" ").trim_start_matches("error: "));
-        let tip = parts.next().and_then(|rest| rest.lines().find_map(|line| line.trim().strip_prefix("tip: ")));
+        let tip = parts.next().and_then(|rest| {
+            rest.lines()
+                .find_map(|line| line.trim().strip_prefix("tip: "))
+        });
         match tip {
             Some(tip) => failure.hint(tip),
             None => failure,
@@ -217,9 +243,14 @@ mod tests {
 
     #[test]
     fn what_people_see() {
-        let details = [("config:3:5", "`epochs`: bad"), ("config:9:5", "\x1b]0;evil\x07")];
+        let details = [
+            ("config:3:5", "`epochs`: bad"),
+            ("config:9:5", "\x1b]0;evil\x07"),
+        ];
         let details = details.map(|(place, what)| (place.to_owned(), what.to_owned()));
-        let failure = Failure::new("train: `epochs`: bad\nand another").details(details).hint("try `shoal lint`");
+        let failure = Failure::new("train: `epochs`: bad\nand another")
+            .details(details)
+            .hint("try `shoal lint`");
         expect![[r#"
             error: train: `epochs`: bad
               and another

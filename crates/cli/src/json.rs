@@ -36,7 +36,11 @@ pub fn time(time: Option<&prost_types::Timestamp>) -> Value {
 
 /// A digest or an id in hexadecimal; null when it is not known.
 pub fn hex(bytes: &[u8]) -> Value {
-    if bytes.is_empty() { Value::Null } else { Value::from(hex_text(bytes)) }
+    if bytes.is_empty() {
+        Value::Null
+    } else {
+        Value::from(hex_text(bytes))
+    }
 }
 
 /// Bytes in hexadecimal.
@@ -46,7 +50,11 @@ pub fn hex_text(bytes: &[u8]) -> String {
 
 /// Text that is absent when it is empty.
 fn text(text: &str) -> Value {
-    if text.is_empty() { Value::Null } else { Value::from(text) }
+    if text.is_empty() {
+        Value::Null
+    } else {
+        Value::from(text)
+    }
 }
 
 /// JSON that travels as text.
@@ -63,10 +71,19 @@ pub fn value(value: Option<&api::Value>) -> Value {
         Some(Kind::Integer(value)) => Value::from(*value),
         Some(Kind::Number(number)) if number.is_finite() => Value::from(*number),
         Some(Kind::Number(number)) => Value::from(number.to_string()),
-        Some(Kind::Text(text) | Kind::BigInteger(text) | Kind::Date(text)) => Value::from(text.as_str()),
-        Some(Kind::List(list)) => list.items.iter().map(|item| self::value(Some(item))).collect(),
+        Some(Kind::Text(text) | Kind::BigInteger(text) | Kind::Date(text)) => {
+            Value::from(text.as_str())
+        }
+        Some(Kind::List(list)) => list
+            .items
+            .iter()
+            .map(|item| self::value(Some(item)))
+            .collect(),
         Some(Kind::Map(map)) => {
-            let entries = map.entries.iter().map(|entry| (key(entry.key.as_ref()), self::value(entry.value.as_ref())));
+            let entries = map
+                .entries
+                .iter()
+                .map(|entry| (key(entry.key.as_ref()), self::value(entry.value.as_ref())));
             Value::Object(entries.collect())
         }
     }
@@ -81,11 +98,19 @@ fn key(key: Option<&api::Value>) -> String {
 
 /// The number at the end of a resource name.
 pub fn number(name: &str) -> Value {
-    name.rsplit('/').next().and_then(|last| last.parse::<i64>().ok()).map_or(Value::Null, Value::from)
+    name.rsplit('/')
+        .next()
+        .and_then(|last| last.parse::<i64>().ok())
+        .map_or(Value::Null, Value::from)
 }
 
 fn annotations(annotations: &std::collections::BTreeMap<String, String>) -> Value {
-    Value::Object(annotations.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect())
+    Value::Object(
+        annotations
+            .iter()
+            .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+            .collect(),
+    )
 }
 
 /// A source tree.
@@ -301,7 +326,13 @@ mod tests {
         assert_eq!(hex(&[0xab, 1]), "ab01");
         assert_eq!(number("projects/p/executions/42"), 42);
         assert_eq!(number(""), Value::Null);
-        assert_eq!(time(Some(&prost_types::Timestamp { seconds: 0, nanos: 5_000_000 })), "1970-01-01T00:00:00.005Z");
+        assert_eq!(
+            time(Some(&prost_types::Timestamp {
+                seconds: 0,
+                nanos: 5_000_000
+            })),
+            "1970-01-01T00:00:00.005Z"
+        );
     }
 
     #[test]
@@ -311,7 +342,10 @@ mod tests {
             (Kind::Integer(1), json!(1)),
             (Kind::Number(1.0), json!(1.0)),
             (Kind::Number(f64::NAN), json!("NaN")),
-            (Kind::BigInteger("99999999999999999999".into()), json!("99999999999999999999")),
+            (
+                Kind::BigInteger("99999999999999999999".into()),
+                json!("99999999999999999999"),
+            ),
         ] {
             assert_eq!(value(Some(&api::Value { kind: Some(kind) })), expected);
         }

@@ -36,7 +36,11 @@ pub fn root(current: &Path) -> PathBuf {
 pub fn config(current: &Path, given: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(given) = given {
         let path = current.join(given);
-        return Ok(if path.is_dir() { path.join(CONFIG) } else { path });
+        return Ok(if path.is_dir() {
+            path.join(CONFIG)
+        } else {
+            path
+        });
     }
     match current
         .ancestors()
@@ -44,8 +48,11 @@ pub fn config(current: &Path, given: Option<&Path>) -> Result<PathBuf, Failure> 
         .find(|path| path.is_file())
     {
         Some(path) => Ok(path),
-        None => Err(Failure::usage(format!("there is no {CONFIG} in {} or above it", current.display()))
-            .hint("go to the directory it is in, or name it with --file")),
+        None => Err(Failure::usage(format!(
+            "there is no {CONFIG} in {} or above it",
+            current.display()
+        ))
+        .hint("go to the directory it is in, or name it with --file")),
     }
 }
 
@@ -126,7 +133,10 @@ mod tests {
         assert_eq!(missing, deep.join("no.yaml"));
         let failure = read(&missing).unwrap_err();
         assert_eq!(failure.exit(), crate::Exit::Usage);
-        assert!(failure.to_string().starts_with("error: there is no file "), "{failure}");
+        assert!(
+            failure.to_string().starts_with("error: there is no file "),
+            "{failure}"
+        );
     }
 
     #[test]

@@ -9,7 +9,10 @@ use crate::{Exit, Failure, json, print};
 pub(super) async fn execute(context: &Context, command: &ClusterCommand) -> Result<Exit, Failure> {
     let ClusterCommand::Status = command;
     let connection = context.connect();
-    let answer = connection.client.get_cluster(api::GetClusterRequest {}).await;
+    let answer = connection
+        .client
+        .get_cluster(api::GetClusterRequest {})
+        .await;
     connection.close().await;
     let cluster = answer?.cluster.unwrap_or_default();
     context.print(
@@ -24,7 +27,11 @@ pub(super) async fn execute(context: &Context, command: &ClusterCommand) -> Resu
                         (false, true) => "learner",
                         (false, false) => "follower",
                     };
-                    vec![member.member_id.to_string(), role.to_owned(), member.address.clone()]
+                    vec![
+                        member.member_id.to_string(),
+                        role.to_owned(),
+                        member.address.clone(),
+                    ]
                 })
                 .collect();
             format!(

@@ -6,7 +6,7 @@ use spec::model::Config;
 
 use super::Context;
 use crate::args::ConfigFile;
-use crate::{Failure, place};
+use crate::{Failure, place, print};
 
 /// A file that was read and is valid.
 pub(super) struct Loaded {
@@ -28,31 +28,50 @@ pub(super) fn load(context: &Context, file: &ConfigFile) -> Result<Loaded, Failu
     let render = |diagnostic| spec::render(diagnostic, &shown, &source);
     match parsed.config {
         Some(config) => {
-            for warning in parsed.diagnostics.iter().filter(|diagnostic| diagnostic.severity == spec::Severity::Warning) {
+            for warning in parsed
+                .diagnostics
+                .iter()
+                .filter(|diagnostic| diagnostic.severity == spec::Severity::Warning)
+            {
                 context.note(render(warning).trim_end());
             }
-            Ok(Loaded { path, bytes, config })
+            Ok(Loaded {
+                path,
+                bytes,
+                config,
+            })
         }
         None => {
-            let errors: Vec<&spec::Diagnostic> =
-                parsed.diagnostics.iter().filter(|diagnostic| diagnostic.severity == spec::Severity::Error).collect();
+            let errors: Vec<&spec::Diagnostic> = parsed
+                .diagnostics
+                .iter()
+                .filter(|diagnostic| diagnostic.severity == spec::Severity::Error)
+                .collect();
             if !context.json() {
-                for error in &errors {
-                    eprint!("{}", render(error));
-                }
+                errors.iter().for_each(|error| print::tell(&render(error)));
             }
             let count = errors.len();
             let places = errors.iter().map(|error| {
-                (format!("{shown}:{}:{}", error.span.line, error.span.column), error.message.clone())
+                (
+                    format!("{shown}:{}:{}", error.span.line, error.span.column),
+                    error.message.clone(),
+                )
             });
-            Err(Failure::new(format!("{shown} has {}", counted(count, "error"))).details(places).shown_already(!context.json()))
+            Err(
+                Failure::new(format!("{shown} has {}", counted(count, "error")))
+                    .details(places)
+                    .shown_already(!context.json()),
+            )
         }
     }
 }
 
 /// A path as the user would type it.
 pub(super) fn shown(context: &Context, path: &std::path::Path) -> String {
-    path.strip_prefix(&context.current).unwrap_or(path).display().to_string()
+    path.strip_prefix(&context.current)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 /// `no errors`, `1 error`, `2 errors`.

@@ -18,10 +18,19 @@ pub(super) async fn run(context: &Context, arguments: Coordinator) -> Result<Exi
     config.bootstrap = arguments.bootstrap;
     config.lost_after = Duration::try_from_secs_f64(arguments.lost_after)
         .map_err(|_| Failure::usage("--lost-after must be a number of seconds, 0 or more"))?;
-    let coordinator = CoordinatorNode::start(config).await.map_err(|fault| Failure::new(fault.to_string()))?;
+    let coordinator = CoordinatorNode::start(config)
+        .await
+        .map_err(|fault| Failure::new(fault.to_string()))?;
     let address = coordinator.address().to_owned();
     let told = format!("coordinator serves on {address}");
-    serve_until_told(context, &told, &address, arguments.address_file.as_deref(), coordinator.faulted()).await?;
+    serve_until_told(
+        context,
+        &told,
+        &address,
+        arguments.address_file.as_deref(),
+        coordinator.faulted(),
+    )
+    .await?;
     coordinator.stop().await;
     Ok(Exit::Done)
 }

@@ -5,8 +5,6 @@ use std::io::{BufRead as _, IsTerminal as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::print::board::Board;
-
 /// What is watched.
 #[derive(Debug, Clone)]
 pub(super) struct Subject {
@@ -43,7 +41,16 @@ impl Interrupts {
     /// # Errors
     /// When the system gives no way to listen.
     pub(super) fn listen() -> std::io::Result<Self> {
-        Ok(Self { signals: signal(SignalKind::interrupt())?, asked: false, typed: None })
+        Ok(Self {
+            signals: signal(SignalKind::interrupt())?,
+            asked: false,
+            typed: None,
+        })
+    }
+
+    /// Whether the user can type a wish.
+    pub(super) fn typing(&self) -> bool {
+        self.typed.is_some()
     }
 
     /// Waits for the next wish. May be dropped and called again without losing one.
@@ -92,20 +99,26 @@ fn typed_lines() -> mpsc::Receiver<String> {
     receiver
 }
 
-/// The choices after the first Ctrl-C.
-pub(super) fn choices(subject: &Subject, board: &Board) -> String {
+/// The choices after the first Ctrl-C; whether lines are typed decides what they are.
+pub(super) fn choices(subject: &Subject, typing: bool) -> String {
     let Subject { what, number, .. } = subject;
-    let cancel = match std::io::stdin().is_terminal() && board.is_live() {
+    let cancel = match typing {
         true => "  c and Enter   cancels it".to_owned(),
         false => format!("  to cancel it: shoal {what} cancel {number}"),
     };
-    format!("\n{what} #{number} is still running\n  Ctrl-C        leaves; {}\n{cancel}", goes_on(subject))
+    format!(
+        "{what} #{number} has not ended\n  Ctrl-C again  leaves; {}\n{cancel}",
+        goes_on(subject)
+    )
 }
 
 /// What to know when leaving.
 pub(super) fn farewell(subject: &Subject) -> String {
     let Subject { what, number, .. } = subject;
-    format!("left {what} #{number}: {}; `shoal {what} watch {number}` comes back to it", goes_on(subject))
+    format!(
+        "left {what} #{number}: {}; `shoal {what} watch {number}` comes back to it",
+        goes_on(subject)
+    )
 }
 
 fn goes_on(subject: &Subject) -> &'static str {
@@ -124,14 +137,21 @@ mod tests {
 
     #[test]
     fn words() {
-        let subject = Subject { what: "pipeline", number: 3, embedded: true };
+        let subject = Subject {
+            what: "pipeline",
+            number: 3,
+            embedded: true,
+        };
         expect![[r#"
-
-            pipeline #3 is still running
-              Ctrl-C        leaves; steps that run go on, the others wait for the next shoal command
+            pipeline #3 has not ended
+              Ctrl-C again  leaves; steps that run go on, the others wait for the next shoal command
               to cancel it: shoal pipeline cancel 3"#]]
-        .assert_eq(&choices(&subject, &Board::new(true)));
+        .assert_eq(&choices(&subject, false));
         expect!["left execution #4: it goes on; `shoal execution watch 4` comes back to it"]
-            .assert_eq(&farewell(&Subject { what: "execution", number: 4, embedded: false }));
+            .assert_eq(&farewell(&Subject {
+                what: "execution",
+                number: 4,
+                embedded: false,
+            }));
     }
 }

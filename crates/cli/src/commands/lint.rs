@@ -37,7 +37,12 @@ fn one(context: &Context, file: &Path, strict: bool) -> Result<(Value, bool), Fa
     let path = place::config(&context.current, Some(file))?;
     let bytes = place::read(&path)?;
     let parsed = spec::parse(&bytes);
-    let of = |severity| parsed.diagnostics.iter().filter(move |diagnostic| diagnostic.severity == severity);
+    let of = |severity| {
+        parsed
+            .diagnostics
+            .iter()
+            .filter(move |diagnostic| diagnostic.severity == severity)
+    };
     let (errors, warnings) = (of(Severity::Error).count(), of(Severity::Warning).count());
     let valid = errors == 0;
     let shown = config::shown(context, &path);
@@ -49,8 +54,16 @@ fn one(context: &Context, file: &Path, strict: bool) -> Result<(Value, bool), Fa
     });
     if !context.json() {
         let source = String::from_utf8_lossy(&bytes);
-        let mut text: String = parsed.diagnostics.iter().map(|found| spec::render(found, &shown, &source)).collect();
-        text.push_str(&format!("{shown}: {}, {}\n", config::counted(errors, "error"), config::counted(warnings, "warning")));
+        let mut text: String = parsed
+            .diagnostics
+            .iter()
+            .map(|found| spec::render(found, &shown, &source))
+            .collect();
+        text.push_str(&format!(
+            "{shown}: {}, {}\n",
+            config::counted(errors, "error"),
+            config::counted(warnings, "warning")
+        ));
         write_out(text.as_bytes())?;
     }
     Ok((value, valid && !(strict && warnings > 0)))

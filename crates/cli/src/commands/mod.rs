@@ -1,16 +1,29 @@
 //! What each command does: one file a command.
 
-mod cluster;
-mod config;
-mod coordinator;
-mod execution;
 mod lint;
+
 mod pipeline;
+
+mod execution;
+
+mod config;
+mod values;
+
 mod run;
-mod serve;
-mod tables;
+
 mod watch;
+
+mod interrupts;
+
+mod cancel;
+
+mod cluster;
+
 mod worker;
+
+mod coordinator;
+
+mod serve;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -20,9 +33,9 @@ use node::home::Home;
 use serde_json::Value;
 
 use crate::args::{Cli, Command, Format, Global};
-use crate::connect::Connection;
-use crate::place;
+use crate::connect::{Connection, Runs};
 use crate::{Exit, Failure};
+use crate::{place, print};
 
 /// What every command knows.
 pub(crate) struct Context {
@@ -37,7 +50,10 @@ pub(crate) struct Context {
 impl Context {
     /// Name of the project that is meant.
     pub(crate) fn project(&self) -> String {
-        self.global.project.clone().unwrap_or_else(|| place::project(&place::root(&self.current)))
+        self.global
+            .project
+            .clone()
+            .unwrap_or_else(|| place::project(&place::root(&self.current)))
     }
 
     /// `projects/P`.
@@ -62,12 +78,42 @@ impl Context {
 
     /// A way to the cluster that is meant. Connects to nothing yet.
     pub(crate) fn connect(&self) -> Connection {
+        self.connect_as(Runs::Us)
+    }
+
+    /// The same, saying who runs the embedded node.
+    pub(crate) fn connect_as(&self, runs: Runs) -> Connection {
         match &self.global.cluster {
             Some(addresses) => {
-                Connection::to(addresses.split(',').map(|address| address.trim().to_owned()).collect())
+                let addresses = addresses
+                    .split(',')
+                    .map(|address| address.trim().to_owned());
+                let tell: fn(&str) = if self.global.quiet {
+                    |_| {}
+                } else {
+                    |text| print::tell(&format!("{text}\n"))
+                };
+                Connection::to(addresses.collect(), tell)
             }
-            None => Connection::embedded(self.home()),
+            None => Connection::embedded(self.home(), runs),
         }
+    }
+
+    /// A way to look at what has run. Where nothing has, nothing is made to look at.
+    pub(crate) fn connect_to_look(&self) -> Result<Connection, Failure> {
+        if self.nothing_here() {
+            let root = place::root(&self.current);
+            return Err(
+                Failure::nothing_here(format!("nothing has run in {}", root.display()))
+                    .hint("go to the directory it ran in, or name a cluster with --cluster"),
+            );
+        }
+        Ok(self.connect())
+    }
+
+    /// Whether there is no embedded node and never was one.
+    pub(crate) fn nothing_here(&self) -> bool {
+        self.global.cluster.is_none() && !self.home().path().exists()
     }
 
     /// Whether programs read what is printed.
@@ -76,15 +122,32 @@ impl Context {
     }
 
     /// Prints a result: the value for programs, or the text for people.
-    pub(crate) fn print(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        let text = if self.json() { format!("{:#}\n", value()) } else { text() };
+    pub(crate) fn print(
+        &self,
+        value: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        let text = if self.json() {
+            format!("{:#}\n", value())
+        } else {
+            text()
+        };
         write_out(text.as_bytes())
     }
 
     /// Says something beside the result, on standard error, unless quiet.
     pub(crate) fn note(&self, text: &str) {
         if !self.global.quiet {
-            eprintln!("{text}");
+            print::tell(&format!("{text}\n"));
+        }
+    }
+
+    /// Text that follows what was shown, with a line between; nothing was shown to who wants it quiet.
+    pub(crate) fn apart(&self, text: String) -> String {
+        if self.global.quiet {
+            text
+        } else {
+            format!("\n{text}")
         }
     }
 
@@ -95,7 +158,8 @@ impl Context {
             return indicatif::ProgressBar::hidden();
         }
         let bar = indicatif::ProgressBar::new(bytes).with_message(what.to_owned());
-        let template = "{msg}  {wide_bar} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}";
+        let template =
+            "{msg}  {wide_bar} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}";
         if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -104,13 +168,18 @@ impl Context {
 
     /// Says, once, that the node that was started for this command goes on with what an earlier one left.
     pub(crate) async fn note_resumed(&self, connection: &Connection) {
-        if self.told_resumed.swap(true, std::sync::atomic::Ordering::Relaxed) {
+        if self
+            .told_resumed
+            .swap(true, std::sync::atomic::Ordering::Relaxed)
+        {
             return;
         }
         match connection.resumed().await {
             None | Some(0) => {}
             Some(1) => self.note("note: 1 unfinished execution or pipeline goes on as well"),
-            Some(count) => self.note(&format!("note: {count} unfinished executions and pipelines go on as well")),
+            Some(count) => self.note(&format!(
+                "note: {count} unfinished executions and pipelines go on as well"
+            )),
         }
     }
 }
@@ -128,7 +197,11 @@ pub(crate) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
 pub(crate) async fn execute(cli: Cli) -> Result<Exit, Failure> {
     let current = std::env::current_dir()
         .map_err(|error| Failure::new(format!("the current directory cannot be used: {error}")))?;
-    let context = Context { global: cli.global, current, told_resumed: false.into() };
+    let context = Context {
+        global: cli.global,
+        current,
+        told_resumed: false.into(),
+    };
     match cli.command {
         Command::Lint(arguments) => lint::lint(&context, &arguments),
         Command::Pipeline(command) => pipeline::execute(&context, command).await,
@@ -138,7 +211,9 @@ pub(crate) async fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Coordinator(arguments) => coordinator::run(&context, arguments).await,
         Command::Serve(arguments) => serve::run(&arguments).await,
         Command::Completions(arguments) => {
-            clap_complete::generate(arguments.shell, &mut Cli::command(), "shoal", &mut io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(arguments.shell, &mut Cli::command(), "shoal", &mut script);
+            write_out(&script)?;
             Ok(Exit::Done)
         }
     }

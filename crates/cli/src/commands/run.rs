@@ -27,11 +27,18 @@ pub(super) fn pick(what: &'static str, typed: &str, names: &[&str]) -> Result<St
         Err(error) => error,
     };
     Err(match error {
-        NameError::Ambiguous { what, name, candidates } => {
-            Failure::usage(format!("`{name}` could be more than one {what}"))
-                .hint(format!("it begins {}", quoted(&candidates)))
-        }
-        NameError::Unknown { what, name, nearest, candidates } => {
+        NameError::Ambiguous {
+            what,
+            name,
+            candidates,
+        } => Failure::usage(format!("`{name}` could be more than one {what}"))
+            .hint(format!("it begins {}", quoted(&candidates))),
+        NameError::Unknown {
+            what,
+            name,
+            nearest,
+            candidates,
+        } => {
             let failure = Failure::usage(format!("there is no {what} `{name}`"));
             match nearest {
                 Some(nearest) => failure.hint(format!("did you mean `{nearest}`?")),
@@ -55,9 +62,19 @@ pub(super) async fn pipeline(
     values: &[String],
 ) -> Result<Exit, Failure> {
     let loaded = config::load(context, &launch.config)?;
-    let names: Vec<&str> = loaded.config.pipelines.iter().map(|pipeline| pipeline.name.value.as_str()).collect();
+    let names: Vec<&str> = loaded
+        .config
+        .pipelines
+        .iter()
+        .map(|pipeline| pipeline.name.value.as_str())
+        .collect();
     let blueprint = pick("pipeline", name, &names)?;
-    let given = Values::gather(&context.current, launch, values, &Names::of_pipeline(&loaded.config, &blueprint))?;
+    let given = Values::gather(
+        &context.current,
+        launch,
+        values,
+        &Names::of_pipeline(&loaded.config, &blueprint),
+    )?;
     let request = api::CreatePipelineRequest {
         parent: context.parent(),
         request_id: request_id(),
@@ -90,22 +107,33 @@ async fn create_pipeline(
         request.source = Some(upload(context, connection, config).await?);
     }
     let answer = connection.client.create_pipeline(request).await?;
-    answer.warnings.iter().for_each(|warning| context.note(&format!("warning: {warning}")));
+    answer
+        .warnings
+        .iter()
+        .for_each(|warning| context.note(&format!("warning: {warning}")));
     context.note_resumed(connection).await;
     let pipeline = answer.pipeline.unwrap_or_default();
     if launch.dry_run {
-        context.print(|| serde_json::json!({"valid": true}), || "yes, it could run\n".to_owned())?;
+        context.print(
+            || serde_json::json!({"valid": true}),
+            || "yes, it could run\n".to_owned(),
+        )?;
         return Ok(Exit::Done);
     }
     if launch.detach {
-        let number = json::number(&pipeline.name);
+        let number = numbered(&pipeline.name);
         context.print(
             || json::pipeline(&pipeline),
             || format!("pipeline #{number} goes on by itself; `shoal pipeline watch {number}` follows it\n"),
         )?;
         return Ok(Exit::Done);
     }
-    watch::pipeline(context, connection, &pipeline.name).await
+    watch::pipeline(context, connection, numbered(&pipeline.name)).await
+}
+
+/// The number of what was made.
+fn numbered(name: &str) -> i64 {
+    json::number(name).as_i64().unwrap_or_default()
 }
 
 /// Runs one step.
@@ -117,10 +145,22 @@ pub(super) async fn execution(
     values: &[String],
 ) -> Result<Exit, Failure> {
     let loaded = config::load(context, &launch.config)?;
-    let names: Vec<&str> = loaded.config.steps.iter().map(|step| step.name.value.as_str()).collect();
+    let names: Vec<&str> = loaded
+        .config
+        .steps
+        .iter()
+        .map(|step| step.name.value.as_str())
+        .collect();
     let step = pick("step", step, &names)?;
-    let given = Values::gather(&context.current, launch, values, &Names::of_step(&loaded.config, &step))?;
-    let variables = environment_variables.iter().map(|text| form::assignment(text));
+    let given = Values::gather(
+        &context.current,
+        launch,
+        values,
+        &Names::of_step(&loaded.config, &step),
+    )?;
+    let variables = environment_variables
+        .iter()
+        .map(|text| form::assignment(text));
     let request = api::CreateExecutionRequest {
         parent: context.parent(),
         request_id: request_id(),
@@ -156,27 +196,37 @@ async fn create_execution(
         request.source = Some(upload(context, connection, config).await?);
     }
     let answer = connection.client.create_execution(request).await?;
-    answer.warnings.iter().for_each(|warning| context.note(&format!("warning: {warning}")));
+    answer
+        .warnings
+        .iter()
+        .for_each(|warning| context.note(&format!("warning: {warning}")));
     context.note_resumed(connection).await;
     let execution = answer.execution.unwrap_or_default();
     if launch.dry_run {
-        context.print(|| serde_json::json!({"valid": true}), || "yes, it could run\n".to_owned())?;
+        context.print(
+            || serde_json::json!({"valid": true}),
+            || "yes, it could run\n".to_owned(),
+        )?;
         return Ok(Exit::Done);
     }
     if launch.detach {
-        let number = json::number(&execution.name);
+        let number = numbered(&execution.name);
         context.print(
             || json::execution(&execution),
             || format!("execution #{number} goes on by itself; `shoal execution watch {number}` follows it\n"),
         )?;
         return Ok(Exit::Done);
     }
-    watch::execution(context, connection, &execution.name).await
+    watch::execution(context, connection, numbered(&execution.name)).await
 }
 
 /// What is detached goes on in a node of its own, so it must not start in this command's.
 fn runs(launch: &Launch) -> Runs {
-    if launch.detach && !launch.dry_run { Runs::Others } else { Runs::Us }
+    if launch.detach && !launch.dry_run {
+        Runs::Others
+    } else {
+        Runs::Us
+    }
 }
 
 /// Work that goes on by itself needs a node that does: one of its own, in the background.
@@ -189,15 +239,24 @@ fn prepare(context: &Context, connection: &Connection, launch: &Launch) -> Resul
     let log = std::fs::File::create(home.path().join("serve.log"))?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("serve").arg("--data-dir").arg(home.path());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
     // A process group of its own: Ctrl-C in this terminal is not meant for it.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    command.spawn().map_err(|error| Failure::new(format!("cannot start a node in the background: {error}")))?;
+    command
+        .spawn()
+        .map_err(|error| Failure::new(format!("cannot start a node in the background: {error}")))?;
     Ok(())
 }
 
 /// Packs the source tree and stores it where workers find it.
-async fn upload(context: &Context, connection: &Connection, config: &Path) -> Result<api::Source, Failure> {
+async fn upload(
+    context: &Context,
+    connection: &Connection,
+    config: &Path,
+) -> Result<api::Source, Failure> {
     let directory = place::tree(config);
     let packed = tokio::task::spawn_blocking(move || source::pack(&directory))
         .await
@@ -209,9 +268,15 @@ async fn upload(context: &Context, connection: &Connection, config: &Path) -> Re
     let blob = BlobSource::File(packed.archive.path().to_path_buf());
     let (digest, size) = connection.client.upload_blob(&blob).await?;
     if digest != packed.digest {
-        return Err(Failure::new("the packed source tree changed while it was sent; run the command again"));
+        return Err(Failure::new(
+            "the packed source tree changed while it was sent; run the command again",
+        ));
     }
-    let git = packed.git.unwrap_or(source::Git { commit: String::new(), branch: String::new(), dirty: false });
+    let git = packed.git.unwrap_or(source::Git {
+        commit: String::new(),
+        branch: String::new(),
+        dirty: false,
+    });
     Ok(api::Source {
         digest: digest.to_vec().into(),
         size_bytes: size as i64,

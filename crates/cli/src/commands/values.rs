@@ -30,8 +30,15 @@ impl Names {
     /// Those of a pipeline: its parameters, and `node.name` of what its nodes' steps have.
     pub(super) fn of_pipeline(config: &Config, pipeline: &str) -> Self {
         let mut names = Self::default();
-        let Some(pipeline) = config.pipeline(pipeline) else { return names };
-        names.parameters.extend(pipeline.parameters.iter().map(|parameter| parameter.name.value.clone()));
+        let Some(pipeline) = config.pipeline(pipeline) else {
+            return names;
+        };
+        names.parameters.extend(
+            pipeline
+                .parameters
+                .iter()
+                .map(|parameter| parameter.name.value.clone()),
+        );
         for node in &pipeline.nodes {
             if let Some(step) = step_of(node).and_then(|step| config.step(step)) {
                 names.add(step, &format!("{}.", node.name.value));
@@ -42,8 +49,13 @@ impl Names {
 
     fn add(&mut self, step: &Step, prefix: &str) {
         let named = |name: &str| format!("{prefix}{name}");
-        self.parameters.extend(step.parameters.iter().map(|parameter| named(&parameter.name.value)));
-        self.inputs.extend(step.inputs.iter().map(|input| named(&input.name.value)));
+        self.parameters.extend(
+            step.parameters
+                .iter()
+                .map(|parameter| named(&parameter.name.value)),
+        );
+        self.inputs
+            .extend(step.inputs.iter().map(|input| named(&input.name.value)));
     }
 
     /// Refuses a parameter that nothing has.
@@ -60,7 +72,11 @@ impl Names {
 /// The step a node runs, where it is one of this file.
 fn step_of(node: &Node) -> Option<&str> {
     match &node.kind {
-        NodeKind::Execution { step, .. } | NodeKind::Task { source: TaskSource::Step(step), .. } => Some(&step.value),
+        NodeKind::Execution { step, .. }
+        | NodeKind::Task {
+            source: TaskSource::Step(step),
+            ..
+        } => Some(&step.value),
         NodeKind::Task { .. } | NodeKind::Deployment(_) => None,
     }
 }
@@ -76,7 +92,12 @@ pub(super) struct Values {
 
 impl Values {
     /// Gathers what the options and the free arguments give. A parameter file says less than both.
-    pub(super) fn gather(current: &Path, launch: &Launch, free: &[String], names: &Names) -> Result<Self, Failure> {
+    pub(super) fn gather(
+        current: &Path,
+        launch: &Launch,
+        free: &[String],
+        names: &Names,
+    ) -> Result<Self, Failure> {
         let mut values = Self::default();
         for text in &launch.parameters {
             values.parameter(launch::assignment(text)?, names)?;
@@ -99,9 +120,15 @@ impl Values {
 
     fn parameter(&mut self, given: Given, names: &Names) -> Result<(), Failure> {
         names.known_parameter(&given.name)?;
-        let text = api::Value { kind: Some(api::value::Kind::Text(given.value)) };
+        let text = api::Value {
+            kind: Some(api::value::Kind::Text(given.value)),
+        };
         // The same name again is one more value for it.
-        match self.parameters.iter_mut().find(|known| known.name == given.name) {
+        match self
+            .parameters
+            .iter_mut()
+            .find(|known| known.name == given.name)
+        {
             Some(before) => {
                 before.append |= given.append;
                 let mut items = match before.value.take().and_then(|value| value.kind) {
@@ -109,7 +136,9 @@ impl Values {
                     kind => vec![api::Value { kind }],
                 };
                 items.push(text);
-                before.value = Some(api::Value { kind: Some(api::value::Kind::List(api::ValueList { items })) });
+                before.value = Some(api::Value {
+                    kind: Some(api::value::Kind::List(api::ValueList { items })),
+                });
             }
             None => self.parameters.push(api::ParameterAssignment {
                 name: given.name,
@@ -122,9 +151,16 @@ impl Values {
 
     fn input(&mut self, given: Given, names: &Names) -> Result<(), Failure> {
         names.known_input(&given.name)?;
-        match self.inputs.iter_mut().find(|known| known.name == given.name) {
+        match self
+            .inputs
+            .iter_mut()
+            .find(|known| known.name == given.name)
+        {
             Some(before) => before.uris.push(given.value),
-            None => self.inputs.push(api::InputAssignment { name: given.name, uris: vec![given.value] }),
+            None => self.inputs.push(api::InputAssignment {
+                name: given.name,
+                uris: vec![given.value],
+            }),
         }
         Ok(())
     }
@@ -133,16 +169,30 @@ impl Values {
     fn fill_from(&mut self, path: &Path, names: &Names) -> Result<(), Failure> {
         let bytes = place::read(path)?;
         let value = spec::parse_value(&bytes).map_err(|errors| {
-            let first = errors.first().map(|error| format!(":{}: {}", error.span.line, error.message));
+            let first = errors
+                .first()
+                .map(|error| format!(":{}: {}", error.span.line, error.message));
             Failure::usage(format!("{}{}", path.display(), first.unwrap_or_default()))
         })?;
-        let not_a_map = || Failure::usage(format!("{} is not a map from parameter names to values", path.display()));
-        let spec::Value::Map(entries) = value else { return Err(not_a_map()) };
+        let not_a_map = || {
+            Failure::usage(format!(
+                "{} is not a map from parameter names to values",
+                path.display()
+            ))
+        };
+        let spec::Value::Map(entries) = value else {
+            return Err(not_a_map());
+        };
         let given = self.parameters.len();
         for (name, value) in entries {
-            let spec::Value::Str(name) = name else { return Err(not_a_map()) };
+            let spec::Value::Str(name) = name else {
+                return Err(not_a_map());
+            };
             names.known_parameter(&name)?;
-            if !self.parameters[..given].iter().any(|known| known.name == name) {
+            if !self.parameters[..given]
+                .iter()
+                .any(|known| known.name == name)
+            {
                 self.parameters.push(api::ParameterAssignment {
                     name,
                     value: Some(api::Value::from(&value)),
@@ -155,20 +205,30 @@ impl Values {
 }
 
 /// Refuses a name that nothing has, with the name that was perhaps meant.
-fn known(what: &str, name: &str, names: &[String], other: (&str, &[String])) -> Result<(), Failure> {
+fn known(
+    what: &str,
+    name: &str,
+    names: &[String],
+    other: (&str, &[String]),
+) -> Result<(), Failure> {
     if names.iter().any(|known| known == name) {
         return Ok(());
     }
     let failure = Failure::usage(format!("there is no {what} `{name}`"));
     let (other, others) = other;
     if others.iter().any(|known| known == name) {
-        return Err(failure.hint(format!("`{name}` is an {other}: --{} {name}=…", if other == "input" { "input" } else { "param" })));
+        return Err(failure.hint(format!(
+            "`{name}` is an {other}: --{} {name}=…",
+            if other == "input" { "input" } else { "param" }
+        )));
     }
-    Err(match nearest(name, names.iter().chain(others).map(String::as_str)) {
-        Some(name) => failure.hint(format!("did you mean `{name}`?")),
-        None if names.is_empty() => failure.hint(format!("there are no {what}s to give")),
-        None => failure.hint(format!("there are {}", names.join(", "))),
-    })
+    Err(
+        match nearest(name, names.iter().chain(others).map(String::as_str)) {
+            Some(name) => failure.hint(format!("did you mean `{name}`?")),
+            None if names.is_empty() => failure.hint(format!("there are no {what}s to give")),
+            None => failure.hint(format!("there are {}", names.join(", "))),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -195,6 +255,7 @@ mod tests {
       - {name: epochs, default: 3, targets: [fit.parameter.epochs]}
     nodes:
       - {name: fit, type: execution, step: train}
+    edges: []
 ";
 
     fn launch(parameters: &[&str], inputs: &[&str], parameter_file: Option<&Path>) -> Launch {
@@ -216,11 +277,20 @@ mod tests {
         let text = match Values::gather(Path::new("/"), launch, &free, names) {
             Err(failure) => failure.to_string(),
             Ok(values) => {
-                let value = |value: &Option<api::Value>| crate::json::value(value.as_ref()).to_string();
+                let value =
+                    |value: &Option<api::Value>| crate::json::value(value.as_ref()).to_string();
                 let parameters = values.parameters.iter().map(|given| {
-                    format!("{} {} {}\n", given.name, if given.append { "+=" } else { "=" }, value(&given.value))
+                    format!(
+                        "{} {} {}\n",
+                        given.name,
+                        if given.append { "+=" } else { "=" },
+                        value(&given.value)
+                    )
                 });
-                let inputs = values.inputs.iter().map(|given| format!("{} from {}\n", given.name, given.uris.join(" ")));
+                let inputs = values
+                    .inputs
+                    .iter()
+                    .map(|given| format!("{} from {}\n", given.name, given.uris.join(" ")));
                 parameters.chain(inputs).collect()
             }
         };
@@ -230,47 +300,93 @@ mod tests {
     #[test]
     fn values_find_what_they_are_for() {
         let config = spec::parse(FILE.as_bytes()).config.unwrap();
-        let (step, pipeline) = (Names::of_step(&config, "train"), Names::of_pipeline(&config, "all"));
+        let (step, pipeline) = (
+            Names::of_step(&config, "train"),
+            Names::of_pipeline(&config, "all"),
+        );
         let nothing = launch(&[], &[], None);
-        check(&step, &nothing, &["--epochs=7", "--rows", "file:///a", "--rows=file:///b"], &expect![[r#"
+        check(
+            &step,
+            &nothing,
+            &["--epochs=7", "--rows", "file:///a", "--rows=file:///b"],
+            &expect![[r#"
             epochs = "7"
             rows from file:///a file:///b
-        "#]]);
-        check(&step, &launch(&["tags+=a"], &["rows=datum://1"], None), &["--tags=b"], &expect![[r#"
+        "#]],
+        );
+        check(
+            &step,
+            &launch(&["tags+=a"], &["rows=datum://1"], None),
+            &["--tags=b"],
+            &expect![[r#"
             tags += ["a","b"]
             rows from datum://1
-        "#]]);
-        check(&pipeline, &nothing, &["--epochs=1", "--fit.epochs", "2", "--fit.rows=file:///a"], &expect![[r#"
+        "#]],
+        );
+        check(
+            &pipeline,
+            &nothing,
+            &["--epochs=1", "--fit.epochs", "2", "--fit.rows=file:///a"],
+            &expect![[r#"
             epochs = "1"
             fit.epochs = "2"
             fit.rows from file:///a
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn what_is_not_there_has_a_hint() {
         let config = spec::parse(FILE.as_bytes()).config.unwrap();
-        let (step, pipeline) = (Names::of_step(&config, "train"), Names::of_pipeline(&config, "all"));
+        let (step, pipeline) = (
+            Names::of_step(&config, "train"),
+            Names::of_pipeline(&config, "all"),
+        );
         let nothing = launch(&[], &[], None);
-        check(&step, &nothing, &["--epoch=7"], &expect![[r#"
+        check(
+            &step,
+            &nothing,
+            &["--epoch=7"],
+            &expect![[r#"
             error: there is no parameter `epoch`
               hint: did you mean `epochs`?
-        "#]]);
-        check(&step, &launch(&["rows=7"], &[], None), &[], &expect![[r#"
+        "#]],
+        );
+        check(
+            &step,
+            &launch(&["rows=7"], &[], None),
+            &[],
+            &expect![[r#"
             error: there is no parameter `rows`
               hint: `rows` is an input: --input rows=…
-        "#]]);
-        check(&pipeline, &launch(&[], &["data=x:"], None), &[], &expect![[r#"
+        "#]],
+        );
+        check(
+            &pipeline,
+            &launch(&[], &["data=x:"], None),
+            &[],
+            &expect![[r#"
             error: there is no input `data`
               hint: there are fit.rows
-        "#]]);
-        check(&Names::default(), &nothing, &["--lr=1"], &expect![[r#"
+        "#]],
+        );
+        check(
+            &Names::default(),
+            &nothing,
+            &["--lr=1"],
+            &expect![[r#"
             error: there is no parameter `lr`
               hint: there are no parameters to give
-        "#]]);
-        check(&step, &nothing, &["epochs=7"], &expect![[r#"
+        "#]],
+        );
+        check(
+            &step,
+            &nothing,
+            &["epochs=7"],
+            &expect![[r#"
             error: unexpected argument "epochs=7"; parameters and inputs are given as --NAME=VALUE
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -280,9 +396,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("parameters.yaml");
         std::fs::write(&file, "epochs: 9\ntags: [a, b]\n").unwrap();
-        check(&step, &launch(&[], &[], Some(&file)), &["--epochs=1"], &expect![[r#"
+        check(
+            &step,
+            &launch(&[], &[], Some(&file)),
+            &["--epochs=1"],
+            &expect![[r#"
             epochs = "1"
             tags = ["a","b"]
-        "#]]);
+        "#]],
+        );
     }
 }

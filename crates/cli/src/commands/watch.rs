@@ -21,22 +21,43 @@ enum Event {
     /// The pipeline is now like this.
     Pipeline(Box<api::Pipeline>),
     /// An execution is now like this; it has this row on the board.
-    Execution { row: String, execution: Box<api::Execution> },
+    Execution {
+        row: String,
+        execution: Box<api::Execution>,
+    },
     /// All that was before the watch has been told.
     InSync,
 }
 
 /// Watches a pipeline; exits as it does.
-pub(super) async fn pipeline(context: &Context, connection: &Connection, number: i64) -> Result<Exit, Failure> {
-    let events = connection.client.watch_pipelines(&context.pipeline(number)).map(|event| {
-        event.map(|event| match event {
-            PipelineEvent::Pipeline(pipeline) => Event::Pipeline(pipeline),
-            PipelineEvent::Execution(execution) => Event::Execution { row: execution.node.clone(), execution },
-            PipelineEvent::InSync(_) => Event::InSync,
-        })
-    });
-    let subject = Subject { what: "pipeline", number, embedded: connection.is_embedded() };
-    let Some(Seen { pipeline, executions }) = watch(context, connection, &subject, events).await? else {
+pub(super) async fn pipeline(
+    context: &Context,
+    connection: &Connection,
+    number: i64,
+) -> Result<Exit, Failure> {
+    let events = connection
+        .client
+        .watch_pipelines(&context.pipeline(number))
+        .map(|event| {
+            event.map(|event| match event {
+                PipelineEvent::Pipeline(pipeline) => Event::Pipeline(pipeline),
+                PipelineEvent::Execution(execution) => Event::Execution {
+                    row: execution.node.clone(),
+                    execution,
+                },
+                PipelineEvent::InSync(_) => Event::InSync,
+            })
+        });
+    let subject = Subject {
+        what: "pipeline",
+        number,
+        embedded: connection.is_embedded(),
+    };
+    let Some(Seen {
+        pipeline,
+        executions,
+    }) = watch(context, connection, &subject, events).await?
+    else {
         return Ok(Exit::Left);
     };
     context.print(
@@ -47,14 +68,28 @@ pub(super) async fn pipeline(context: &Context, connection: &Connection, number:
 }
 
 /// Watches an execution; exits as it does.
-pub(super) async fn execution(context: &Context, connection: &Connection, number: i64) -> Result<Exit, Failure> {
-    let events = connection.client.watch_executions(&context.execution(number)).map(|event| {
-        event.map(|event| match event {
-            ExecutionEvent::Execution(execution) => Event::Execution { row: execution.step.clone(), execution },
-            ExecutionEvent::InSync(_) => Event::InSync,
-        })
-    });
-    let subject = Subject { what: "execution", number, embedded: connection.is_embedded() };
+pub(super) async fn execution(
+    context: &Context,
+    connection: &Connection,
+    number: i64,
+) -> Result<Exit, Failure> {
+    let events = connection
+        .client
+        .watch_executions(&context.execution(number))
+        .map(|event| {
+            event.map(|event| match event {
+                ExecutionEvent::Execution(execution) => Event::Execution {
+                    row: execution.step.clone(),
+                    execution,
+                },
+                ExecutionEvent::InSync(_) => Event::InSync,
+            })
+        });
+    let subject = Subject {
+        what: "execution",
+        number,
+        embedded: connection.is_embedded(),
+    };
     let Some(mut seen) = watch(context, connection, &subject, events).await? else {
         return Ok(Exit::Left);
     };
@@ -97,7 +132,7 @@ async fn watch(
             Some(line) = logged.recv() => watched.line(line),
             () = watched.board.tick() => {}
             wish = interrupts.next() => match wish {
-                Wish::Choices => watched.board.note(&choices(subject, &watched.board)),
+                Wish::Choices => watched.board.note(&choices(subject, interrupts.typing())),
                 Wish::Cancel => watched.board.note(&cancel::words(context, connection, subject).await),
                 Wish::Leave => {
                     drop(watched);
@@ -134,8 +169,14 @@ struct Seen {
 
 /// Something a followed log says.
 enum Line {
-    Record { row: String, record: api::LogRecord },
-    End { row: String, error: Option<client::Error> },
+    Record {
+        row: String,
+        record: api::LogRecord,
+    },
+    End {
+        row: String,
+        error: Option<client::Error>,
+    },
 }
 
 impl Watched {
@@ -173,16 +214,26 @@ impl Watched {
     }
 
     fn headline(&mut self, subject: &Subject, title: &str) {
-        self.board.headline(&format!("{} #{} {}", subject.what, subject.number, escape::for_line(title)));
+        self.board.headline(&format!(
+            "{} #{} {}",
+            subject.what,
+            subject.number,
+            escape::for_line(title)
+        ));
     }
 
     /// Takes in an execution as it is now, and follows its log from its beginning.
     fn execution(&mut self, connection: &Connection, row: String, execution: api::Execution) {
         self.board.execution(&row, &execution);
-        let begun = !matches!(execution.state(), State::Unspecified | State::Created | State::Queued);
+        let begun = !matches!(
+            execution.state(),
+            State::Unspecified | State::Created | State::Queued
+        );
         if begun && !execution.attempts.is_empty() && self.followed.insert(execution.name.clone()) {
             self.open += 1;
-            let log = connection.client.read_log(&execution.name, LogStart::Record(0), true);
+            let log = connection
+                .client
+                .read_log(&execution.name, LogStart::Record(0), true);
             tokio::spawn(follow(log, row, self.lines.clone()));
         }
         self.executions.insert(execution.name.clone(), execution);
@@ -195,7 +246,9 @@ impl Watched {
                 self.open -= 1;
                 if let Some(error) = error {
                     let (row, words) = (escape::for_line(&row), escape::for_line(&error.message));
-                    self.board.note(&format!("warning: the log of {row} cannot be followed: {words}"));
+                    self.board.note(&format!(
+                        "warning: the log of {row} cannot be followed: {words}"
+                    ));
                 }
             }
         }
@@ -205,7 +258,10 @@ impl Watched {
     fn finish(self) -> Seen {
         let mut executions: Vec<api::Execution> = self.executions.into_values().collect();
         executions.sort_by_key(|execution| json::number(&execution.name).as_i64().unwrap_or(0));
-        Seen { pipeline: self.pipeline.unwrap_or_default(), executions }
+        Seen {
+            pipeline: self.pipeline.unwrap_or_default(),
+            executions,
+        }
     }
 }
 
@@ -221,7 +277,14 @@ async fn follow(
             Ok(LogEvent::Records { records, .. }) => {
                 for record in records {
                     // Whoever watches has left.
-                    if lines.send(Line::Record { row: row.clone(), record }).await.is_err() {
+                    if lines
+                        .send(Line::Record {
+                            row: row.clone(),
+                            record,
+                        })
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }

@@ -3,53 +3,44 @@
 use contract::api;
 use node::worker::WorkerConfig;
 
-use super::coordinator::serve_until_told;
 use super::Context;
+use super::coordinator::serve_until_told;
 use crate::args::{Worker, WorkerCommand};
-use crate::{Exit, Failure, json, print};
+use crate::tables::{self, Now};
+use crate::{Exit, Failure, json};
 
 pub(super) async fn execute(context: &Context, arguments: Worker) -> Result<Exit, Failure> {
     match &arguments.command {
         None => run(context, arguments).await,
         Some(WorkerCommand::List) => {
             let connection = context.connect();
-            let answer = connection.client.list_workers(api::ListWorkersRequest::default()).await;
+            let answer = connection
+                .client
+                .list_workers(api::ListWorkersRequest::default())
+                .await;
             connection.close().await;
             let workers = answer?.workers;
-            context.print(|| workers.iter().map(json::worker).collect(), || table(&workers))?;
+            context.print(
+                || workers.iter().map(json::worker).collect(),
+                || tables::workers(&workers, Now::real()),
+            )?;
             Ok(Exit::Done)
         }
         Some(WorkerCommand::Show { name }) => {
             let connection = context.connect();
-            let request = api::GetWorkerRequest { name: format!("workers/{name}") };
+            let request = api::GetWorkerRequest {
+                name: format!("workers/{name}"),
+            };
             let answer = connection.client.get_worker(request).await;
             connection.close().await;
-            let worker = answer?.worker.unwrap_or_default();
-            context.print(|| json::worker(&worker), || table(std::slice::from_ref(&worker)))?;
+            let worker = answer.map_err(look_at_the_list)?.worker.unwrap_or_default();
+            context.print(
+                || json::worker(&worker),
+                || tables::workers(std::slice::from_ref(&worker), Now::real()),
+            )?;
             Ok(Exit::Done)
         }
     }
-}
-
-fn table(workers: &[api::Worker]) -> String {
-    if workers.is_empty() {
-        return "no workers\n".to_owned();
-    }
-    let rows: Vec<Vec<String>> = workers
-        .iter()
-        .map(|worker| {
-            vec![
-                worker.name.trim_start_matches("workers/").to_owned(),
-                if worker.connected { "connected" } else { "away" }.to_owned(),
-                format!("{}/{}", worker.executions.len(), worker.slot_count),
-                worker.environments.join(","),
-                worker.runtime.clone(),
-                worker.address.clone(),
-                worker.version.clone(),
-            ]
-        })
-        .collect();
-    print::table::render(&["WORKER", "CONTACT", "BUSY", "ENVIRONMENTS", "RUNTIME", "ADDRESS", "VERSION"], &rows)
 }
 
 /// Runs a worker until it is told to end. Programs of steps go on.
@@ -68,10 +59,27 @@ async fn run(context: &Context, arguments: Worker) -> Result<Exit, Failure> {
         config.slots = slots;
     }
     let name = config.name.clone();
-    let worker = node::worker::WorkerNode::start(config).await.map_err(|fault| Failure::new(fault.to_string()))?;
+    let worker = node::worker::WorkerNode::start(config)
+        .await
+        .map_err(|fault| Failure::new(fault.to_string()))?;
     let told = format!("worker {name} serves blobs on {}", worker.address());
     let address = worker.address().to_owned();
-    serve_until_told(context, &told, &address, arguments.address_file.as_deref(), worker.faulted()).await?;
+    serve_until_told(
+        context,
+        &told,
+        &address,
+        arguments.address_file.as_deref(),
+        worker.faulted(),
+    )
+    .await?;
     worker.stop().await;
     Ok(Exit::Done)
+}
+
+/// A name that is not there is looked up in another list than numbers are.
+fn look_at_the_list(error: client::Error) -> client::Error {
+    match error.kind {
+        client::Kind::NotFound => error.with_hint("look for its name with `shoal worker list`"),
+        _ => error,
+    }
 }

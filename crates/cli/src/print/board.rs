@@ -49,9 +49,16 @@ impl Board {
         let live = seen.then(|| {
             let mut refresh = tokio::time::interval(REFRESH);
             refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            Live { lines: MultiProgress::new(), refresh }
+            Live {
+                lines: MultiProgress::new(),
+                refresh,
+            }
         });
-        Self { silent, live, rows: Vec::new() }
+        Self {
+            silent,
+            live,
+            rows: Vec::new(),
+        }
     }
 
     /// Whether it is kept up to date on a terminal.
@@ -80,8 +87,15 @@ impl Board {
         let at = self.row(&node.name);
         if node.skipped && !self.rows[at].skipped {
             self.rows[at].skipped = true;
-            let why = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
-            self.change(at, &format!("{} skipped{}", node.name, escape::for_line(&why)));
+            let why = if node.message.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", node.message)
+            };
+            self.change(
+                at,
+                &format!("{} skipped{}", node.name, escape::for_line(&why)),
+            );
         } else if self.rows[at].state == State::Unspecified {
             self.rows[at].state = State::Created;
             self.draw(at);
@@ -100,13 +114,26 @@ impl Board {
         let number = json::number(&execution.name);
         let text = match execution.state() {
             State::Started => {
-                let worker = execution.attempts.last().map(|attempt| attempt.worker.as_str()).unwrap_or_default();
+                let worker = execution
+                    .attempts
+                    .last()
+                    .map(|attempt| attempt.worker.as_str())
+                    .unwrap_or_default();
                 format!("{row} started on {worker} (execution #{number})")
             }
             State::Complete => format!("{row} complete in {}", self.rows[at].elapsed()),
             State::Error | State::Stopped => {
-                let why = if execution.message.is_empty() { String::new() } else { format!(": {}", execution.message) };
-                format!("{row} {} after {}{}", json::state(execution.state()), self.rows[at].elapsed(), escape::for_line(&why))
+                let why = if execution.message.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", execution.message)
+                };
+                format!(
+                    "{row} {} after {}{}",
+                    json::state(execution.state()),
+                    self.rows[at].elapsed(),
+                    escape::for_line(&why)
+                )
             }
             State::Stopping => format!("{row} is being stopped"),
             State::Queued | State::Created | State::Unspecified => return self.draw(at),
@@ -117,7 +144,9 @@ impl Board {
     /// The newest metadata of a node.
     fn metric(&mut self, row: &str, values: &Map<String, Value>) {
         let at = self.row(row);
-        let plain = values.iter().filter(|(_, value)| !value.is_object() && !value.is_array());
+        let plain = values
+            .iter()
+            .filter(|(_, value)| !value.is_object() && !value.is_array());
         let pairs: Vec<String> = plain
             .take(SHOWN_KEYS)
             .map(|(key, value)| format!("{} {}", escape::for_line(key), metadata::rounded(value)))
@@ -141,9 +170,17 @@ impl Board {
         let text = String::from_utf8_lossy(&record.data);
         // A progress bar redraws its line; only what is left of it in the end is shown.
         for line in text.lines() {
-            let shown = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
+            let shown = line
+                .rsplit('\r')
+                .find(|part| !part.is_empty())
+                .unwrap_or_default();
             let shown = escape::for_terminal(shown.as_bytes());
-            self.log(row, record.stream(), if continued { "…" } else { "|" }, &shown);
+            self.log(
+                row,
+                record.stream(),
+                if continued { "…" } else { "|" },
+                &shown,
+            );
         }
     }
 
@@ -203,7 +240,12 @@ impl Board {
     }
 
     fn draw(&self, at: usize) {
-        let width = self.rows.iter().map(|row| console::measure_text_width(&row.name)).max().unwrap_or(0);
+        let width = self
+            .rows
+            .iter()
+            .map(|row| console::measure_text_width(&row.name))
+            .max()
+            .unwrap_or(0);
         let row = &self.rows[at];
         if let Some(bar) = &row.bar {
             bar.set_message(row.line(width));
@@ -236,11 +278,18 @@ impl Drop for Board {
 
 impl Row {
     fn elapsed(&self) -> String {
-        let seconds = |time: &prost_types::Timestamp| time.seconds as f64 + f64::from(time.nanos) / 1e9;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-        let Some(start) = &self.start else { return String::new() };
+        let seconds =
+            |time: &prost_types::Timestamp| time.seconds as f64 + f64::from(time.nanos) / 1e9;
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64());
+        let Some(start) = &self.start else {
+            return String::new();
+        };
         let end = self.end.as_ref().map_or(now, seconds);
-        Duration::try_from_secs_f64((end - seconds(start)).max(0.0)).map(units::duration).unwrap_or_default()
+        Duration::try_from_secs_f64((end - seconds(start)).max(0.0))
+            .map(units::duration)
+            .unwrap_or_default()
     }
 
     fn line(&self, width: usize) -> String {
@@ -257,6 +306,11 @@ impl Row {
             (_, State::Complete) => (style("✓").green(), "complete"),
         };
         let padding = " ".repeat(width.saturating_sub(console::measure_text_width(&self.name)));
-        format!("{symbol} {}{padding}  {word:<9}  {:>10}  {}", escape::for_line(&self.name), self.elapsed(), self.metric)
+        format!(
+            "{symbol} {}{padding}  {word:<9}  {:>10}  {}",
+            escape::for_line(&self.name),
+            self.elapsed(),
+            self.metric
+        )
     }
 }

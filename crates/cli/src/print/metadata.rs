@@ -9,8 +9,10 @@ const LONGEST: usize = 40;
 
 /// `epoch=3 loss=0.12`: all keys on a line.
 pub fn line(values: &Map<String, Value>) -> String {
-    let pairs: Vec<String> =
-        values.iter().map(|(key, value)| format!("{}={}", escape::for_line(key), short(value))).collect();
+    let pairs: Vec<String> = values
+        .iter()
+        .map(|(key, value)| format!("{}={}", escape::for_line(key), short(value)))
+        .collect();
     pairs.join(" ")
 }
 
@@ -54,9 +56,17 @@ mod tests {
     fn long_values_are_told_by_their_size() {
         let matrix = vec![vec![0; 10]; 10];
         let values = json!({"epoch": 3, "loss": 0.5, "name": "a\u{1b}b", "confusion": matrix, "shape": [2, 3]});
-        let Value::Object(values) = values else { unreachable!("an object was written") };
-        assert_eq!(line(&values), "epoch=3 loss=0.5 name=a\\u{1b}b confusion=[10 items] shape=[2,3]");
-        assert_eq!(short(&json!("x".repeat(50))), format!("{}…", "x".repeat(39)));
+        let Value::Object(values) = values else {
+            unreachable!("an object was written")
+        };
+        assert_eq!(
+            line(&values),
+            "epoch=3 loss=0.5 name=a\\u{1b}b confusion=[10 items] shape=[2,3]"
+        );
+        assert_eq!(
+            short(&json!("x".repeat(50))),
+            format!("{}…", "x".repeat(39))
+        );
     }
 
     #[test]

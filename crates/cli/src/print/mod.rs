@@ -22,7 +22,9 @@ pub fn tell(text: &str) {
 fn paint(line: &str) -> String {
     let start = line.len() - line.trim_start().len();
     let (indent, text) = line.split_at(start);
-    let Some((word, rest)) = text.split_once(": ") else { return line.to_owned() };
+    let Some((word, rest)) = text.split_once(": ") else {
+        return line.to_owned();
+    };
     let painted = match word {
         "error" => style(word).red().bold(),
         "warning" => style(word).yellow().bold(),

@@ -70,9 +70,13 @@ mod tests {
 
     #[test]
     fn ages() {
-        for (seconds, expected) in
-            [(0, "now"), (59, "59 s ago"), (3_599, "59 min ago"), (86_399, "23 h ago"), (200_000, "2 d ago")]
-        {
+        for (seconds, expected) in [
+            (0, "now"),
+            (59, "59 s ago"),
+            (3_599, "59 min ago"),
+            (86_399, "23 h ago"),
+            (200_000, "2 d ago"),
+        ] {
             assert_eq!(ago(Duration::from_secs(seconds)), expected);
         }
     }

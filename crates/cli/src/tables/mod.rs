@@ -33,17 +33,23 @@ pub(crate) struct Now(pub(crate) f64);
 impl Now {
     /// The time it really is.
     pub(crate) fn real() -> Self {
-        Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
+        Self(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0.0, |since| since.as_secs_f64()),
+        )
     }
 
     /// Time between two moments; the second is now when it has not come. `-` when the first has not come.
     pub(crate) fn took(self, start: Option<&Timestamp>, end: Option<&Timestamp>) -> String {
-        self.between(start, end).map_or_else(|| "-".to_owned(), units::duration)
+        self.between(start, end)
+            .map_or_else(|| "-".to_owned(), units::duration)
     }
 
     /// How long ago it was: `5 min ago`, `-` when it has not come.
     pub(crate) fn ago(self, time: Option<&Timestamp>) -> String {
-        self.between(time, None).map_or_else(|| "-".to_owned(), units::ago)
+        self.between(time, None)
+            .map_or_else(|| "-".to_owned(), units::ago)
     }
 
     fn between(self, start: Option<&Timestamp>, end: Option<&Timestamp>) -> Option<Duration> {
@@ -66,23 +72,31 @@ pub(crate) fn moment(time: Option<&Timestamp>) -> String {
     time.map_or_else(
         || "-".to_owned(),
         |time| {
-            let text = Timestamp { seconds: time.seconds, nanos: 0 }.to_string();
+            let text = Timestamp {
+                seconds: time.seconds,
+                nanos: 0,
+            }
+            .to_string();
             text.trim_end_matches('Z').replace('T', " ")
         },
     )
 }
 
-/// A state with the reason it ended for: `error (exit_code)`.
+/// A state with the reason it ended for: `error (exit code)`.
 fn standing(state: api::State, reason: api::EndReason) -> String {
     match json::reason(reason) {
-        Value::String(reason) => format!("{} ({reason})", json::state(state)),
+        Value::String(reason) => format!("{} ({})", json::state(state), reason.replace('_', " ")),
         _ => json::state(state),
     }
 }
 
 /// Text in a cell: safe, and `-` for none.
 fn cell(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { escape::for_line(text) }
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        escape::for_line(text)
+    }
 }
 
 /// A value of a parameter as text.
@@ -105,7 +119,11 @@ fn size(bytes: i64) -> String {
 
 /// `1 file`, `3 files`.
 fn files(count: usize) -> String {
-    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+    if count == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{count} files")
+    }
 }
 
 /// A line about a fact: `  created   2026-11-23`.
@@ -115,16 +133,32 @@ fn fact(name: &str, value: &str) -> String {
 
 /// Where the source came from, as a fact.
 fn source(source: Option<&api::Source>) -> String {
-    let Some(source) = source.filter(|source| !source.digest.is_empty()) else { return fact("source", "none") };
+    let Some(source) = source.filter(|source| !source.digest.is_empty()) else {
+        return fact("source", "none");
+    };
     let commit = match source.commit.as_str() {
         "" => "no commit".to_owned(),
         commit => {
-            let branch = if source.branch.is_empty() { String::new() } else { format!(" on {}", escape::for_line(&source.branch)) };
+            let branch = if source.branch.is_empty() {
+                String::new()
+            } else {
+                format!(" on {}", escape::for_line(&source.branch))
+            };
             let dirty = if source.dirty { ", with changes" } else { "" };
-            format!("commit {}{branch}{dirty}", commit.chars().take(12).collect::<String>())
+            format!(
+                "commit {}{branch}{dirty}",
+                commit.chars().take(12).collect::<String>()
+            )
         }
     };
-    fact("source", &format!("{commit}; {} ({})", digest(&source.digest), size(source.size_bytes)))
+    fact(
+        "source",
+        &format!(
+            "{commit}; {} ({})",
+            digest(&source.digest),
+            size(source.size_bytes)
+        ),
+    )
 }
 
 /// The latest metadata, a line a key.
@@ -132,7 +166,9 @@ pub(crate) fn latest(metadata_json: &str) -> String {
     match serde_json::from_str(metadata_json) {
         Ok(Value::Object(values)) => values
             .iter()
-            .map(|(key, value)| format!("  {} = {}\n", escape::for_line(key), metadata::short(value)))
+            .map(|(key, value)| {
+                format!("  {} = {}\n", escape::for_line(key), metadata::short(value))
+            })
             .collect(),
         // Not every object that a program prints is what JSON allows: NaN, for one.
         _ => format!("  {}\n", escape::for_line(metadata_json)),

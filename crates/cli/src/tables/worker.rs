@@ -8,7 +8,8 @@ use crate::print::table;
 /// A list of workers.
 pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
     if workers.is_empty() {
-        return "no workers; `shoal worker --coordinator ADDRESS --data-dir DIR` runs one\n".to_owned();
+        return "no workers; `shoal worker --coordinator ADDRESS --data-dir DIR` runs one\n"
+            .to_owned();
     }
     let rows: Vec<Vec<String>> = workers
         .iter()
@@ -28,5 +29,16 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
             ]
         })
         .collect();
-    table::render(&["WORKER", "CONTACT", "BUSY", "ENVIRONMENTS", "RUNTIME", "ADDRESS", "VERSION"], &rows)
+    table::render(
+        &[
+            "WORKER",
+            "CONTACT",
+            "BUSY",
+            "ENVIRONMENTS",
+            "RUNTIME",
+            "ADDRESS",
+            "VERSION",
+        ],
+        &rows,
+    )
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::args::{Logs, StreamName};
 use crate::commands::write_out;
-use crate::print::escape;
+use crate::print::{self, escape};
 use crate::{Exit, Failure, json};
 
 pub(super) async fn logs(context: &Context, arguments: &Logs) -> Result<Exit, Failure> {
@@ -31,10 +31,12 @@ pub(super) async fn logs(context: &Context, arguments: &Logs) -> Result<Exit, Fa
         status_apart: arguments.stream.is_none(),
         quiet: context.global.quiet,
     };
-    let connection = context.connect();
+    let connection = context.connect_to_look()?;
     let mut log = connection.client.read_log(&name, start, arguments.follow);
     let result = loop {
-        let Some(event) = log.next().await else { break Ok(Exit::Done) };
+        let Some(event) = log.next().await else {
+            break Ok(Exit::Done);
+        };
         let printed = match event {
             Ok(event) => printer.print(event),
             Err(error) => Err(error.into()),
@@ -65,15 +67,33 @@ impl Printer {
                 }
                 write_out(&out)
             }
-            LogEvent::Gap { attempt, start_record, end_record, reason } if self.json => {
+            LogEvent::Gap {
+                attempt,
+                start_record,
+                end_record,
+                reason,
+            } if self.json => {
                 let value = json!({"attempt": attempt, "gap": {"start": start_record, "end": end_record, "reason": reason}});
                 write_out(format!("{value}\n").as_bytes())
             }
-            LogEvent::Gap { start_record, end_record, reason, .. } => {
-                eprintln!("records {start_record} to {} are not there any more: {reason}", end_record - 1);
+            LogEvent::Gap {
+                start_record,
+                end_record,
+                reason,
+                ..
+            } => {
+                let reason = escape::for_line(&reason.to_string());
+                print::tell(&format!(
+                    "note: records {start_record} to {} are gone: {reason}\n",
+                    end_record - 1
+                ));
                 Ok(())
             }
-            LogEvent::Sealed { attempt, record_count, digest } if self.json => {
+            LogEvent::Sealed {
+                attempt,
+                record_count,
+                digest,
+            } if self.json => {
                 let value = json!({"attempt": attempt, "sealed": {"record_count": record_count, "digest": json::hex(&digest)}});
                 write_out(format!("{value}\n").as_bytes())
             }

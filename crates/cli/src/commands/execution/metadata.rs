@@ -6,13 +6,18 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::commands::{tables, write_out};
-use crate::print::escape;
-use crate::{Exit, Failure, json};
+use crate::commands::write_out;
+use crate::print::{escape, metadata as shown};
+use crate::{Exit, Failure, json, tables};
 
-pub(super) async fn metadata(context: &Context, number: i64, follow: bool, latest: bool) -> Result<Exit, Failure> {
+pub(super) async fn metadata(
+    context: &Context,
+    number: i64,
+    follow: bool,
+    latest: bool,
+) -> Result<Exit, Failure> {
     let name = context.execution(number);
-    let connection = context.connect();
+    let connection = context.connect_to_look()?;
     let result = match latest {
         true => latest_values(context, &connection, name).await,
         false => series(context, &connection, &name, follow).await,
@@ -21,11 +26,25 @@ pub(super) async fn metadata(context: &Context, number: i64, follow: bool, lates
     result.map(|()| Exit::Done)
 }
 
-async fn latest_values(context: &Context, connection: &crate::connect::Connection, name: String) -> Result<(), Failure> {
-    let answer = connection.client.get_execution(api::GetExecutionRequest { name }).await?;
+async fn latest_values(
+    context: &Context,
+    connection: &crate::connect::Connection,
+    name: String,
+) -> Result<(), Failure> {
+    let answer = connection
+        .client
+        .get_execution(api::GetExecutionRequest { name })
+        .await?;
     let text = answer.execution.unwrap_or_default().metadata_json;
-    let text = if text.is_empty() { "{}".to_owned() } else { text };
-    context.print(|| serde_json::from_str(&text).unwrap_or(Value::Null), || tables::latest(&text))
+    let text = if text.is_empty() {
+        "{}".to_owned()
+    } else {
+        text
+    };
+    context.print(
+        || serde_json::from_str(&text).unwrap_or(Value::Null),
+        || tables::latest(&text),
+    )
 }
 
 async fn series(
@@ -37,7 +56,9 @@ async fn series(
     let mut series = connection.client.read_metadata(name, 0, follow);
     let mut collected = Vec::new();
     while let Some(event) = series.next().await {
-        let MetadataEvent::Records { attempt, records } = event? else { continue };
+        let MetadataEvent::Records { attempt, records } = event? else {
+            continue;
+        };
         for record in records {
             let object: Value = serde_json::from_str(&record.json).unwrap_or(Value::Null);
             let time = json::time(record.time.as_ref());
@@ -52,7 +73,7 @@ async fn series(
                 }
                 (false, _) => {
                     let time = tables::moment(record.time.as_ref());
-                    write_out(format!("{time}  {}\n", escape::for_line(&summary(&object, &record.json))).as_bytes())?;
+                    write_out(format!("{time}  {}\n", summary(&object, &record.json)).as_bytes())?;
                 }
             }
         }
@@ -63,22 +84,10 @@ async fn series(
     Ok(())
 }
 
-/// `epoch=3 loss=0.12`: one line for an object; the text as printed for what serde_json does not take, such as NaN.
-pub(crate) fn summary(object: &Value, text: &str) -> String {
+/// `epoch=3 loss=0.12`: one line for an object; the text as printed for what JSON does not allow, such as NaN.
+fn summary(object: &Value, text: &str) -> String {
     match object {
-        Value::Object(values) => {
-            let pairs: Vec<String> = values.iter().map(|(key, value)| format!("{key}={}", short(value))).collect();
-            pairs.join(" ")
-        }
-        _ => text.to_owned(),
-    }
-}
-
-fn short(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) if items.len() > 4 => format!("[{} items]", items.len()),
-        Value::Object(entries) if entries.len() > 2 => format!("{{{} keys}}", entries.len()),
-        other => other.to_string(),
+        Value::Object(values) => shown::line(values),
+        _ => escape::for_line(text),
     }
 }

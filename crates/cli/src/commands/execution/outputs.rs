@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use super::Context;
-use crate::commands::tables;
+use crate::commands::config;
 use crate::connect::Connection;
 use crate::print::{escape, units};
-use crate::{Exit, Failure, json};
+use crate::{Exit, Failure, json, tables};
 
 pub(super) async fn outputs(
     context: &Context,
@@ -18,7 +18,7 @@ pub(super) async fn outputs(
     download: Option<&Path>,
     force: bool,
 ) -> Result<Exit, Failure> {
-    let connection = context.connect();
+    let connection = context.connect_to_look()?;
     let result = with(context, &connection, number, download, force).await;
     connection.close().await;
     result
@@ -31,15 +31,19 @@ async fn with(
     download: Option<&Path>,
     force: bool,
 ) -> Result<Exit, Failure> {
-    let request = api::GetExecutionRequest { name: context.execution(number) };
-    let execution = connection.client.get_execution(request).await?.execution.unwrap_or_default();
+    let request = api::GetExecutionRequest {
+        name: context.execution(number),
+    };
+    let execution = connection
+        .client
+        .get_execution(request)
+        .await?
+        .execution
+        .unwrap_or_default();
     let Some(directory) = download else {
         context.print(
             || execution.outputs.iter().map(json::datum).collect(),
-            || match execution.outputs.as_slice() {
-                [] => "no outputs\n".to_owned(),
-                outputs => tables::outputs(outputs),
-            },
+            || tables::outputs(&execution.outputs),
         )?;
         return Ok(Exit::Done);
     };
@@ -47,22 +51,43 @@ async fn with(
     // All names are checked before the first byte is written, so that nothing is half done for a reason known in advance.
     let mut plan = Vec::new();
     for datum in &execution.outputs {
-        let path = directory.join(safe(&datum.file_name)?);
-        if path.exists() && !force {
-            return Err(Failure::new(format!("{} is there already", path.display())).hint("--force overwrites it"));
-        }
-        plan.push((datum, path));
+        plan.push((datum, directory.join(safe(&datum.file_name)?)));
+    }
+    let there: Vec<&Path> = plan
+        .iter()
+        .map(|(_, path)| path.as_path())
+        .filter(|path| path.exists())
+        .collect();
+    if let ([first, others @ ..], false) = (there.as_slice(), force) {
+        let more = if others.is_empty() {
+            String::new()
+        } else {
+            format!(" and {} more", others.len())
+        };
+        let first = config::shown(context, first);
+        return Err(
+            Failure::new(format!("{first}{more} would be overwritten")).hint("--force overwrites")
+        );
     }
     let mut done: Vec<Value> = Vec::new();
     for (datum, path) in plan {
         fetch(context, connection, datum, &path).await?;
         if !context.json() {
-            context.print(|| Value::Null, || format!("{}  {}\n", path.display(), units::size(datum.size_bytes as u64)))?;
+            let (path, size) = (
+                config::shown(context, &path),
+                units::size(datum.size_bytes as u64),
+            );
+            context.print(
+                || Value::Null,
+                || format!("{}  {size}\n", escape::for_line(&path)),
+            )?;
         }
         done.push(json!({"file_name": datum.file_name, "path": path.display().to_string(), "digest": json::hex(&datum.digest)}));
     }
     if context.json() {
         context.print(|| Value::Array(done), String::new)?;
+    } else if execution.outputs.is_empty() {
+        context.print(|| Value::Null, || tables::outputs(&[]))?;
     }
     Ok(Exit::Done)
 }
@@ -70,13 +95,28 @@ async fn with(
 /// A path below a directory; the names come from programs and are not trusted.
 fn safe(name: &str) -> Result<PathBuf, Failure> {
     let path = Path::new(name);
-    let inside = !name.is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)));
-    if inside { Ok(path.to_path_buf()) } else { Err(Failure::new(format!("the output {name:?} has an unsafe name"))) }
+    let inside = !name.is_empty()
+        && path
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+    if inside {
+        Ok(path.to_path_buf())
+    } else {
+        Err(Failure::new(format!(
+            "the output {name:?} has an unsafe name"
+        )))
+    }
 }
 
 /// Downloads one file beside its place and moves it there once every byte is verified.
-async fn fetch(context: &Context, connection: &Connection, datum: &api::Datum, path: &Path) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
+async fn fetch(
+    context: &Context,
+    connection: &Connection,
+    datum: &api::Datum,
+    path: &Path,
+) -> Result<(), Failure> {
+    let failed =
+        |error: std::io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
     if let Some(parent) = path.parent() {
         tokio::fs::create_dir_all(parent).await.map_err(failed)?;
     }
@@ -85,7 +125,10 @@ async fn fetch(context: &Context, connection: &Connection, datum: &api::Datum, p
     let partial = PathBuf::from(partial);
     let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
     let bar = context.progress(datum.size_bytes as u64, &escape::for_line(&datum.file_name));
-    let downloaded = connection.client.download(datum, &mut file, &mut |bytes| bar.set_position(bytes)).await;
+    let downloaded = connection
+        .client
+        .download(datum, &mut file, &mut |bytes| bar.set_position(bytes))
+        .await;
     bar.finish_and_clear();
     if let Err(error) = downloaded {
         drop(tokio::fs::remove_file(&partial).await);

@@ -4,27 +4,40 @@ mod plan;
 
 use contract::api;
 
-use super::{Context, run, tables, watch};
+use super::{Context, cancel, run, watch};
 use crate::args::{ListOptions, Number, Pipeline, StateName};
+use crate::connect::Connection;
+use crate::tables::{self, Now};
 use crate::{Exit, Failure, json};
 
 pub(super) async fn execute(context: &Context, command: Pipeline) -> Result<Exit, Failure> {
     match command {
-        Pipeline::Run { name, launch, values } => run::pipeline(context, &name, &launch, &values).await,
+        Pipeline::Run {
+            name,
+            launch,
+            values,
+        } => run::pipeline(context, &name, &launch, &values).await,
         Pipeline::Plan { name, config } => plan::plan(context, &name, &config),
         Pipeline::List(options) => list(context, &options).await,
         Pipeline::Show(number) => show(context, number).await,
         Pipeline::Watch(number) => {
-            let connection = context.connect();
-            let exit = watch::pipeline(context, &connection, &context.pipeline(number.number)).await;
+            let connection = context.connect_to_look()?;
+            let exit = watch::pipeline(context, &connection, number.number).await;
             connection.close().await;
             exit
         }
-        Pipeline::Cancel(number) => cancel(context, number).await,
+        Pipeline::Cancel(number) => cancel::pipeline(context, number.number).await,
     }
 }
 
 async fn list(context: &Context, options: &ListOptions) -> Result<Exit, Failure> {
+    if context.nothing_here() {
+        context.print(
+            || serde_json::json!([]),
+            || tables::pipelines(&[], Now::real()),
+        )?;
+        return Ok(Exit::Done);
+    }
     let connection = context.connect();
     let request = api::ListPipelinesRequest {
         parent: context.parent(),
@@ -35,28 +48,50 @@ async fn list(context: &Context, options: &ListOptions) -> Result<Exit, Failure>
     let answer = connection.client.list_pipelines(request).await;
     connection.close().await;
     let pipelines = answer?.pipelines;
-    context.print(|| pipelines.iter().map(json::pipeline).collect(), || tables::pipelines(&pipelines))?;
+    context.print(
+        || pipelines.iter().map(json::pipeline).collect(),
+        || tables::pipelines(&pipelines, Now::real()),
+    )?;
     Ok(Exit::Done)
 }
 
 async fn show(context: &Context, number: Number) -> Result<Exit, Failure> {
-    let connection = context.connect();
-    let request = api::GetPipelineRequest { name: context.pipeline(number.number) };
-    let answer = connection.client.get_pipeline(request).await;
+    let connection = context.connect_to_look()?;
+    let found = find(context, &connection, number.number).await;
     connection.close().await;
-    let pipeline = answer?.pipeline.unwrap_or_default();
-    context.print(|| json::pipeline(&pipeline), || tables::pipeline(&pipeline))?;
+    let (pipeline, executions) = found?;
+    context.print(
+        || json::pipeline(&pipeline),
+        || tables::pipeline(&pipeline, &executions, Now::real()),
+    )?;
     Ok(Exit::Done)
 }
 
-async fn cancel(context: &Context, number: Number) -> Result<Exit, Failure> {
-    let connection = context.connect();
-    let request = api::CancelPipelineRequest { name: context.pipeline(number.number), request_id: run::request_id() };
-    let answer = connection.client.cancel_pipeline(request).await;
-    connection.close().await;
-    let pipeline = answer?.pipeline.unwrap_or_default();
-    context.print(|| json::pipeline(&pipeline), || tables::pipeline(&pipeline))?;
-    Ok(Exit::Done)
+/// A pipeline, and its executions for how long they took.
+async fn find(
+    context: &Context,
+    connection: &Connection,
+    number: i64,
+) -> Result<(api::Pipeline, Vec<api::Execution>), Failure> {
+    let name = context.pipeline(number);
+    let request = api::GetPipelineRequest { name: name.clone() };
+    let pipeline = connection
+        .client
+        .get_pipeline(request)
+        .await?
+        .pipeline
+        .unwrap_or_default();
+    if context.json() {
+        return Ok((pipeline, Vec::new()));
+    }
+    let request = api::ListExecutionsRequest {
+        parent: context.parent(),
+        page_size: 1_000,
+        pipeline: name,
+        ..api::ListExecutionsRequest::default()
+    };
+    let executions = connection.client.list_executions(request).await?.executions;
+    Ok((pipeline, executions))
 }
 
 /// States by name, as the contract numbers them.

@@ -12,9 +12,19 @@ use crate::{Exit, Failure};
 
 pub(super) fn plan(context: &Context, name: &str, file: &ConfigFile) -> Result<Exit, Failure> {
     let loaded = config::load(context, file)?;
-    let names: Vec<&str> = loaded.config.pipelines.iter().map(|pipeline| pipeline.name.value.as_str()).collect();
+    let names: Vec<&str> = loaded
+        .config
+        .pipelines
+        .iter()
+        .map(|pipeline| pipeline.name.value.as_str())
+        .collect();
     let name = pick("pipeline", name, &names)?;
-    let pipeline = loaded.config.pipelines.iter().rev().find(|pipeline| pipeline.name.value == name);
+    let pipeline = loaded
+        .config
+        .pipelines
+        .iter()
+        .rev()
+        .find(|pipeline| pipeline.name.value == name);
     let pipeline = pipeline.ok_or_else(|| Failure::new(format!("there is no pipeline {name}")))?;
     let value = reference_json(&loaded.config, pipeline, "HEAD").map_err(Failure::new)?;
     context.print(
@@ -47,8 +57,14 @@ pub(super) fn plan(context: &Context, name: &str, file: &ConfigFile) -> Result<E
 fn kind_of(node: &Node) -> (&'static str, &str) {
     match &node.kind {
         NodeKind::Execution { step, .. } => ("execution", &step.value),
-        NodeKind::Task { source: TaskSource::Step(step), .. } => ("task", &step.value),
-        NodeKind::Task { source: TaskSource::Blueprint(task), .. } => ("task", &task.value),
+        NodeKind::Task {
+            source: TaskSource::Step(step),
+            ..
+        } => ("task", &step.value),
+        NodeKind::Task {
+            source: TaskSource::Blueprint(task),
+            ..
+        } => ("task", &task.value),
         NodeKind::Deployment(deployment) => ("deployment", &deployment.deployment.value),
     }
 }

@@ -1,0 +1,179 @@
+//! What people see of records.
+
+use expect_test::expect;
+
+use super::samples::{NOW, complete, failed, pipeline, running, workers};
+use super::*;
+
+#[test]
+fn lists() {
+    expect![[r#"
+        #    STEP        PIPELINE  NODE     STATE              TOOK        CREATED
+        #43  train       -         -        started            3 min 20 s  3 min ago
+        #42  train       #12       fit      error (exit code)  1 min 22 s  3 min ago
+        #41  preprocess  #12       prepare  complete           1 min 35 s  5 min ago
+    "#]]
+    .assert_eq(&super::executions(&[running(), failed(), complete()], NOW));
+    expect![[r#"
+        #    PIPELINE   STATE                NODES  TOOK        CREATED
+        #12  night run  error (node failed)  1/3    3 min 00 s  5 min ago
+    "#]]
+    .assert_eq(&super::pipelines(&[pipeline()], NOW));
+    expect![[r#"
+        WORKER  CONTACT               BUSY  ENVIRONMENTS  RUNTIME  ADDRESS        VERSION
+        gpu-1   connected             1/4   gpu, big      process  10.0.0.7:7462  0.1.0
+        gpu-2   away, seen 3 min ago  0/4   -             -        -              -
+    "#]]
+    .assert_eq(&super::workers(&workers(), NOW));
+    expect![[r#"
+        OUTPUT                SIZE     DIGEST            ADDRESS
+        train.csv             207 KiB  c0c0c0c0c0c0c0c0  datum://a1
+        plots/ro\u{1b}ws.png  900 B    c0c0c0c0c0c0c0c0  datum://a2
+    "#]]
+    .assert_eq(&super::outputs(&complete().outputs));
+}
+
+#[test]
+fn empty_lists() {
+    let all = [
+        super::executions(&[], NOW),
+        super::pipelines(&[], NOW),
+        super::workers(&[], NOW),
+        super::outputs(&[]),
+    ];
+    expect![[r#"
+        no executions; `shoal execution run STEP` makes one
+        no pipelines; `shoal pipeline run NAME` makes one
+        no workers; `shoal worker --coordinator ADDRESS --data-dir DIR` runs one
+        no outputs
+    "#]]
+    .assert_eq(&all.concat());
+}
+
+#[test]
+fn everything_about_an_execution() {
+    expect![[r#"
+        execution #41 preprocess: complete
+          pipeline  #12, node prepare
+          created   2026-11-23 20:00:00 UTC, 5 min ago
+          started   2026-11-23 20:00:01 UTC, took 1 min 35 s
+          exit code 0
+          image     python:3.12-slim
+          source    commit 0123456789ab on main, with changes; 2929292929292929 (68.5 KiB)
+          id        566866b4-cb64-4d38-be94-f6f2f55e6ce6
+          identity  8686868686868686868686868686868686868686868686868686868686868686
+
+        COMMANDS
+        python3 preprocess.py --seed=7
+        if true; then
+          echo done
+        fi
+
+        PARAMETER  VALUE                    FROM
+        seed       7                        pipeline parameter
+        title      bad \u{1b}]0;title\u{7}  default
+
+        INPUT  FILE      SIZE     DIGEST            FROM
+        rows   rows.csv  258 KiB  abababababababab  https://example.com/rows.csv
+
+        VARIABLE  VALUE
+        MODE      fast
+
+        ATTEMPT  WORKER  STATE         PREPARED IN  RAN         STORED IN  EXIT  LOG
+        1        gpu-1   error (lost)  -            -           -          -     0 records
+        2        gpu-2   complete      250 ms       1 min 33 s  1.5 s      0     19 records
+
+        OUTPUT                SIZE     DIGEST            ADDRESS
+        train.csv             207 KiB  c0c0c0c0c0c0c0c0  datum://a1
+        plots/ro\u{1b}ws.png  900 B    c0c0c0c0c0c0c0c0  datum://a2
+
+        METADATA
+        rows = 1438
+        confusion = [4 items]
+    "#]]
+    .assert_eq(&super::execution(&complete(), NOW));
+}
+
+#[test]
+fn an_execution_that_runs() {
+    expect![[r#"
+        execution #43 train: started
+          created   2026-11-23 20:01:37 UTC, 3 min ago
+          started   2026-11-23 20:01:40 UTC, running for 3 min 20 s
+          source    none
+
+        COMMANDS
+        python3 train.py
+
+        ATTEMPT  WORKER  STATE    PREPARED IN  RAN         STORED IN  EXIT  LOG
+        1        gpu-1   started  500 ms       3 min 20 s  -          -     0 records
+    "#]]
+    .assert_eq(&super::execution(&running(), NOW));
+}
+
+#[test]
+fn everything_about_a_pipeline() {
+    expect![[r#"
+        pipeline #12 night run: error (node failed)
+          why       node fit failed: the program exited with code 3
+          created   2026-11-23 20:00:00 UTC, 5 min ago
+          took      3 min 00 s
+          blueprint digits
+          source    commit 0123456789ab on main, with changes; 2929292929292929 (68.5 KiB)
+
+        PARAMETER  VALUE
+        epochs     15
+
+        NODE     STEP        EXECUTION  STATE     TOOK
+        prepare  preprocess  #41        complete  1 min 35 s
+        fit      train       #42        error     1 min 22 s
+        check    evaluate    -          skipped   -           node fit failed
+    "#]]
+    .assert_eq(&super::pipeline(&pipeline(), &[complete(), failed()], NOW));
+}
+
+#[test]
+fn the_end_of_a_pipeline() {
+    expect![[r#"
+        pipeline #12 night run: error in 3 min 00 s
+          node fit failed: the program exited with code 3
+
+        NODE     EXECUTION  STATE              TOOK        OUTPUTS
+        prepare  #41        complete           1 min 35 s  2 files, 208 KiB
+        fit      #42        error (exit code)  1 min 22 s  -
+        check    -          skipped            -           -
+
+        prepare  rows=1438 confusion=[4 items]
+
+          shoal execution logs 42 --tail 20  what it printed last
+          shoal execution show 42            everything that is recorded
+    "#]]
+    .assert_eq(&end_of_pipeline(&pipeline(), &[complete(), failed()], NOW));
+}
+
+#[test]
+fn the_end_of_an_execution() {
+    expect![[r#"
+        execution #41 preprocess: complete in 1 min 35 s
+          rows=1438 confusion=[4 items]
+          2 files, 208 KiB
+
+          shoal execution outputs 41 --download DIR  its files
+          shoal execution show 41                    everything that is recorded
+    "#]]
+    .assert_eq(&end_of_execution(&complete(), NOW));
+    expect![[r#"
+        execution #42 train: error (exit code) in 1 min 22 s
+          the program exited with code 3
+
+          shoal execution logs 42 --tail 20  what it printed last
+          shoal execution show 42            everything that is recorded
+    "#]]
+    .assert_eq(&end_of_execution(&failed(), NOW));
+}
+
+#[test]
+fn metadata_that_is_not_json_is_shown_as_printed() {
+    assert_eq!(latest(r#"{"loss": NaN}"#), "  {\"loss\": NaN}\n");
+    assert_eq!(latest(r#"{"loss": 0.5}"#), "  loss = 0.5\n");
+}
