@@ -27,7 +27,7 @@ pub(crate) enum Admitted {
     /// A command to propose.
     Propose {
         /// The command.
-        command: Command,
+        command: Box<Command>,
         /// What the caller should know about the file.
         warnings: Vec<String>,
     },
@@ -81,7 +81,7 @@ pub(crate) fn admit(request: Request) -> Result<Admitted, Refusal> {
 
 fn propose(kind: Kind) -> Result<Admitted, Refusal> {
     Ok(Admitted::Propose {
-        command: Command { kind: Some(kind) },
+        command: Box::new(Command { kind: Some(kind) }),
         warnings: Vec::new(),
     })
 }
@@ -128,9 +128,9 @@ fn create_pipeline(mut request: api::CreatePipelineRequest) -> Result<Admitted, 
         annotations: request.annotations,
     };
     Ok(Admitted::Propose {
-        command: Command {
+        command: Box::new(Command {
             kind: Some(Kind::CreatePipeline(create)),
-        },
+        }),
         warnings,
     })
 }
@@ -168,9 +168,9 @@ fn create_execution(mut request: api::CreateExecutionRequest) -> Result<Admitted
         annotations: request.annotations,
     };
     Ok(Admitted::Propose {
-        command: Command {
+        command: Box::new(Command {
             kind: Some(Kind::CreateExecution(create)),
-        },
+        }),
         warnings,
     })
 }

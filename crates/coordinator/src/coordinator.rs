@@ -195,7 +195,7 @@ impl Coordinator {
                     command: self.inbox.len(),
                     warnings,
                 });
-                self.inbox.push(command);
+                self.inbox.push(*command);
             }
             Ok(admission::Admitted::Valid { warnings }) => {
                 self.outputs.push(Output::Reply {

@@ -32,9 +32,11 @@ impl Recovered {
     pub fn founding(voters: &[u64]) -> Self {
         let mut members = ConfState::default();
         members.set_voters(voters.to_vec());
-        let mut hard_state = HardState::default();
-        hard_state.term = crate::log::FOUNDING_TERM;
-        hard_state.commit = crate::log::FOUNDING_INDEX;
+        let hard_state = HardState {
+            term: crate::log::FOUNDING_TERM,
+            commit: crate::log::FOUNDING_INDEX,
+            ..HardState::default()
+        };
         let base = Base {
             index: crate::log::FOUNDING_INDEX,
             term: crate::log::FOUNDING_TERM,
@@ -383,9 +385,11 @@ mod tests {
     #[test]
     fn messages_of_strangers_are_refused() {
         let mut group = single();
-        let mut message = Message::default();
-        message.from = 9;
-        message.to = 1;
+        let mut message = Message {
+            from: 9,
+            to: 1,
+            ..Message::default()
+        };
         message.set_msg_type(raft::eraftpb::MessageType::MsgAppend);
         assert!(group.receive(message).is_err());
     }

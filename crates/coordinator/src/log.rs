@@ -155,10 +155,11 @@ mod tests {
     use super::*;
 
     fn entry(index: u64, term: u64) -> Entry {
-        let mut entry = Entry::default();
-        entry.index = index;
-        entry.term = term;
-        entry
+        Entry {
+            index,
+            term,
+            ..Entry::default()
+        }
     }
 
     fn log(entries: &[(u64, u64)]) -> Log {
@@ -210,8 +211,10 @@ mod tests {
 
     #[test]
     fn the_commit_index_is_clamped_to_what_was_found() {
-        let mut hard_state = HardState::default();
-        hard_state.commit = 99;
+        let hard_state = HardState {
+            commit: 99,
+            ..HardState::default()
+        };
         let base = Base {
             index: 5,
             term: 3,
