@@ -157,7 +157,11 @@ impl Endpoint {
                 .iter()
                 .map(|volume| &volume.mount_path),
         ) {
-            if !path.starts_with('/') && path.span != Span::default() {
+            // One that is missing was told of already.
+            if path.span == Span::default() {
+                continue;
+            }
+            if !path.starts_with('/') {
                 reader.error(
                     Code::BadValue,
                     path.span,
