@@ -284,15 +284,13 @@ impl<'a> File<'a> {
         }
     }
 
-    /// `valohai.yaml:3:5: what is wrong`.
+    /// `valohai.yaml:3:5: what is wrong`. What was given at launch has no place in the file.
     fn line(&self, found: &Diagnostic) -> String {
-        format!(
-            "{}:{}:{}: {}",
-            self.name,
-            found.span.line,
-            found.span.column,
-            described(found)
-        )
+        let words = described(found);
+        match found.span.line {
+            0 => words,
+            line => format!("{}:{line}:{}: {words}", self.name, found.span.column),
+        }
     }
 
     /// Refuses with everything that was found, each with its place.
@@ -311,10 +309,11 @@ impl<'a> File<'a> {
         errors
             .iter()
             .fold(Refusal::new(reason, message), |refusal, error| {
-                refusal.violation(
-                    format!("config:{}:{}", error.span.line, error.span.column),
-                    described(error),
-                )
+                let place = match error.span.line {
+                    0 => "launch".to_owned(),
+                    line => format!("config:{line}:{}", error.span.column),
+                };
+                refusal.violation(place, described(error))
             })
     }
 }
