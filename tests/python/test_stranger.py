@@ -24,8 +24,9 @@ CONFIG = b"""
     name: produce
     image: busybox
     command:
-      - echo '{"answer": 42}'
-      - printf 'made by %s' "{parameter-value:who}" > "$VH_OUTPUTS_DIR/note.txt"
+      - |
+        echo '{"answer": 42}'
+      - printf 'made by %s' {parameter-value:who} > "$VH_OUTPUTS_DIR/note.txt"
     parameters:
       - name: who
         type: string
@@ -186,3 +187,17 @@ def test_errors_name_their_reason(api, cluster):
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     details = dict(refused.value.trailing_metadata())["grpc-status-details-bin"]
     assert b"INVALID_CONFIG" in details and b"shoal.run" in details
+
+
+def test_a_request_id_means_one_request(api, cluster):
+    pipelines = api.PipelineServiceStub(grpc.insecure_channel(cluster))
+    request = api.CreatePipelineRequest(parent="projects/strangers", request_id=str(uuid.uuid4()), config=CONFIG, blueprint="strangers")
+    names = {pipelines.CreatePipeline(request, timeout=DEADLINE_SECONDS).pipeline.name for _ in range(3)}
+    assert names == {"projects/strangers/pipelines/1"}
+    request.title = "another"
+    with pytest.raises(grpc.RpcError) as refused:
+        pipelines.CreatePipeline(request, timeout=DEADLINE_SECONDS)
+    assert refused.value.code() == grpc.StatusCode.ALREADY_EXISTS
+    assert b"REQUEST_ID_REUSED" in dict(refused.value.trailing_metadata())["grpc-status-details-bin"]
+    listed = pipelines.ListPipelines(api.ListPipelinesRequest(parent="projects/strangers"), timeout=DEADLINE_SECONDS)
+    assert [pipeline.name for pipeline in listed.pipelines] == list(names)
