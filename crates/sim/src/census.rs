@@ -22,9 +22,16 @@ pub(crate) struct Census {
 impl Census {
     pub(crate) fn see(&mut self, tally: &mut Tally, fact: &Fact<'_>) {
         match fact {
-            Fact::Answered { op, request, result, ledger } => {
+            Fact::Answered {
+                op,
+                request,
+                result,
+                ledger,
+            } => {
                 match result {
-                    Ok(_) if !self.answered.insert(*op) => count(tally, "a repeated request was answered from memory"),
+                    Ok(_) if !self.answered.insert(*op) => {
+                        count(tally, "a repeated request was answered from memory")
+                    }
                     Err(refusal) if refusal.reason == ErrorReason::RequestIdReused => {
                         count(tally, "a request id was refused for another body");
                     }
@@ -45,14 +52,22 @@ impl Census {
             Request::CancelExecution(request) => &request.name,
             _ => return,
         };
-        let number = name.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or_default();
-        let Some(execution) = ledger.execution(PROJECT, number) else { return };
+        let number = name
+            .rsplit('/')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_default();
+        let Some(execution) = ledger.execution(PROJECT, number) else {
+            return;
+        };
         match (execution.state(), execution.attempts.is_empty()) {
             (State::Stopping, _) => {
                 self.stopping.insert(number, ());
                 count(tally, "an execution was cancelled while a worker had it");
             }
-            (State::Stopped, true) => count(tally, "an execution was cancelled before it had a worker"),
+            (State::Stopped, true) => {
+                count(tally, "an execution was cancelled before it had a worker")
+            }
             _ => count(tally, "an execution was cancelled after its end"),
         }
     }
@@ -104,6 +119,9 @@ impl Census {
 }
 
 fn count(tally: &mut Tally, name: &'static str) {
-    debug_assert!(crate::SOMETIMES.contains(&name), "{name} is not on the list");
+    debug_assert!(
+        crate::SOMETIMES.contains(&name),
+        "{name} is not on the list"
+    );
     *tally.sometimes.entry(name).or_default() += 1;
 }

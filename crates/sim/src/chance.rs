@@ -16,7 +16,11 @@ impl Chance {
 
     /// Any number of the range; its start when it is empty.
     pub(crate) fn between(&mut self, range: Range<u64>) -> u64 {
-        if range.is_empty() { range.start } else { self.0.random_range(range) }
+        if range.is_empty() {
+            range.start
+        } else {
+            self.0.random_range(range)
+        }
     }
 
     /// True so many times in a thousand.

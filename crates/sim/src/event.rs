@@ -22,6 +22,10 @@ pub(crate) type Life = u64;
 pub(crate) enum Event {
     /// In the coordinator's process, if it is still the same.
     Coordinator(Life, OnCoordinator),
+    /// The coordinator's process ends.
+    CrashCoordinator,
+    /// A worker's daemon ends.
+    CrashDaemon(MachineId),
     /// Whoever runs the coordinator starts it again.
     StartCoordinator,
     /// In a worker's daemon, if it is still the same.
@@ -55,7 +59,7 @@ pub(crate) enum OnCoordinator {
     Poll,
     /// The disk has written what was given to it.
     Stored,
-    /// The disk has written the records and seals that were given to it.
+    /// The disk has written the records that were given to it.
     FeedsStored,
     /// A snapshot is on the disk.
     SnapshotStored(Box<crate::coordinator::Stored>),

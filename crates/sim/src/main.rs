@@ -50,11 +50,21 @@ fn main() -> anyhow::Result<ExitCode> {
         tally.operations,
         hours * 3_600.0 / wall.max(1e-9),
     )?;
-    Ok(if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if violations == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn read(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Asked> {
-    let mut asked = Asked { first: 0, end: 0, many: false, bug: None, detail: Detail::None };
+    let mut asked = Asked {
+        first: 0,
+        end: 0,
+        many: false,
+        bug: None,
+        detail: Detail::None,
+    };
     let mut everything = false;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -70,7 +80,9 @@ fn read(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Asked> {
             }
             "--all" => everything = true,
             seed => {
-                asked.first = seed.parse().with_context(|| format!("{seed:?} is no seed"))?;
+                asked.first = seed
+                    .parse()
+                    .with_context(|| format!("{seed:?} is no seed"))?;
                 asked.end = asked.first + 1;
             }
         }
@@ -79,7 +91,11 @@ fn read(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Asked> {
         bail!("usage: sim SEED [--all] [--bug NAME] | sim --seeds A..B [--bug NAME]");
     }
     if !asked.many {
-        asked.detail = if everything { Detail::Everything } else { Detail::News };
+        asked.detail = if everything {
+            Detail::Everything
+        } else {
+            Detail::News
+        };
     }
     Ok(asked)
 }

@@ -16,6 +16,9 @@ struct Connection {
     /// Of the daemon that dialed.
     life: Life,
     is_cut: bool,
+    /// What the worker had sent before still arrives, as long as the coordinator has not noticed: it may come after what the worker
+    /// says on its next connection.
+    leaves_a_rest: bool,
     /// When the last message of each stream arrives: none overtakes another.
     arrivals: [u64; 4],
 }
@@ -33,13 +36,21 @@ impl Network {
     /// A daemon has dialed, and somebody answered.
     pub(crate) fn connect(&mut self, machine: MachineId, life: Life) -> ConnectionId {
         self.opened += 1;
-        let connection = Connection { machine, life, is_cut: false, arrivals: [0; 4] };
+        let connection = Connection {
+            machine,
+            life,
+            is_cut: false,
+            leaves_a_rest: false,
+            arrivals: [0; 4],
+        };
         self.connections.insert(self.opened, connection);
         self.opened
     }
 
     pub(crate) fn is_blocked(&self, machine: MachineId, now_us: u64) -> bool {
-        self.blocked_until.get(&machine).is_some_and(|until| now_us < *until)
+        self.blocked_until
+            .get(&machine)
+            .is_some_and(|until| now_us < *until)
     }
 
     /// Keeps a machine from reaching the coordinator for so long.
@@ -57,7 +68,13 @@ impl Network {
     pub(crate) fn send(&mut self, stage: &mut Stage, id: ConnectionId, message: Message) {
         let way = stage.way_us();
         let now = stage.now_us();
-        let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.is_cut) else { return };
+        let Some(connection) = self
+            .connections
+            .get_mut(&id)
+            .filter(|connection| !connection.is_cut)
+        else {
+            return;
+        };
         let stream = match message {
             Message::State(_) => 0,
             Message::Desired(_) => 1,
@@ -70,20 +87,38 @@ impl Network {
         stage.after(delay, Event::Arrive(id, message));
     }
 
-    /// The machine and the life of its daemon at the other end, as long as the connection holds.
-    pub(crate) fn whole(&self, id: ConnectionId) -> Option<(MachineId, Life)> {
-        self.connections.get(&id).filter(|connection| !connection.is_cut).map(|connection| (connection.machine, connection.life))
+    /// The machine and the life of its daemon at the worker's end, if a message can still come out of the connection at `end`.
+    pub(crate) fn leads_to(&self, id: ConnectionId, end: End) -> Option<(MachineId, Life)> {
+        let connection = self.connections.get(&id)?;
+        let arrives = !connection.is_cut || (connection.leaves_a_rest && end == End::Coordinator);
+        arrives.then_some((connection.machine, connection.life))
     }
 
-    /// The same of one that may have been cut.
+    /// The coordinator has noticed that a connection is cut: nothing comes out of it any more.
+    pub(crate) fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.leaves_a_rest = false;
+        }
+    }
+
+    /// The same, whether anything can come out of it or not.
     pub(crate) fn ends(&self, id: ConnectionId) -> Option<(MachineId, Life)> {
-        self.connections.get(&id).map(|connection| (connection.machine, connection.life))
+        self.connections
+            .get(&id)
+            .map(|connection| (connection.machine, connection.life))
     }
 
     /// Cuts a connection. Each end notices by itself: soon, or by its keepalive.
     pub(crate) fn cut(&mut self, stage: &mut Stage, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.is_cut) else { return };
+        let Some(connection) = self
+            .connections
+            .get_mut(&id)
+            .filter(|connection| !connection.is_cut)
+        else {
+            return;
+        };
         connection.is_cut = true;
+        connection.leaves_a_rest = stage.chance.permille(500);
         for end in [End::Worker, End::Coordinator] {
             let is_silent = stage.swarm.chaos_us > 0 && stage.chance.permille(250);
             let delay = match is_silent {
@@ -112,7 +147,10 @@ impl Network {
     }
 
     fn of(&self, is_meant: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
-        let meant = self.connections.iter().filter(|(_, connection)| is_meant(connection));
+        let meant = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| is_meant(connection));
         meant.map(|(id, _)| *id).collect()
     }
 }

@@ -12,7 +12,11 @@ pub(crate) struct Queue<E> {
 
 impl<E> Queue<E> {
     pub(crate) fn new() -> Self {
-        Self { now_us: 0, planned: 0, events: BTreeMap::new() }
+        Self {
+            now_us: 0,
+            planned: 0,
+            events: BTreeMap::new(),
+        }
     }
 
     /// Microseconds since the run began.
@@ -22,7 +26,8 @@ impl<E> Queue<E> {
 
     pub(crate) fn after(&mut self, delay_us: u64, event: E) {
         self.planned += 1;
-        self.events.insert((self.now_us + delay_us, self.planned), event);
+        self.events
+            .insert((self.now_us + delay_us, self.planned), event);
     }
 
     /// Lets the time pass to the next event that is due by `until_us`; to `until_us` itself when there is none.

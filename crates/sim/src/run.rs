@@ -37,8 +37,16 @@ pub fn run(seed: u64, bug: Option<Bug>, detail: Detail) -> Report {
     let time_us = world.stage.now_us();
     let panicked = ended.err().map(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
-        Violation { code: "panic", what: words.unwrap_or_default(), time_us }
+        let words = words.or_else(|| {
+            panic
+                .downcast_ref::<&str>()
+                .map(|words| (*words).to_owned())
+        });
+        Violation {
+            code: "panic",
+            what: words.unwrap_or_default(),
+            time_us,
+        }
     });
     Report {
         seed,

@@ -27,14 +27,24 @@ use crate::world::World;
 /// The line between a script and what happened.
 pub const SEPARATOR: &str = "----\n";
 
+/// Time between two commands.
+const BETWEEN_US: u64 = 10_000;
+
 /// Plays the commands of a script; what happened, as it stands after the separator.
 ///
 /// # Errors
 /// When a command is not understood.
 pub fn play(script: &str) -> anyhow::Result<String> {
     let commands = script.split(SEPARATOR).next().unwrap_or_default();
-    let mut lines = commands.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let first: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
+    let mut lines = commands
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first: Vec<&str> = lines
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
     let ["workers", workers, "slots", slots] = first[..] else {
         bail!("a script begins with: workers N slots M");
     };
@@ -44,6 +54,8 @@ pub fn play(script: &str) -> anyhow::Result<String> {
     for line in lines {
         writeln!(out, "> {line}")?;
         command(&mut world, line).with_context(|| format!("in {line:?}"))?;
+        // Commands follow each other as if a person typed them.
+        world.run_until(world.stage.now_us() + BETWEEN_US);
         out.push_str(&world.stage.transcript.take());
     }
     world.finish();
@@ -56,10 +68,16 @@ fn command(world: &mut World, line: &str) -> anyhow::Result<()> {
     match words[..] {
         ["submit", blueprint] => world.clients.submit(&mut world.stage, blueprint),
         ["run", step] => world.clients.run(&mut world.stage, step),
-        ["cancel", "pipeline", number] => world.clients.cancel_pipeline(&mut world.stage, number.parse()?),
+        ["cancel", "pipeline", number] => world
+            .clients
+            .cancel_pipeline(&mut world.stage, number.parse()?),
         ["cancel", number] => {
-            let number = number.strip_prefix('#').context("an execution is named like #3")?;
-            world.clients.cancel_execution(&mut world.stage, number.parse()?);
+            let number = number
+                .strip_prefix('#')
+                .context("an execution is named like #3")?;
+            world
+                .clients
+                .cancel_execution(&mut world.stage, number.parse()?);
         }
         ["crash", "c1"] => world.crash_coordinator(),
         ["start", "c1"] => world.coordinator.start(&mut world.stage),
@@ -88,7 +106,9 @@ fn command(world: &mut World, line: &str) -> anyhow::Result<()> {
 }
 
 fn worker_of(world: &World, name: &str) -> anyhow::Result<usize> {
-    machine::id_of(name).filter(|id| *id < world.machines.len()).with_context(|| format!("there is no worker {name}"))
+    machine::id_of(name)
+        .filter(|id| *id < world.machines.len())
+        .with_context(|| format!("there is no worker {name}"))
 }
 
 /// `5s` or `200ms`, in microseconds.
@@ -96,7 +116,9 @@ fn seconds(text: &str) -> anyhow::Result<u64> {
     if let Some(ms) = text.strip_suffix("ms") {
         return Ok(ms.parse::<u64>()? * 1_000);
     }
-    let seconds = text.strip_suffix('s').context("a time is like 5s or 200ms")?;
+    let seconds = text
+        .strip_suffix('s')
+        .context("a time is like 5s or 200ms")?;
     Ok(seconds.parse::<u64>()? * SECOND)
 }
 
@@ -110,13 +132,20 @@ fn summary(world: &World) -> String {
     executions.reverse();
     // Writing to a string cannot fail.
     for pipeline in pipelines {
-        let _ = writeln!(out, "pipeline {} {}: {:?} {}", pipeline.number, pipeline.blueprint.name, pipeline.state, pipeline.message);
+        let _ = writeln!(
+            out,
+            "pipeline {} {}: {:?} {}",
+            pipeline.number, pipeline.blueprint.name, pipeline.state, pipeline.message
+        );
     }
     for execution in executions {
         let outputs = execution.outputs.iter().filter_map(|id| ledger.datum(id));
         let outputs: Vec<&str> = outputs.map(|datum| datum.file_name.as_str()).collect();
-        let attempts: Vec<String> =
-            execution.attempts.iter().map(|attempt| format!("{} {:?}", attempt.worker, attempt.state)).collect();
+        let attempts: Vec<String> = execution
+            .attempts
+            .iter()
+            .map(|attempt| format!("{} {:?}", attempt.worker, attempt.state))
+            .collect();
         let _ = writeln!(
             out,
             "#{} {}: {:?} {:?}; attempts: {}; outputs: {}",
@@ -134,5 +163,7 @@ fn summary(world: &World) -> String {
             let _ = writeln!(out, "{violation}");
         }
     }
-    out.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    out.lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use worker::Fence;
 
 use crate::Bug;
-use crate::chance::Chance;
 use crate::census::Census;
+use crate::chance::Chance;
 use crate::checkers::{Checkers, Fact, Moment};
 use crate::event::Event;
 use crate::machine::Blobs;
@@ -52,25 +52,42 @@ impl Stage {
 
     /// Shows something to every checker.
     pub(crate) fn show(&mut self, fact: &Fact<'_>) {
-        let moment = Moment { now_us: self.queue.now_us(), blobs: &self.blobs };
+        let moment = Moment {
+            now_us: self.queue.now_us(),
+            blobs: &self.blobs,
+        };
         self.checkers.see(&moment, fact);
         self.census.see(&mut self.tally, fact);
     }
 
     /// Counts that one of [`crate::SOMETIMES`] was come by.
     pub(crate) fn sometimes(&mut self, name: &'static str) {
-        debug_assert!(crate::SOMETIMES.contains(&name), "{name} is not on the list");
+        debug_assert!(
+            crate::SOMETIMES.contains(&name),
+            "{name} is not on the list"
+        );
         *self.tally.sometimes.entry(name).or_default() += 1;
     }
 
     /// Writes what people want to know.
     pub(crate) fn news(&mut self, words: fmt::Arguments<'_>) {
-        self.transcript.add(self.queue.now_us(), Detail::News, words);
+        self.transcript
+            .add(self.queue.now_us(), Detail::News, words);
     }
 
     /// Writes everything else.
     pub(crate) fn trace(&mut self, words: fmt::Arguments<'_>) {
-        self.transcript.add(self.queue.now_us(), Detail::Everything, words);
+        self.transcript
+            .add(self.queue.now_us(), Detail::Everything, words);
+    }
+
+    /// Whether what a worker is about to do fails.
+    pub(crate) fn has_trouble(&mut self) -> bool {
+        let has_trouble = self.chance.permille(self.swarm.trouble);
+        if has_trouble {
+            self.sometimes("a worker had trouble of its own");
+        }
+        has_trouble
     }
 
     /// The way of a message, in microseconds.
@@ -81,5 +98,9 @@ impl Stage {
 
 /// The ledger's fence as workers and this crate key by it.
 pub(crate) fn fence(fence: ledger::Fence) -> Fence {
-    Fence { execution_id: *fence.execution_id.as_bytes(), attempt: fence.attempt, index: fence.index }
+    Fence {
+        execution_id: *fence.execution_id.as_bytes(),
+        attempt: fence.attempt,
+        index: fence.index,
+    }
 }

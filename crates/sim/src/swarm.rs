@@ -77,6 +77,8 @@ pub(crate) struct Swarm {
     pub(crate) loss: u64,
     /// How many in a thousand requests arrive twice.
     pub(crate) duplicates: u64,
+    /// How many in a thousand things that a worker does fail: a full disk, no process to be had.
+    pub(crate) trouble: u64,
     pub(crate) snapshot_entries: u64,
     pub(crate) lost_after_us: u64,
     /// Bytes of each feed that workers keep in memory, and that may be on their way.
@@ -97,8 +99,9 @@ impl Swarm {
             disk_us: 1_000,
             loss: 0,
             duplicates: 0,
+            trouble: 0,
             snapshot_entries: 10_000,
-            lost_after_us: 10 * SECOND,
+            lost_after_us: 3 * SECOND,
             feed_bytes: 1 << 20,
         }
     }
@@ -111,7 +114,13 @@ impl Swarm {
                 faults.insert(fault, chance.between(2 * SECOND..30 * SECOND));
             }
         }
-        let rate = |chance: &mut Chance| if chance.permille(500) { chance.between(10..300) } else { 0 };
+        let rate = |chance: &mut Chance| {
+            if chance.permille(500) {
+                chance.between(10..300)
+            } else {
+                0
+            }
+        };
         Self {
             faults,
             chaos_us: chance.between(20 * SECOND..60 * SECOND),
@@ -123,8 +132,15 @@ impl Swarm {
             disk_us: *chance.pick(&[500, 5_000, 50_000]).unwrap_or(&500),
             loss: rate(chance),
             duplicates: rate(chance),
+            trouble: if chance.permille(300) {
+                chance.between(5..100)
+            } else {
+                0
+            },
             snapshot_entries: *chance.pick(&[5, 20, 100, 10_000]).unwrap_or(&5),
-            lost_after_us: *chance.pick(&[3 * SECOND, 10 * SECOND, 30 * SECOND]).unwrap_or(&SECOND),
+            lost_after_us: *chance
+                .pick(&[3 * SECOND, 10 * SECOND, 30 * SECOND])
+                .unwrap_or(&SECOND),
             feed_bytes: *chance.pick(&[64, 512, 1 << 20]).unwrap_or(&512),
         }
     }
@@ -134,6 +150,7 @@ impl Swarm {
         self.faults.clear();
         self.loss = 0;
         self.duplicates = 0;
+        self.trouble = 0;
         self.network_us = self.network_us.min(5_000);
         self.disk_us = self.disk_us.min(5_000);
     }

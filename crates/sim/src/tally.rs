@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Places that some seeds must reach.
-pub const SOMETIMES: [&str; 44] = [
+pub const SOMETIMES: [&str; 46] = [
     "a batch was lost in a crash",
     "a batch outlived a crash unacknowledged",
     "a coordinator started from a snapshot",
@@ -45,10 +45,12 @@ pub const SOMETIMES: [&str; 44] = [
     "a feed was read from its file again",
     "a push was refused",
     "a feed was sealed",
+    "a seal was said again",
     "a subscriber came back",
     "a link broke in silence",
     "a clock was set back",
     "a worker drained",
+    "a worker had trouble of its own",
 ];
 
 /// Counts of a run, or of many.
@@ -65,7 +67,10 @@ pub struct Tally {
 impl Tally {
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Self) {
-        for (of, counts) in [(&mut self.sometimes, &other.sometimes), (&mut self.faults, &other.faults)] {
+        for (of, counts) in [
+            (&mut self.sometimes, &other.sometimes),
+            (&mut self.faults, &other.faults),
+        ] {
             for (name, count) in counts {
                 *of.entry(name).or_default() += count;
             }
@@ -75,7 +80,10 @@ impl Tally {
 
     /// Places that were never come by.
     pub fn never(&self) -> Vec<&'static str> {
-        SOMETIMES.into_iter().filter(|name| !self.sometimes.contains_key(name)).collect()
+        SOMETIMES
+            .into_iter()
+            .filter(|name| !self.sometimes.contains_key(name))
+            .collect()
     }
 
     /// How many faults there were in all.

@@ -25,14 +25,24 @@ pub(crate) struct Transcript {
 
 impl Transcript {
     pub(crate) fn new(detail: Detail) -> Self {
-        Self { detail, text: String::new(), line: String::new(), hash: 0xcbf2_9ce4_8422_2325 }
+        Self {
+            detail,
+            text: String::new(),
+            line: String::new(),
+            hash: 0xcbf2_9ce4_8422_2325,
+        }
     }
 
     /// Adds a line.
     pub(crate) fn add(&mut self, now_us: u64, detail: Detail, words: fmt::Arguments<'_>) {
         self.line.clear();
         // Writing to a string cannot fail.
-        let _ = write!(self.line, "{:4}.{:03} {words}", now_us / 1_000_000, now_us / 1_000 % 1_000);
+        let _ = write!(
+            self.line,
+            "{:4}.{:03} {words}",
+            now_us / 1_000_000,
+            now_us / 1_000 % 1_000
+        );
         self.hash_bytes(&now_us.to_le_bytes());
         let line = std::mem::take(&mut self.line);
         self.hash_bytes(line.as_bytes());

@@ -9,7 +9,9 @@ use crate::chance::Chance;
 use crate::checkers::{Checkers, Outcome, Violation};
 use crate::clients::Clients;
 use crate::coordinator::CoordinatorHost;
-use crate::event::{ConnectionId, End, Event, MachineId, Message, OnClient, OnCoordinator, OnDaemon, Recovery};
+use crate::event::{
+    ConnectionId, End, Event, MachineId, Message, OnClient, OnCoordinator, OnDaemon, Recovery,
+};
 use crate::machine::{Blobs, Machine};
 use crate::network::Network;
 use crate::queue::Queue;
@@ -80,7 +82,9 @@ impl World {
     /// Lets time pass, to `until_us` or to the end.
     pub(crate) fn run_until(&mut self, until_us: u64) {
         while !self.is_over && self.stage.checkers.violation().is_none() {
-            let Some(event) = self.stage.queue.next(until_us) else { return };
+            let Some(event) = self.stage.queue.next(until_us) else {
+                return;
+            };
             self.take(event);
         }
     }
@@ -104,7 +108,11 @@ impl World {
         let unfinished = self.unfinished();
         let ledger = self.coordinator.published();
         self.stage.census.end(&mut self.stage.tally, ledger);
-        self.stage.checkers.end(&Outcome { ledger, feeds: self.coordinator.feeds(), unfinished });
+        self.stage.checkers.end(&Outcome {
+            ledger,
+            feeds: self.coordinator.feeds(),
+            unfinished,
+        });
     }
 
     pub(crate) fn violation(&self) -> Option<&Violation> {
@@ -119,10 +127,20 @@ impl World {
             return unfinished;
         };
         for project in ledger.projects() {
-            let open = ledger.executions(&project.name).filter(|execution| !execution.is_final());
-            unfinished.extend(open.map(|execution| format!("#{} is {:?}", execution.number, execution.state())));
-            let open = ledger.pipelines(&project.name).filter(|pipeline| !pipeline.is_final());
-            unfinished.extend(open.map(|pipeline| format!("pipeline {} is {:?}", pipeline.number, pipeline.state)));
+            let open = ledger
+                .executions(&project.name)
+                .filter(|execution| !execution.is_final());
+            unfinished.extend(
+                open.map(|execution| format!("#{} is {:?}", execution.number, execution.state())),
+            );
+            let open = ledger
+                .pipelines(&project.name)
+                .filter(|pipeline| !pipeline.is_final());
+            unfinished.extend(
+                open.map(|pipeline| {
+                    format!("pipeline {} is {:?}", pipeline.number, pipeline.state)
+                }),
+            );
         }
         unfinished.extend(self.machines.iter().flat_map(Machine::leftovers));
         unfinished.extend(self.clients.check_watchers(ledger).err());
@@ -130,9 +148,20 @@ impl World {
     }
 
     fn take(&mut self, event: Event) {
-        let Self { stage, coordinator, machines, network, clients, .. } = self;
+        let Self {
+            stage,
+            coordinator,
+            machines,
+            network,
+            clients,
+            ..
+        } = self;
         match event {
-            Event::Coordinator(life, event) => coordinator.on(stage, network, &clients.ops, life, event),
+            Event::Coordinator(life, event) => {
+                coordinator.on(stage, network, &clients.ops, life, event)
+            }
+            Event::CrashCoordinator => self.crash_coordinator_for_a_while(),
+            Event::CrashDaemon(id) => self.crash_daemon_for_a_while(id),
             Event::StartCoordinator => coordinator.start(stage),
             Event::Daemon(id, life, OnDaemon::Dial) => self.dial(id, life),
             Event::Daemon(id, life, event) => {
@@ -175,7 +204,13 @@ impl World {
 
     /// A daemon dials the coordinator.
     fn dial(&mut self, id: MachineId, life: u64) {
-        let Some(machine) = self.machines.get_mut(id).filter(|machine| machine.wants_to_dial(life)) else { return };
+        let Some(machine) = self
+            .machines
+            .get_mut(id)
+            .filter(|machine| machine.wants_to_dial(life))
+        else {
+            return;
+        };
         if !self.coordinator.is_up() || self.network.is_blocked(id, self.stage.now_us()) {
             return machine.dial_later(&mut self.stage);
         }
@@ -185,24 +220,51 @@ impl World {
     }
 
     fn arrive(&mut self, id: ConnectionId, message: Message) {
-        let Self { stage, coordinator, machines, network, .. } = self;
-        let Some((machine, life)) = network.whole(id) else { return };
-        let Some(machine) = machines.get_mut(machine) else { return };
+        let Self {
+            stage,
+            coordinator,
+            machines,
+            network,
+            ..
+        } = self;
+        let end = match message {
+            Message::State(_) | Message::Push(..) => End::Coordinator,
+            Message::Desired(_) | Message::Stored(..) => End::Worker,
+        };
+        let Some((machine, life)) = network.leads_to(id, end) else {
+            return;
+        };
+        let Some(machine) = machines.get_mut(machine) else {
+            return;
+        };
         match message {
             Message::State(state) => coordinator.state(stage, id, state),
             Message::Push(fence, batch) => coordinator.push(stage, network, (id, fence), batch),
-            Message::Desired(desired) if machine.speaks_on(life, id) => machine.desired(stage, network, *desired),
-            Message::Stored(fence, next) if machine.speaks_on(life, id) => machine.stored(stage, network, fence, next),
+            Message::Desired(desired) if machine.speaks_on(life, id) => {
+                machine.desired(stage, network, *desired)
+            }
+            Message::Stored(fence, next) if machine.speaks_on(life, id) => {
+                machine.stored(stage, network, fence, next)
+            }
             Message::Desired(_) | Message::Stored(..) => {}
         }
     }
 
     fn notice(&mut self, id: ConnectionId, end: End) {
-        let Some((machine, life)) = self.network.ends(id) else { return };
+        let Some((machine, life)) = self.network.ends(id) else {
+            return;
+        };
         match end {
-            End::Coordinator => self.coordinator.gone(&mut self.stage, id),
+            End::Coordinator => {
+                self.network.close(id);
+                self.coordinator.gone(&mut self.stage, id);
+            }
             End::Worker => {
-                if let Some(machine) = self.machines.get_mut(machine).filter(|machine| machine.speaks_on(life, id)) {
+                if let Some(machine) = self
+                    .machines
+                    .get_mut(machine)
+                    .filter(|machine| machine.speaks_on(life, id))
+                {
                     machine.disconnected(&mut self.stage, &mut self.network);
                 }
             }
@@ -211,22 +273,24 @@ impl World {
 
     /// A fault happens, and will again.
     fn repeat(&mut self, fault: Fault) {
-        let Some(mean_us) = self.stage.swarm.faults.get(&fault).copied() else { return };
+        let Some(mean_us) = self.stage.swarm.faults.get(&fault).copied() else {
+            return;
+        };
         let pause = self.stage.chance.between(mean_us / 4..2 * mean_us);
         self.stage.after(pause, Event::Fault(fault));
         *self.stage.tally.faults.entry(fault.name()).or_default() += 1;
         let machine = self.stage.chance.between(0..self.machines.len() as u64) as MachineId;
         match fault {
-            Fault::CrashCoordinator => {
-                self.crash_coordinator();
-                let down = self.stage.chance.delay(1_000..15 * SECOND);
-                self.stage.after(down, Event::StartCoordinator);
+            Fault::CrashCoordinator if self.stage.chance.permille(700) => {
+                self.coordinator.crashes_at_write = true
             }
-            Fault::CrashDaemon => {
-                self.crash_daemon(machine);
-                let down = self.stage.chance.delay(1_000..40 * SECOND);
-                self.stage.after(down, Event::StartDaemon(machine));
+            Fault::CrashCoordinator => self.crash_coordinator_for_a_while(),
+            Fault::CrashDaemon if self.stage.chance.permille(500) => {
+                if let Some(machine) = self.machines.get_mut(machine) {
+                    machine.crashes_at_work = true;
+                }
             }
+            Fault::CrashDaemon => self.crash_daemon_for_a_while(machine),
             Fault::Reboot => {
                 self.reboot(machine);
                 let down = self.stage.chance.delay(SECOND..60 * SECOND);
@@ -246,9 +310,28 @@ impl World {
             Fault::Drain => {
                 self.drain(machine, true);
                 let length = self.stage.chance.between(SECOND..20 * SECOND);
-                self.stage.after(length, Event::Recover(Recovery::Drain(machine)));
+                self.stage
+                    .after(length, Event::Recover(Recovery::Drain(machine)));
             }
         }
+    }
+
+    fn crash_coordinator_for_a_while(&mut self) {
+        if !self.coordinator.is_up() {
+            return;
+        }
+        self.crash_coordinator();
+        let down = self.stage.chance.delay(1_000..15 * SECOND);
+        self.stage.after(down, Event::StartCoordinator);
+    }
+
+    fn crash_daemon_for_a_while(&mut self, id: MachineId) {
+        if !self.machines.get(id).is_some_and(Machine::is_up) {
+            return;
+        }
+        self.crash_daemon(id);
+        let down = self.stage.chance.delay(1_000..40 * SECOND);
+        self.stage.after(down, Event::StartDaemon(id));
     }
 
     pub(crate) fn crash_coordinator(&mut self) {
@@ -272,12 +355,18 @@ impl World {
     }
 
     pub(crate) fn partition(&mut self, id: MachineId, length_us: u64) {
-        self.stage.news(format_args!("{} is cut off for {} s", crate::machine::name(id), length_us / SECOND));
+        self.stage.news(format_args!(
+            "{} is cut off for {} s",
+            crate::machine::name(id),
+            length_us / SECOND
+        ));
         self.network.block(&mut self.stage, id, length_us);
     }
 
     pub(crate) fn drain(&mut self, id: MachineId, draining: bool) {
-        let Some(machine) = self.machines.get_mut(id) else { return };
+        let Some(machine) = self.machines.get_mut(id) else {
+            return;
+        };
         if draining && machine.is_up() {
             self.stage.sometimes("a worker drained");
         }
@@ -305,6 +394,10 @@ impl World {
         self.network.unblock();
         self.clients.is_quiet = true;
         self.coordinator.slow_down(1);
+        self.coordinator.crashes_at_write = false;
+        self.machines
+            .iter_mut()
+            .for_each(|machine| machine.crashes_at_work = false);
         self.coordinator.start(&mut self.stage);
         for id in 0..self.machines.len() {
             if let Some(machine) = self.machines.get_mut(id) {
@@ -319,6 +412,9 @@ impl World {
 impl CoordinatorHost {
     /// A request is on its way to the process that runs now; if that one ends before, nobody gets it.
     fn expect_request(&self, stage: &mut Stage, way_us: u64, op: crate::clients::OpId) {
-        stage.after(way_us, Event::Coordinator(self.life(), OnCoordinator::Request(op)));
+        stage.after(
+            way_us,
+            Event::Coordinator(self.life(), OnCoordinator::Request(op)),
+        );
     }
 }

@@ -18,7 +18,15 @@ impl Checker for Acked {
     }
 
     fn see(&mut self, _: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let Fact::Answered { op, request, result: Ok(answer), ledger } = fact else { return Ok(()) };
+        let Fact::Answered {
+            op,
+            request,
+            result: Ok(answer),
+            ledger,
+        } = fact
+        else {
+            return Ok(());
+        };
         let title = match request {
             Request::CreatePipeline(request) => &request.title,
             Request::CreateExecution(request) => &request.title,
@@ -30,18 +38,27 @@ impl Checker for Acked {
     }
 
     fn end(&mut self, outcome: &Outcome<'_>) -> Result<(), String> {
-        self.0.values().try_for_each(|(title, answer)| present(outcome.ledger, title, answer))
+        self.0
+            .values()
+            .try_for_each(|(title, answer)| present(outcome.ledger, title, answer))
     }
 }
 
 fn present(ledger: &Ledger, title: &str, answer: &Answer) -> Result<(), String> {
     let found = match answer {
-        Answer::Pipeline { number, .. } => ledger.pipeline(PROJECT, *number).map(|found| found.title.clone()),
-        Answer::Execution { number, .. } => ledger.execution(PROJECT, *number).map(|found| found.title.clone()),
+        Answer::Pipeline { number, .. } => ledger
+            .pipeline(PROJECT, *number)
+            .map(|found| found.title.clone()),
+        Answer::Execution { number, .. } => ledger
+            .execution(PROJECT, *number)
+            .map(|found| found.title.clone()),
         Answer::Valid { .. } => None,
     };
     match found {
         Some(found) if *found == *title => Ok(()),
-        found => Err(format!("{title} was answered {answer:?}; there is {found:?} at revision {}", ledger.revision())),
+        found => Err(format!(
+            "{title} was answered {answer:?}; there is {found:?} at revision {}",
+            ledger.revision()
+        )),
     }
 }

@@ -21,7 +21,9 @@ impl Checker for Lives {
     }
 
     fn see(&mut self, _: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let Fact::Published { ledger, .. } = fact else { return Ok(()) };
+        let Fact::Published { ledger, .. } = fact else {
+            return Ok(());
+        };
         // A coordinator that starts again publishes what it had published before.
         if ledger.revision() <= self.revision {
             return Ok(());
@@ -35,7 +37,9 @@ impl Checker for Lives {
             .collect();
         self.revision = ledger.revision();
         for number in numbers {
-            let Some(now) = ledger.execution(PROJECT, number) else { continue };
+            let Some(now) = ledger.execution(PROJECT, number) else {
+                continue;
+            };
             if let Some(before) = self.executions.insert(number, now.clone()) {
                 follows(&before, now)?;
             }
@@ -45,7 +49,10 @@ impl Checker for Lives {
 
     fn end(&mut self, outcome: &Outcome<'_>) -> Result<(), String> {
         for (number, before) in &self.executions {
-            let now = outcome.ledger.execution(PROJECT, *number).ok_or(format!("#{number} is gone"))?;
+            let now = outcome
+                .ledger
+                .execution(PROJECT, *number)
+                .ok_or(format!("#{number} is gone"))?;
             follows(before, now)?;
         }
         Ok(())
@@ -56,7 +63,10 @@ impl Checker for Lives {
 fn follows(before: &Execution, now: &Execution) -> Result<(), String> {
     let (from, to) = (before.state(), now.state());
     if is_final(from) && before != now {
-        return Err(format!("#{} had ended as {from:?} and changed: {before:?} became {now:?}", now.number));
+        return Err(format!(
+            "#{} had ended as {from:?} and changed: {before:?} became {now:?}",
+            now.number
+        ));
     }
     // Once it is to stop, it never runs again.
     if from == State::Stopping && !(is_final(to) || to == State::Stopping) {

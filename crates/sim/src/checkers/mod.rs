@@ -21,7 +21,7 @@ use contract::link::{Assignment, OutputFile, SynchronizeResponse};
 use coordinator::{Answer, Refusal, Request};
 use feed::{Batch, Seal};
 use ledger::Ledger;
-use worker::{Exit, Fence, Stop};
+use worker::{Exit, Fence};
 
 use crate::clients::OpId;
 use crate::coordinator::{Disk, Feed, Key};
@@ -32,31 +32,56 @@ use crate::machine::Blobs;
 #[derive(Debug)]
 pub(crate) enum Fact<'a> {
     /// An answer left the coordinator, whether it arrives or not.
-    Answered { op: OpId, request: &'a Request, result: &'a Result<Answer, Refusal>, ledger: &'a Ledger },
+    Answered {
+        op: OpId,
+        request: &'a Request,
+        result: &'a Result<Answer, Refusal>,
+        ledger: &'a Ledger,
+    },
     /// The coordinator publishes a ledger; `replay` is its disk.
-    Published { ledger: &'a Ledger, replay: &'a Disk },
+    Published {
+        ledger: &'a Ledger,
+        replay: &'a Disk,
+    },
     /// A worker's daemon started.
     DaemonStarted { machine: MachineId },
     /// A worker's daemon ended.
     DaemonEnded { machine: MachineId },
     /// Orders arrived at a daemon.
-    Told { machine: MachineId, desired: &'a SynchronizeResponse },
+    Told {
+        machine: MachineId,
+        desired: &'a SynchronizeResponse,
+    },
     /// A program started.
-    Started { machine: MachineId, fence: Fence, assignment: &'a Assignment },
+    Started {
+        machine: MachineId,
+        fence: Fence,
+        assignment: &'a Assignment,
+    },
     /// A program was asked to end, or killed.
-    Signalled { fence: Fence, how: Stop },
+    Signalled { fence: Fence },
     /// A program ended, or died with its machine.
-    Ended { fence: Fence, exit: Option<&'a Exit> },
+    Ended {
+        fence: Fence,
+        exit: Option<&'a Exit>,
+    },
     /// A program printed.
     Printed { fence: Fence, batch: &'a Batch },
     /// A program wrote an output.
-    Wrote { fence: Fence, output: &'a OutputFile },
+    Wrote {
+        fence: Fence,
+        output: &'a OutputFile,
+    },
     /// Records are on the coordinator's disk.
     Stored { fence: Fence, batch: &'a Batch },
     /// A seal is on the coordinator's disk.
     Sealed { fence: Fence, seal: Seal },
     /// A subscriber that has had all before `next` gets records.
-    Delivered { fence: Fence, next: u64, batch: &'a Batch },
+    Delivered {
+        fence: Fence,
+        next: u64,
+        batch: &'a Batch,
+    },
 }
 
 /// What goes with every fact.
@@ -102,7 +127,13 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {:.6} s: {}", self.code, self.time_us as f64 / 1e6, self.what)
+        write!(
+            f,
+            "{} at {:.6} s: {}",
+            self.code,
+            self.time_us as f64 / 1e6,
+            self.what
+        )
     }
 }
 
@@ -123,14 +154,18 @@ impl Checkers {
             Box::new(lives::Lives::default()),
             Box::new(attempts::Attempts::default()),
             Box::new(stale::Stale::default()),
-            Box::new(stuck::Stuck::default()),
+            Box::new(stuck::Stuck),
             Box::new(order::Order::default()),
             Box::new(cancel::Cancel::default()),
             Box::new(outputs::Outputs::default()),
             Box::new(logs::Logs::default()),
             Box::new(sound::Sound),
         ];
-        Self { list, now_us: 0, violation: None }
+        Self {
+            list,
+            now_us: 0,
+            violation: None,
+        }
     }
 
     pub(crate) fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>) {
@@ -153,7 +188,11 @@ impl Checkers {
     /// Somebody else found something broken. The first one counts: what follows is often its consequence.
     pub(crate) fn violated(&mut self, code: &'static str, what: String) {
         let time_us = self.now_us;
-        self.violation.get_or_insert(Violation { code, what, time_us });
+        self.violation.get_or_insert(Violation {
+            code,
+            what,
+            time_us,
+        });
     }
 
     pub(crate) fn violation(&self) -> Option<&Violation> {

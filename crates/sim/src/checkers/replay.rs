@@ -23,7 +23,9 @@ impl Checker for Replay {
     }
 
     fn see(&mut self, _: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let Fact::Published { ledger, replay } = fact else { return Ok(()) };
+        let Fact::Published { ledger, replay } = fact else {
+            return Ok(());
+        };
         if ledger.revision() < self.ledger.revision() {
             return Ok(());
         }
@@ -36,10 +38,16 @@ impl Checker for Replay {
         }
         if self.ledger.revision() != ledger.revision() {
             let (stored, served) = (self.ledger.revision(), ledger.revision());
-            return Err(format!("revision {served} is served, and only {stored} is on the disk"));
+            return Err(format!(
+                "revision {served} is served, and only {stored} is on the disk"
+            ));
         }
         self.published += 1;
-        if self.published.is_multiple_of(EVERY) { compare(&self.ledger, ledger) } else { Ok(()) }
+        if self.published.is_multiple_of(EVERY) {
+            compare(&self.ledger, ledger)
+        } else {
+            Ok(())
+        }
     }
 
     fn end(&mut self, outcome: &Outcome<'_>) -> Result<(), String> {
@@ -51,5 +59,8 @@ fn compare(replayed: &Ledger, served: &Ledger) -> Result<(), String> {
     if replayed.state_hash() == served.state_hash() {
         return Ok(());
     }
-    Err(format!("the ledger served at revision {} is not what its entries make", served.revision()))
+    Err(format!(
+        "the ledger served at revision {} is not what its entries make",
+        served.revision()
+    ))
 }

@@ -27,14 +27,24 @@ impl Checker for Stale {
     }
 
     fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        if let Some((fence, _)) = self.deadlines.iter().find(|(_, deadline)| **deadline < moment.now_us) {
-            return Err(format!("{fence} runs on although its worker was told to drop it"));
+        if let Some((fence, _)) = self
+            .deadlines
+            .iter()
+            .find(|(_, deadline)| **deadline < moment.now_us)
+        {
+            return Err(format!(
+                "{fence} runs on although its worker was told to drop it"
+            ));
         }
         match fact {
             Fact::Told { machine, desired } => {
-                let newest = self.told.get(machine).map_or(0, |(generation, _)| *generation);
+                let newest = self
+                    .told
+                    .get(machine)
+                    .map_or(0, |(generation, _)| *generation);
                 if desired.generation >= newest {
-                    self.told.insert(*machine, (desired.generation, fences(desired)));
+                    self.told
+                        .insert(*machine, (desired.generation, fences(desired)));
                 }
             }
             Fact::Started { machine, fence, .. } => drop(self.running.insert(*fence, *machine)),
@@ -45,14 +55,20 @@ impl Checker for Stale {
             // A daemon that is not there can stop nothing, and has forgotten what it was told.
             Fact::DaemonStarted { machine } | Fact::DaemonEnded { machine } => {
                 self.told.remove(machine);
-                self.deadlines.retain(|fence, _| self.running.get(fence) != Some(machine));
+                self.deadlines
+                    .retain(|fence, _| self.running.get(fence) != Some(machine));
             }
             _ => return Ok(()),
         }
         for (fence, machine) in &self.running {
-            let unwanted = self.told.get(machine).is_some_and(|(_, wanted)| !wanted.contains(fence));
+            let unwanted = self
+                .told
+                .get(machine)
+                .is_some_and(|(_, wanted)| !wanted.contains(fence));
             if unwanted {
-                self.deadlines.entry(*fence).or_insert(moment.now_us + WITHIN_US);
+                self.deadlines
+                    .entry(*fence)
+                    .or_insert(moment.now_us + WITHIN_US);
             }
         }
         Ok(())
@@ -67,6 +83,11 @@ impl Checker for Stale {
 }
 
 fn fences(desired: &SynchronizeResponse) -> BTreeSet<Fence> {
-    let fences = desired.attempts.iter().filter_map(|attempt| attempt.fence.as_ref());
-    fences.filter_map(|fence| Fence::try_from(fence).ok()).collect()
+    let fences = desired
+        .attempts
+        .iter()
+        .filter_map(|attempt| attempt.fence.as_ref());
+    fences
+        .filter_map(|fence| Fence::try_from(fence).ok())
+        .collect()
 }

@@ -3,7 +3,7 @@
 use super::{Checker, Fact, Moment, Outcome};
 
 /// Looks only at the end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stuck;
 
 impl Checker for Stuck {

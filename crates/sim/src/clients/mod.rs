@@ -51,14 +51,23 @@ impl Clients {
 
     /// What is not done yet, in words.
     pub(crate) fn unfinished(&self) -> Vec<String> {
-        let open = self.ops.open().map(|op| format!("request {op} has no answer"));
-        let reading = self.subscribers.iter().filter(|subscriber| !subscriber.is_done);
-        open.chain(reading.map(|subscriber| format!("the log of {} has no end", subscriber.fence))).collect()
+        let open = self
+            .ops
+            .open()
+            .map(|op| format!("request {op} has no answer"));
+        let reading = self
+            .subscribers
+            .iter()
+            .filter(|subscriber| !subscriber.is_done);
+        open.chain(reading.map(|subscriber| format!("the log of {} has no end", subscriber.fence)))
+            .collect()
     }
 
     /// What watchers should know and do not.
     pub(crate) fn check_watchers(&self, ledger: &ledger::Ledger) -> Result<(), String> {
-        self.watchers.iter().try_for_each(|watcher| watcher.check(ledger, PROJECT))
+        self.watchers
+            .iter()
+            .try_for_each(|watcher| watcher.check(ledger, PROJECT))
     }
 
     /// The coordinator is gone, and every stream with it.
@@ -88,8 +97,12 @@ impl Clients {
     /// A client thinks of something.
     fn think(&mut self, stage: &mut Stage, coordinator: &CoordinatorHost) {
         let ledger = coordinator.published();
-        let executions = ledger.project(PROJECT).map_or(0, |project| project.execution_count());
-        let pipelines = ledger.project(PROJECT).map_or(0, |project| project.pipeline_count());
+        let executions = ledger
+            .project(PROJECT)
+            .map_or(0, |project| project.execution_count());
+        let pipelines = ledger
+            .project(PROJECT)
+            .map_or(0, |project| project.pipeline_count());
         let any = |stage: &mut Stage, of: i64| stage.chance.between(0..of.max(1) as u64) as i64 + 1;
         match stage.chance.between(0..100) {
             0..40 => {
@@ -146,7 +159,9 @@ impl Clients {
     }
 
     fn answered(&mut self, stage: &mut Stage, op: OpId, result: Result<Answer, Refusal>) {
-        let Some(asked) = self.ops.get_mut(op) else { return };
+        let Some(asked) = self.ops.get_mut(op) else {
+            return;
+        };
         if result.as_ref().is_err_and(ops::is_passing) || asked.answer.is_some() {
             return;
         }
@@ -158,7 +173,13 @@ impl Clients {
     }
 
     fn give_up(&mut self, stage: &mut Stage, op: OpId, tried: u32) {
-        let Some(asked) = self.ops.get_mut(op).filter(|asked| asked.answer.is_none() && asked.tries == tried) else { return };
+        let Some(asked) = self
+            .ops
+            .get_mut(op)
+            .filter(|asked| asked.answer.is_none() && asked.tries == tried)
+        else {
+            return;
+        };
         stage.sometimes("a request was repeated");
         if stage.has(Bug::NewIdForRetry) {
             ops::renew(&mut asked.request, op, tried);
@@ -168,7 +189,9 @@ impl Clients {
 
     /// A request leaves; the number of copies of it that arrive.
     pub(crate) fn send(&mut self, stage: &mut Stage, op: OpId) -> u32 {
-        let Some(asked) = self.ops.get_mut(op).filter(|asked| asked.answer.is_none()) else { return 0 };
+        let Some(asked) = self.ops.get_mut(op).filter(|asked| asked.answer.is_none()) else {
+            return 0;
+        };
         asked.tries += 1;
         let patience = stage.chance.between(PATIENCE_US / 2..PATIENCE_US);
         stage.after(patience, Event::Client(OnClient::GiveUp(op, asked.tries)));
@@ -181,12 +204,24 @@ impl Clients {
     fn watch(&mut self, stage: &mut Stage, coordinator: &CoordinatorHost, watcher: usize) {
         let pause = stage.chance.between(50_000..SECOND);
         stage.after(pause, Event::Client(OnClient::Watch(watcher)));
-        let (Some(ledger), Some(watcher)) = (coordinator.readable(), self.watchers.get_mut(watcher)) else { return };
+        let (Some(ledger), Some(watcher)) =
+            (coordinator.readable(), self.watchers.get_mut(watcher))
+        else {
+            return;
+        };
         for number in watcher.read(stage, ledger) {
-            let Some(execution) = ledger.execution(PROJECT, number) else { continue };
-            let Some(live) = execution.live_fence().map(fence) else { continue };
+            let Some(execution) = ledger.execution(PROJECT, number) else {
+                continue;
+            };
+            let Some(live) = execution.live_fence().map(fence) else {
+                continue;
+            };
             if self.known.insert(live) && stage.chance.permille(600) {
-                let from = if stage.chance.permille(700) { 0 } else { stage.chance.between(0..4) };
+                let from = if stage.chance.permille(700) {
+                    0
+                } else {
+                    stage.chance.between(0..4)
+                };
                 let id = self.subscribers.len();
                 self.subscribers.push(Subscriber::new(id, live, from));
                 stage.tally.operations += 1;
@@ -196,13 +231,19 @@ impl Clients {
     }
 
     fn read(&mut self, stage: &mut Stage, coordinator: &CoordinatorHost, id: SubscriberId) {
-        let Some(subscriber) = self.subscribers.get_mut(id).filter(|subscriber| !subscriber.is_done) else { return };
+        let Some(subscriber) = self
+            .subscribers
+            .get_mut(id)
+            .filter(|subscriber| !subscriber.is_done)
+        else {
+            return;
+        };
         if let Some(ledger) = coordinator.readable() {
             let of = subscriber.fence;
             let execution = ledger.execution_by_id(&ledger::Uuid::from_bytes(of.execution_id));
-            let attempt = execution.and_then(|execution| execution.attempts.get(of.attempt as usize - 1));
-            // An attempt that ended without a result has a log without a seal.
-            let is_over = attempt.is_some_and(|attempt| !attempt.is_live() && attempt.feed_digest.is_none());
+            let attempt =
+                execution.and_then(|execution| execution.attempts.get(of.attempt as usize - 1));
+            let is_over = attempt.is_some_and(|attempt| !attempt.is_live());
             subscriber.read(stage, coordinator.feeds().get(&key(of)), is_over);
         }
         let pause = stage.chance.delay(5_000..SECOND);

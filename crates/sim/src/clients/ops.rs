@@ -1,7 +1,8 @@
 //! What clients ask for, and what they were answered: each request is repeated under the same id until somebody answers.
 
 use contract::api::{
-    CancelExecutionRequest, CancelPipelineRequest, CreateExecutionRequest, CreatePipelineRequest, ErrorReason,
+    CancelExecutionRequest, CancelPipelineRequest, CreateExecutionRequest, CreatePipelineRequest,
+    ErrorReason,
 };
 use coordinator::{Answer, Refusal, Request};
 
@@ -10,7 +11,9 @@ const CONFIG: &str = include_str!("valohai.yaml");
 /// The project of everything.
 pub(crate) const PROJECT: &str = "sim";
 /// The steps that clients run by themselves.
-pub(crate) const STEPS: [&str; 8] = ["train", "quick", "chatty", "long", "stubborn", "limited", "failing", "flaky"];
+pub(crate) const STEPS: [&str; 8] = [
+    "train", "quick", "chatty", "long", "stubborn", "limited", "failing", "flaky",
+];
 /// The pipelines that clients run.
 pub(crate) const PIPELINES: [&str; 5] = ["chain", "fan-out", "broken", "tolerant", "retried"];
 
@@ -33,7 +36,11 @@ pub(crate) struct Ops(Vec<Op>);
 impl Ops {
     pub(crate) fn add(&mut self, request: impl FnOnce(OpId) -> Request) -> OpId {
         let id = self.0.len();
-        self.0.push(Op { request: request(id), answer: None, tries: 0 });
+        self.0.push(Op {
+            request: request(id),
+            answer: None,
+            tries: 0,
+        });
         id
     }
 
@@ -51,12 +58,18 @@ impl Ops {
 
     /// Whether a request was answered well.
     pub(crate) fn is_acked(&self, id: OpId) -> bool {
-        self.0.get(id).is_some_and(|op| matches!(op.answer, Some(Ok(_))))
+        self.0
+            .get(id)
+            .is_some_and(|op| matches!(op.answer, Some(Ok(_))))
     }
 
     /// Requests that nobody has answered yet.
     pub(crate) fn open(&self) -> impl Iterator<Item = OpId> {
-        self.0.iter().enumerate().filter(|(_, op)| op.answer.is_none()).map(|(id, _)| id)
+        self.0
+            .iter()
+            .enumerate()
+            .filter(|(_, op)| op.answer.is_none())
+            .map(|(id, _)| id)
     }
 }
 
@@ -86,20 +99,27 @@ pub(crate) fn submit(id: OpId, blueprint: &str) -> Request {
 
 pub(crate) fn cancel_execution(id: OpId, number: i64) -> Request {
     let name = format!("projects/{PROJECT}/executions/{number}");
-    Request::CancelExecution(CancelExecutionRequest { name, request_id: request_id(id, 0) })
+    Request::CancelExecution(CancelExecutionRequest {
+        name,
+        request_id: request_id(id, 0),
+    })
 }
 
 pub(crate) fn cancel_pipeline(id: OpId, number: i64) -> Request {
     let name = format!("projects/{PROJECT}/pipelines/{number}");
-    Request::CancelPipeline(CancelPipelineRequest { name, request_id: request_id(id, 0) })
+    Request::CancelPipeline(CancelPipelineRequest {
+        name,
+        request_id: request_id(id, 0),
+    })
 }
 
 /// Asks for something else under the id of an earlier request.
 pub(crate) fn reuse(id: OpId, of: OpId) -> Request {
     match run(id, "quick") {
-        Request::CreateExecution(request) => {
-            Request::CreateExecution(CreateExecutionRequest { request_id: request_id(of, 0), ..request })
-        }
+        Request::CreateExecution(request) => Request::CreateExecution(CreateExecutionRequest {
+            request_id: request_id(of, 0),
+            ..request
+        }),
         other => other,
     }
 }
@@ -137,5 +157,8 @@ pub(crate) fn id_of(request: &Request) -> &str {
 
 /// Whether a refusal says nothing about the request itself: it is to be repeated.
 pub(crate) fn is_passing(refusal: &Refusal) -> bool {
-    matches!(refusal.reason, ErrorReason::NotLeader | ErrorReason::OutcomeUnknown | ErrorReason::NotReady)
+    matches!(
+        refusal.reason,
+        ErrorReason::NotLeader | ErrorReason::OutcomeUnknown | ErrorReason::NotReady
+    )
 }

@@ -28,7 +28,13 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     pub(crate) fn new(id: SubscriberId, fence: Fence, from: u64) -> Self {
-        Self { id, fence, next: from, cursor: Some(Cursor::new(Start::Record(from), 0)), is_done: false }
+        Self {
+            id,
+            fence,
+            next: from,
+            cursor: Some(Cursor::new(Start::Record(from), 0)),
+            is_done: false,
+        }
     }
 
     /// Its connection broke.
@@ -36,7 +42,7 @@ impl Subscriber {
         self.cursor = None;
     }
 
-    /// Gets what there is. `is_over` says that no more will come, seal or not.
+    /// Gets what there is. `is_over` says that no more will come: the attempt has ended.
     pub(crate) fn read(&mut self, stage: &mut Stage, feed: Option<&Feed>, is_over: bool) {
         if self.cursor.is_none() {
             stage.sometimes("a subscriber came back");
@@ -46,24 +52,33 @@ impl Subscriber {
             next if stage.has(Bug::ResumeTooEarly) => next.saturating_sub(1),
             next => next,
         };
-        let cursor = self.cursor.get_or_insert_with(|| Cursor::new(Start::Record(from), 0));
+        let cursor = self
+            .cursor
+            .get_or_insert_with(|| Cursor::new(Start::Record(from), 0));
         let batch = feed.and_then(|feed| feed.read(cursor.next_record(), READ_BYTES));
         if let Some(batch) = batch {
             let delivered = match cursor.deliver(&batch) {
                 Ok(delivered) => delivered,
-                Err(error) => return stage.checkers.violated("I-21", format!("subscriber {}: {error}", self.id)),
+                Err(error) => {
+                    return stage
+                        .checkers
+                        .violated("I-21", format!("subscriber {}: {error}", self.id));
+                }
             };
             if stage.chance.permille(stage.swarm.loss) {
                 // It was on its way when the connection broke.
                 return self.cut();
             }
             if let Some(batch) = delivered {
-                stage.show(&Fact::Delivered { fence: self.fence, next: self.next, batch: &batch });
+                stage.show(&Fact::Delivered {
+                    fence: self.fence,
+                    next: self.next,
+                    batch: &batch,
+                });
                 self.next = batch.end_record();
             }
             return;
         }
-        let seal = feed.and_then(Feed::seal);
-        self.is_done = cursor.is_done(seal) || (is_over && seal.is_none());
+        self.is_done = is_over;
     }
 }

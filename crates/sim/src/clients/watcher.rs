@@ -19,7 +19,11 @@ impl Watcher {
     /// Reads what is new. Answers the numbers of executions that changed.
     pub(crate) fn read(&mut self, stage: &mut Stage, ledger: &Ledger) -> Vec<i64> {
         if ledger.revision() < self.revision {
-            let what = format!("a reader saw revision {} and is then shown {}", self.revision, ledger.revision());
+            let what = format!(
+                "a reader saw revision {} and is then shown {}",
+                self.revision,
+                ledger.revision()
+            );
             stage.checkers.violated("I-01", what);
             return Vec::new();
         }
@@ -28,15 +32,26 @@ impl Watcher {
             let (seen, number, state) = match subject {
                 Subject::Execution { project, number } => {
                     changed.push(*number);
-                    (&mut self.executions, *number, ledger.execution(project, *number).map(|found| found.state()))
+                    (
+                        &mut self.executions,
+                        *number,
+                        ledger
+                            .execution(project, *number)
+                            .map(|found| found.state()),
+                    )
                 }
-                Subject::Pipeline { project, number } => {
-                    (&mut self.pipelines, *number, ledger.pipeline(project, *number).map(|found| found.state))
-                }
+                Subject::Pipeline { project, number } => (
+                    &mut self.pipelines,
+                    *number,
+                    ledger.pipeline(project, *number).map(|found| found.state),
+                ),
                 Subject::Worker(_) => continue,
             };
             let Some(state) = state else {
-                stage.checkers.violated("I-01", format!("{subject} changed at {revision} and does not exist"));
+                stage.checkers.violated(
+                    "I-01",
+                    format!("{subject} changed at {revision} and does not exist"),
+                );
                 continue;
             };
             seen.insert(number, (revision, state));
@@ -48,15 +63,28 @@ impl Watcher {
     /// Whether it knows all there is to know: nothing may have been passed over.
     pub(crate) fn check(&self, ledger: &Ledger, project: &str) -> Result<(), String> {
         for execution in ledger.executions(project) {
-            let seen = self.executions.get(&execution.number).map(|(_, state)| *state);
+            let seen = self
+                .executions
+                .get(&execution.number)
+                .map(|(_, state)| *state);
             if seen != Some(execution.state()) {
-                return Err(format!("#{} is {:?}, a watcher knows {seen:?}", execution.number, execution.state()));
+                return Err(format!(
+                    "#{} is {:?}, a watcher knows {seen:?}",
+                    execution.number,
+                    execution.state()
+                ));
             }
         }
         for pipeline in ledger.pipelines(project) {
-            let seen = self.pipelines.get(&pipeline.number).map(|(_, state)| *state);
+            let seen = self
+                .pipelines
+                .get(&pipeline.number)
+                .map(|(_, state)| *state);
             if seen != Some(pipeline.state) {
-                return Err(format!("pipeline {} is {:?}, a watcher knows {seen:?}", pipeline.number, pipeline.state));
+                return Err(format!(
+                    "pipeline {} is {:?}, a watcher knows {seen:?}",
+                    pipeline.number, pipeline.state
+                ));
             }
         }
         Ok(())

@@ -29,7 +29,12 @@ pub(crate) struct Stored {
 impl Disk {
     /// The disk of a member that founds a cluster by itself.
     pub(crate) fn founding() -> Self {
-        Self { log: Recovered::founding(&[1]), snapshot: Vec::new(), pending: VecDeque::new(), writing: 0 }
+        Self {
+            log: Recovered::founding(&[1]),
+            snapshot: Vec::new(),
+            pending: VecDeque::new(),
+            writing: 0,
+        }
     }
 
     /// Takes a batch; true when a write must be begun.
@@ -100,7 +105,11 @@ impl Disk {
 
     /// Every entry with data that is on the disk: index and data.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.log.entries.iter().filter(|entry| !entry.data.is_empty()).map(|entry| (entry.index, &entry.data[..]))
+        self.log
+            .entries
+            .iter()
+            .filter(|entry| !entry.data.is_empty())
+            .map(|entry| (entry.index, &entry.data[..]))
     }
 }
 

@@ -1,10 +1,11 @@
-//! The feeds that the coordinator holds: accepted at once, stored later, answered only then.
+//! The feeds that the coordinator holds: accepted at once, stored later, answered only then. A seal is not waited for: it reaches
+//! the disk with the next records, and one that a crash forgot is said again by the ledger.
 
 use std::collections::BTreeMap;
 
 use contract::link;
 use feed::{Accept, Batch, Holder, Seal, SealHasher};
-use ledger::Ledger;
+use ledger::{Ledger, Uuid};
 use worker::Fence;
 
 use crate::Bug;
@@ -21,6 +22,8 @@ pub(crate) struct Feed {
     frames: Vec<u8>,
     count: u64,
     seal: Option<Seal>,
+    /// The seal is on the disk as well.
+    is_seal_stored: bool,
 }
 
 impl Feed {
@@ -37,15 +40,18 @@ impl Feed {
     pub(crate) fn read(&self, from: u64, max_bytes: usize) -> Option<Batch> {
         let all = Batch::of_frames(0, self.frames.clone().into()).ok()?;
         let rest = all.from_record(from).ok()?;
-        rest.within(max_bytes).ok().filter(|batch| !batch.is_empty())
+        rest.within(max_bytes)
+            .ok()
+            .filter(|batch| !batch.is_empty())
     }
 }
 
-/// What waits for the disk.
+/// Records that wait for the disk.
 #[derive(Debug)]
-enum Write {
-    Records { fence: Fence, batch: Batch, connection: ConnectionId },
-    Seal { fence: Fence, seal: Seal },
+struct Write {
+    fence: Fence,
+    batch: Batch,
+    connection: ConnectionId,
 }
 
 /// An answer to a push: for which connection and feed, and the record to go on with unless it is refused.
@@ -79,30 +85,96 @@ impl Feeds {
             return Some((connection, fence, None));
         }
         if stage.has(Bug::StoreEveryPush) {
-            self.waiting.push(Write::Records { fence, batch, connection });
+            self.waiting.push(Write {
+                fence,
+                batch,
+                connection,
+            });
             return None;
         }
         let index = feed::Fence(fence.index);
-        let holder = self.holders.entry(key(fence)).or_insert_with(|| Holder::new(index, feed.count, feed.seal));
+        let holder = self
+            .holders
+            .entry(key(fence))
+            .or_insert_with(|| Holder::new(index, feed.count, feed.seal));
         let next = match holder.accept(index, &batch) {
             Ok(Accept::Store(batch)) => {
                 let next = batch.end_record();
-                self.waiting.push(Write::Records { fence, batch, connection });
-                return stage.has(Bug::AckRecordsBeforeStored).then_some((connection, fence, Some(next)));
+                self.waiting.push(Write {
+                    fence,
+                    batch,
+                    connection,
+                });
+                return stage.has(Bug::AckRecordsBeforeStored).then_some((
+                    connection,
+                    fence,
+                    Some(next),
+                ));
             }
             Ok(Accept::Duplicate { stored } | Accept::Gap { stored, .. }) => Some(stored),
             Ok(Accept::Sealed { .. } | Accept::StaleFence { .. }) => None,
             Err(error) => {
-                stage.checkers.violated("I-21", format!("a push of {fence} is corrupt: {error}"));
+                stage
+                    .checkers
+                    .violated("I-21", format!("a push of {fence} is corrupt: {error}"));
                 None
             }
         };
         Some((connection, fence, next))
     }
 
-    pub(crate) fn seal(&mut self, fence: &link::Fence, seal: Seal) {
-        if let Ok(fence) = Fence::try_from(fence) {
-            self.waiting.push(Write::Seal { fence, seal });
+    /// A feed is complete.
+    pub(crate) fn seal(&mut self, stage: &mut Stage, fence: &link::Fence, seal: Seal) {
+        let Ok(fence) = Fence::try_from(fence) else {
+            return;
+        };
+        self.holders.remove(&key(fence));
+        let feed = self.disk.entry(key(fence)).or_default();
+        let mut hasher = SealHasher::new();
+        hasher.update(&feed.frames, feed.count);
+        if hasher.seal() != seal {
+            let found = hasher.seal();
+            stage.checkers.violated(
+                "I-21",
+                format!("{fence} is sealed as {seal}, but it is {found}"),
+            );
+        }
+        if feed.seal.replace(seal).is_none() {
+            stage.sometimes("a feed was sealed");
+        }
+        stage.show(&Fact::Sealed { fence, seal });
+    }
+
+    /// After a start: what the snapshot knows to have ended and the disk does not know to be sealed. What ended after the snapshot
+    /// is sealed when its entries are applied again.
+    pub(crate) fn seal_again(&mut self, stage: &mut Stage, ledger: &Ledger) {
+        let mut seals = Vec::new();
+        for ((id, number), _) in self.disk.iter().filter(|(_, feed)| feed.seal.is_none()) {
+            let Some(execution) = ledger.execution_by_id(&Uuid::from_bytes(*id)) else {
+                continue;
+            };
+            let Some(attempt) = execution
+                .attempts
+                .iter()
+                .find(|attempt| attempt.number == *number)
+            else {
+                continue;
+            };
+            let Some(digest) = attempt.feed_digest else {
+                continue;
+            };
+            let fence = link::Fence::from(execution.fence(attempt));
+            seals.push((
+                fence,
+                Seal {
+                    record_count: attempt.record_count,
+                    digest,
+                },
+            ));
+        }
+        for (fence, seal) in seals {
+            stage.sometimes("a seal was said again");
+            self.seal(stage, &fence, seal);
         }
     }
 
@@ -119,39 +191,33 @@ impl Feeds {
     pub(crate) fn written(&mut self, stage: &mut Stage) -> Vec<PushAnswer> {
         let count = std::mem::take(&mut self.writing);
         let done: Vec<Write> = self.waiting.drain(..count).collect();
-        let answers = done.into_iter().filter_map(|write| self.write(stage, write));
-        answers.collect()
+        let answers = done
+            .into_iter()
+            .map(|write| self.write(stage, write))
+            .collect();
+        self.disk
+            .values_mut()
+            .for_each(|feed| feed.is_seal_stored = feed.seal.is_some());
+        answers
     }
 
-    fn write(&mut self, stage: &mut Stage, write: Write) -> Option<PushAnswer> {
-        match write {
-            Write::Records { fence, batch, connection } => {
-                let feed = self.disk.entry(key(fence)).or_default();
-                feed.frames.extend_from_slice(&batch.frames);
-                feed.count += u64::from(batch.count);
-                if let Some(holder) = self.holders.get_mut(&key(fence)) {
-                    holder.mark_stored(feed.count);
-                }
-                stage.show(&Fact::Stored { fence, batch: &batch });
-                Some((connection, fence, Some(feed.count)))
-            }
-            Write::Seal { fence, seal } => {
-                self.holders.remove(&key(fence));
-                let feed = self.disk.entry(key(fence)).or_default();
-                let mut hasher = SealHasher::new();
-                hasher.update(&feed.frames, feed.count);
-                // The disk refuses a seal that is not true of what it holds, and that ends the process.
-                if hasher.seal() != seal {
-                    let found = hasher.seal();
-                    stage.checkers.violated("I-21", format!("{fence} is sealed as {seal}, but it is {found}"));
-                }
-                if feed.seal.replace(seal).is_none() {
-                    stage.sometimes("a feed was sealed");
-                }
-                stage.show(&Fact::Sealed { fence, seal });
-                None
-            }
+    fn write(&mut self, stage: &mut Stage, write: Write) -> PushAnswer {
+        let Write {
+            fence,
+            batch,
+            connection,
+        } = write;
+        let feed = self.disk.entry(key(fence)).or_default();
+        feed.frames.extend_from_slice(&batch.frames);
+        feed.count += u64::from(batch.count);
+        if let Some(holder) = self.holders.get_mut(&key(fence)) {
+            holder.mark_stored(feed.count);
         }
+        stage.show(&Fact::Stored {
+            fence,
+            batch: &batch,
+        });
+        (connection, fence, Some(feed.count))
     }
 
     /// The process is gone, and what was not written with it. Of the write that goes on a beginning may be there.
@@ -166,6 +232,9 @@ impl Feeds {
         waiting.truncate(survive);
         for write in waiting {
             self.write(stage, write);
+        }
+        for feed in self.disk.values_mut().filter(|feed| !feed.is_seal_stored) {
+            feed.seal = None;
         }
     }
 }

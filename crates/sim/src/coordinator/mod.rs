@@ -42,6 +42,8 @@ pub(crate) struct CoordinatorHost {
     next_token: u64,
     is_polling: bool,
     disk_factor: u64,
+    /// It crashes while its disk writes the next time: the moment that matters most and is the hardest to hit.
+    pub(crate) crashes_at_write: bool,
     /// How far its clock is off.
     pub(crate) clock_us: i64,
     born_us: u64,
@@ -60,6 +62,7 @@ impl CoordinatorHost {
             next_token: 0,
             is_polling: false,
             disk_factor: 1,
+            crashes_at_write: false,
             clock_us: 0,
             born_us: 0,
         }
@@ -76,7 +79,10 @@ impl CoordinatorHost {
 
     /// The ledger that readers get; none while there is nobody to ask, or when the answer could be an old one.
     pub(crate) fn readable(&self) -> Option<&Ledger> {
-        self.mind.as_ref().filter(|mind| mind.is_ready()).map(|_| &self.published)
+        self.mind
+            .as_ref()
+            .filter(|mind| mind.is_ready())
+            .map(|_| &self.published)
     }
 
     /// The ledger as published last, whoever may read it.
@@ -116,15 +122,23 @@ impl CoordinatorHost {
             stop_grace_ms: GRACE_MS,
         };
         let mind = ledger.and_then(|ledger| {
+            self.feeds.seal_again(stage, &ledger);
             self.published = ledger.clone();
             Coordinator::new(config, found, ledger).map_err(|error| error.to_string())
         });
         match mind {
             Ok(mind) => self.mind = Some(mind),
-            Err(error) => return stage.checkers.violated("I-12", format!("the coordinator does not start: {error}")),
+            Err(error) => {
+                return stage
+                    .checkers
+                    .violated("I-12", format!("the coordinator does not start: {error}"));
+            }
         }
         if self.life > 1 {
-            stage.news(format_args!("c1 starts again at revision {}", self.published.revision()));
+            stage.news(format_args!(
+                "c1 starts again at revision {}",
+                self.published.revision()
+            ));
             if replays {
                 stage.sometimes("a coordinator replayed its log");
             }
@@ -159,23 +173,60 @@ impl CoordinatorHost {
 
     pub(crate) fn gone(&mut self, stage: &mut Stage, connection: ConnectionId) {
         if self.sessions.remove(&connection) {
-            self.handle(stage, Input::WorkerGone { session: SessionId(connection) });
+            self.handle(
+                stage,
+                Input::WorkerGone {
+                    session: SessionId(connection),
+                },
+            );
         }
     }
 
-    pub(crate) fn state(&mut self, stage: &mut Stage, connection: ConnectionId, state: Box<SynchronizeRequest>) {
-        self.handle(stage, Input::WorkerState { session: SessionId(connection), state });
+    pub(crate) fn state(
+        &mut self,
+        stage: &mut Stage,
+        connection: ConnectionId,
+        state: Box<SynchronizeRequest>,
+    ) {
+        // What was said to a process before this one is not heard.
+        if self.sessions.contains(&connection) {
+            self.handle(
+                stage,
+                Input::WorkerState {
+                    session: SessionId(connection),
+                    state,
+                },
+            );
+        }
     }
 
-    pub(crate) fn push(&mut self, stage: &mut Stage, network: &mut Network, from: (ConnectionId, Fence), batch: Batch) {
-        if let Some((connection, fence, next)) = self.feeds.push(stage, &self.published, from, batch) {
+    pub(crate) fn push(
+        &mut self,
+        stage: &mut Stage,
+        network: &mut Network,
+        from: (ConnectionId, Fence),
+        batch: Batch,
+    ) {
+        if !self.sessions.contains(&from.0) {
+            return;
+        }
+        if let Some((connection, fence, next)) =
+            self.feeds.push(stage, &self.published, from, batch)
+        {
             network.send(stage, connection, Message::Stored(fence, next));
         }
         self.write_feeds(stage);
     }
 
     /// Something happens in the process.
-    pub(crate) fn on(&mut self, stage: &mut Stage, network: &mut Network, ops: &Ops, life: Life, event: OnCoordinator) {
+    pub(crate) fn on(
+        &mut self,
+        stage: &mut Stage,
+        network: &mut Network,
+        ops: &Ops,
+        life: Life,
+        event: OnCoordinator,
+    ) {
         if life != self.life || self.mind.is_none() {
             return;
         }
@@ -208,18 +259,29 @@ impl CoordinatorHost {
                 self.handle(stage, Input::SnapshotStored { index });
             }
             OnCoordinator::Request(op) => {
-                let Some(request) = ops.request(op) else { return };
+                let Some(request) = ops.request(op) else {
+                    return;
+                };
                 self.next_token += 1;
                 let token = Token(self.next_token);
                 self.waiting.insert(token, op);
-                self.handle(stage, Input::Request { token, request: Box::new(request.clone()) });
+                self.handle(
+                    stage,
+                    Input::Request {
+                        token,
+                        request: Box::new(request.clone()),
+                    },
+                );
             }
         }
     }
 
     fn now(&self, stage: &Stage) -> Now {
         let unix_ms = (stage.unix_us(self.clock_us) / 1_000) as i64;
-        Now { unix_ms, monotonic_us: stage.now_us() - self.born_us }
+        Now {
+            unix_ms,
+            monotonic_us: stage.now_us() - self.born_us,
+        }
     }
 
     fn handle(&mut self, stage: &mut Stage, input: Input) {
@@ -241,7 +303,11 @@ impl CoordinatorHost {
 
     fn poll(&mut self, stage: &mut Stage, network: &mut Network, ops: &Ops) {
         let now = self.now(stage);
-        let outputs = self.mind.as_mut().map(|mind| mind.poll(now)).unwrap_or_default();
+        let outputs = self
+            .mind
+            .as_mut()
+            .map(|mind| mind.poll(now))
+            .unwrap_or_default();
         if !outputs.is_empty() {
             self.poll_soon(stage);
         }
@@ -263,15 +329,25 @@ impl CoordinatorHost {
                 }
             }
             Output::Publish(ledger) => {
-                stage.show(&Fact::Published { ledger: &ledger, replay: &self.disk });
+                stage.show(&Fact::Published {
+                    ledger: &ledger,
+                    replay: &self.disk,
+                });
                 self.published = ledger;
             }
             Output::Reply { token, result } => {
                 let Some(op) = self.waiting.remove(&token) else {
-                    return stage.checkers.violated("I-01", format!("token {} is answered twice", token.0));
+                    return stage
+                        .checkers
+                        .violated("I-01", format!("token {} is answered twice", token.0));
                 };
                 if let Some(request) = ops.request(op) {
-                    stage.show(&Fact::Answered { op, request, result: &result, ledger: &self.published });
+                    stage.show(&Fact::Answered {
+                        op,
+                        request,
+                        result: &result,
+                        ledger: &self.published,
+                    });
                 }
                 if !stage.chance.permille(stage.swarm.loss) {
                     let way = stage.way_us();
@@ -280,7 +356,11 @@ impl CoordinatorHost {
             }
             Output::Desired { session, desired } => {
                 if stage.has(Bug::DuplicateFence)
-                    && let Some(other) = self.sessions.iter().copied().find(|other| *other != session.0)
+                    && let Some(other) = self
+                        .sessions
+                        .iter()
+                        .copied()
+                        .find(|other| *other != session.0)
                 {
                     network.send(stage, other, Message::Desired(Box::new(desired.clone())));
                 }
@@ -291,12 +371,20 @@ impl CoordinatorHost {
                 network.cut(stage, session.0);
             }
             Output::SealFeed { fence, seal } => {
-                self.feeds.seal(&fence, seal);
-                self.write_feeds(stage);
+                self.feeds.seal(stage, &fence, seal);
             }
-            Output::StoreSnapshot { index, term, members, ledger } => {
+            Output::StoreSnapshot {
+                index,
+                term,
+                members,
+                ledger,
+            } => {
                 let stored = Stored {
-                    base: Base { index, term, members },
+                    base: Base {
+                        index,
+                        term,
+                        members,
+                    },
                     ledger: ledger.snapshot().encode_to_vec(),
                 };
                 let delay = self.disk_delay_us(stage) * 3;
@@ -308,7 +396,9 @@ impl CoordinatorHost {
                 self.disk.compact(index);
             }
             // A group of one has nobody to send to.
-            Output::Send(message) => stage.checkers.violated("I-04", format!("a message to member {}", message.to)),
+            Output::Send(message) => stage
+                .checkers
+                .violated("I-04", format!("a message to member {}", message.to)),
         }
     }
 
@@ -320,13 +410,26 @@ impl CoordinatorHost {
 
     fn begin_write(&mut self, stage: &mut Stage) {
         let delay = self.disk_delay_us(stage);
+        self.crash_within(stage, delay);
         stage.after(delay, Event::Coordinator(self.life, OnCoordinator::Stored));
     }
 
     fn write_feeds(&mut self, stage: &mut Stage) {
         if self.feeds.begin() {
             let delay = self.disk_delay_us(stage);
-            stage.after(delay, Event::Coordinator(self.life, OnCoordinator::FeedsStored));
+            self.crash_within(stage, delay);
+            stage.after(
+                delay,
+                Event::Coordinator(self.life, OnCoordinator::FeedsStored),
+            );
+        }
+    }
+
+    /// Crashes during a write, or right after it, if it is its time.
+    fn crash_within(&mut self, stage: &mut Stage, write_us: u64) {
+        if std::mem::take(&mut self.crashes_at_write) {
+            let delay = stage.chance.between(0..write_us + write_us / 2 + 1);
+            stage.after(delay, Event::CrashCoordinator);
         }
     }
 
@@ -334,7 +437,6 @@ impl CoordinatorHost {
         let slowest = stage.swarm.disk_us;
         (stage.chance.delay(100..slowest) * self.disk_factor).min(5 * SECOND)
     }
-
 }
 
 fn restore(bytes: &[u8]) -> Result<Ledger, String> {

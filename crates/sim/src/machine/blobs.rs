@@ -13,11 +13,16 @@ pub(crate) struct Blobs {
 
 impl Blobs {
     pub(crate) fn store(&mut self, machine: MachineId, digest: &[u8]) {
-        self.holders.entry(digest.to_vec()).or_default().insert(machine);
+        self.holders
+            .entry(digest.to_vec())
+            .or_default()
+            .insert(machine);
     }
 
     pub(crate) fn has(&self, machine: MachineId, digest: &[u8]) -> bool {
-        self.holders.get(digest).is_some_and(|holders| holders.contains(&machine))
+        self.holders
+            .get(digest)
+            .is_some_and(|holders| holders.contains(&machine))
     }
 
     /// The daemon of a machine hands its blobs out, or no longer does.
@@ -31,12 +36,22 @@ impl Blobs {
 
     /// Fetches a blob to a machine from those that are said to have it. Fails with whether it makes sense to try again:
     /// one that answers and does not have it never will.
-    pub(crate) fn fetch(&mut self, to: MachineId, digest: &[u8], locations: &[String]) -> Result<(), bool> {
+    pub(crate) fn fetch(
+        &mut self,
+        to: MachineId,
+        digest: &[u8],
+        locations: &[String],
+    ) -> Result<(), bool> {
         if self.has(to, digest) {
             return Ok(());
         }
-        let named: Vec<MachineId> = locations.iter().filter_map(|address| super::id_of(address)).collect();
-        let found = named.iter().any(|from| self.serving.contains(from) && self.has(*from, digest));
+        let named: Vec<MachineId> = locations
+            .iter()
+            .filter_map(|address| super::id_of(address))
+            .collect();
+        let found = named
+            .iter()
+            .any(|from| self.serving.contains(from) && self.has(*from, digest));
         if found {
             self.store(to, digest);
             return Ok(());

@@ -32,16 +32,28 @@ pub(crate) struct Mark {
 
 impl Directory {
     pub(crate) fn new(assignment: Assignment) -> Self {
-        Self { assignment, ..Self::default() }
+        Self {
+            assignment,
+            ..Self::default()
+        }
     }
 
     /// The program prints a line; what was added to the feed's file.
     pub(crate) fn print(&mut self, time_us: u64, line: String) -> Batch {
         let from = self.file.len();
-        let record = Record { time_us, stream: Stream::Stdout, partial: false, data: line.into_bytes().into() };
+        let record = Record {
+            time_us,
+            stream: Stream::Stdout,
+            partial: false,
+            data: line.into_bytes().into(),
+        };
         feed::encode(&record, &mut self.file);
         self.records += 1;
-        Batch { first_record: self.records - 1, count: 1, frames: self.file[from..].to_vec().into() }
+        Batch {
+            first_record: self.records - 1,
+            count: 1,
+            frames: self.file[from..].to_vec().into(),
+        }
     }
 
     /// The program writes an output. Its bytes tell the attempt, so that no two attempts' outputs are the same.
@@ -49,7 +61,10 @@ impl Directory {
         let bytes = format!("{name} of {fence}");
         let output = OutputFile {
             file_name: name.to_owned(),
-            digest: blob::Digest::of(bytes.as_bytes()).as_bytes().to_vec().into(),
+            digest: blob::Digest::of(bytes.as_bytes())
+                .as_bytes()
+                .to_vec()
+                .into(),
             size_bytes: bytes.len() as u64,
             properties_json: String::new(),
         };
@@ -64,8 +79,18 @@ impl Directory {
     /// Ends the program; what it ended with is on the disk.
     pub(crate) fn end(&mut self, time_us: u64, reason: ExitReason, code: Option<i32>) -> Exit {
         self.program = None;
-        let start_time_us = self.mark.as_ref().map_or(time_us, |mark| mark.start_time_us);
-        let exit = Exit { reason, code, signal: 0, start_time_us, time_us, record_count: self.records };
+        let start_time_us = self
+            .mark
+            .as_ref()
+            .map_or(time_us, |mark| mark.start_time_us);
+        let exit = Exit {
+            reason,
+            code,
+            signal: 0,
+            start_time_us,
+            time_us,
+            record_count: self.records,
+        };
         self.exit = Some(exit.clone());
         exit
     }
@@ -82,10 +107,17 @@ impl Directory {
     }
 
     /// The whole frames at `offset`, at most `max_bytes` of them.
-    pub(crate) fn read_at(&self, first_record: u64, offset: u64, max_bytes: usize) -> Option<Batch> {
+    pub(crate) fn read_at(
+        &self,
+        first_record: u64,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Option<Batch> {
         let from = usize::try_from(offset).ok()?;
         let end = self.file.len().min(from.saturating_add(max_bytes));
         let bytes = self.file.get(from..end)?.to_vec();
-        Batch::of_whole_prefix(first_record, bytes.into()).ok().map(|(batch, _)| batch)
+        Batch::of_whole_prefix(first_record, bytes.into())
+            .ok()
+            .map(|(batch, _)| batch)
     }
 }

@@ -3,6 +3,7 @@
 mod blobs;
 mod daemon;
 mod directory;
+mod hands;
 mod program;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub(crate) struct Machine {
     life: Life,
     /// Counts the lives of the machine.
     boot: Life,
+    /// Its daemon crashes when it is given something to do the next time.
+    pub(crate) crashes_at_work: bool,
     /// How far its clock is off.
     pub(crate) clock_us: i64,
 }
@@ -40,12 +43,23 @@ pub(crate) fn name(id: MachineId) -> String {
 
 /// The machine of that name.
 pub(crate) fn id_of(name: &str) -> Option<MachineId> {
-    name.strip_prefix('w')?.parse::<MachineId>().ok()?.checked_sub(1)
+    name.strip_prefix('w')?
+        .parse::<MachineId>()
+        .ok()?
+        .checked_sub(1)
 }
 
 impl Machine {
     pub(crate) fn new(id: MachineId) -> Self {
-        Self { id, disk: BTreeMap::new(), daemon: None, life: 0, boot: 1, clock_us: 0 }
+        Self {
+            id,
+            disk: BTreeMap::new(),
+            daemon: None,
+            life: 0,
+            boot: 1,
+            crashes_at_work: false,
+            clock_us: 0,
+        }
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -54,7 +68,10 @@ impl Machine {
 
     /// What is left on it, in words: nothing when all is done.
     pub(crate) fn leftovers(&self) -> Vec<String> {
-        let directories = self.disk.keys().map(|fence| format!("{} has {fence}", name(self.id)));
+        let directories = self
+            .disk
+            .keys()
+            .map(|fence| format!("{} has {fence}", name(self.id)));
         let attempts = self.daemon.as_ref().map_or(0, Daemon::attempt_count);
         let known = (attempts > 0).then(|| format!("{} knows {attempts} attempts", name(self.id)));
         directories.chain(known).collect()
@@ -68,31 +85,55 @@ impl Machine {
         for (fence, directory) in &mut self.disk {
             if directory.program.take().is_some() {
                 stage.sometimes("a program died with its machine");
-                stage.show(&Fact::Ended { fence: *fence, exit: None });
+                stage.show(&Fact::Ended {
+                    fence: *fence,
+                    exit: None,
+                });
             }
         }
     }
 
     /// Something happens in a program.
-    pub(crate) fn on_program(&mut self, stage: &mut Stage, boot: Life, fence: Fence, event: OnProgram) {
-        let Some(directory) = self.disk.get_mut(&fence).filter(|directory| boot == self.boot && directory.program.is_some())
+    pub(crate) fn on_program(
+        &mut self,
+        stage: &mut Stage,
+        boot: Life,
+        fence: Fence,
+        event: OnProgram,
+    ) {
+        let Some(directory) = self
+            .disk
+            .get_mut(&fence)
+            .filter(|directory| boot == self.boot && directory.program.is_some())
         else {
             return;
         };
         match event {
             OnProgram::Go => self.step(stage, fence),
             OnProgram::Terminate(grace_us) => {
-                let Some(program) = directory.program.as_mut().filter(|program| !program.is_ending) else { return };
+                let Some(program) = directory
+                    .program
+                    .as_mut()
+                    .filter(|program| !program.is_ending)
+                else {
+                    return;
+                };
                 program.is_ending = true;
                 if program.is_stubborn {
-                    stage.after(grace_us, Event::Program(self.id, boot, fence, OnProgram::Kill(ExitReason::Stopped)));
+                    stage.after(
+                        grace_us,
+                        Event::Program(self.id, boot, fence, OnProgram::Kill(ExitReason::Stopped)),
+                    );
                 } else {
                     stage.sometimes("a program was stopped gracefully");
                     self.end(stage, fence, ExitReason::Stopped, None);
                 }
             }
             OnProgram::Kill(reason) => {
-                let is_stubborn = directory.program.as_ref().is_some_and(|program| program.is_stubborn && program.is_ending);
+                let is_stubborn = directory
+                    .program
+                    .as_ref()
+                    .is_some_and(|program| program.is_stubborn && program.is_ending);
                 if is_stubborn && reason == ExitReason::Stopped {
                     stage.sometimes("a program had to be killed after its grace");
                 }
@@ -107,8 +148,12 @@ impl Machine {
     /// A program does its next thing.
     fn step(&mut self, stage: &mut Stage, fence: Fence) {
         let now = stage.unix_us(self.clock_us);
-        let Some(directory) = self.disk.get_mut(&fence) else { return };
-        let Some(program) = &mut directory.program else { return };
+        let Some(directory) = self.disk.get_mut(&fence) else {
+            return;
+        };
+        let Some(program) = &mut directory.program else {
+            return;
+        };
         let mut pause = stage.chance.delay(10..3_000);
         match program.step() {
             Action::Work(us) => pause = us,
@@ -117,31 +162,54 @@ impl Machine {
                 pause = stage.chance.delay(10..50_000);
                 self.print(stage, fence, now, format!("line {number} of {fence}\n"));
             }
-            Action::Metric(key, value) => self.print(stage, fence, now, format!("{{\"{key}\": {value}}}\n")),
+            Action::Metric(key, value) => {
+                self.print(stage, fence, now, format!("{{\"{key}\": {value}}}\n"))
+            }
             Action::Write(file) => {
                 let output = directory.write(fence, &file);
-                stage.show(&Fact::Wrote { fence, output: &output });
+                stage.show(&Fact::Wrote {
+                    fence,
+                    output: &output,
+                });
             }
             Action::Flaky(permille) if !stage.chance.permille(permille) => {}
             Action::Flaky(_) => return self.end(stage, fence, ExitReason::Exited, Some(1)),
             Action::Exit(code) => return self.end(stage, fence, ExitReason::Exited, Some(code)),
         }
-        stage.after(pause, Event::Program(self.id, self.boot, fence, OnProgram::Go));
+        stage.after(
+            pause,
+            Event::Program(self.id, self.boot, fence, OnProgram::Go),
+        );
     }
 
     fn print(&mut self, stage: &mut Stage, fence: Fence, now_us: u64, line: String) {
-        let Some(directory) = self.disk.get_mut(&fence) else { return };
+        let Some(directory) = self.disk.get_mut(&fence) else {
+            return;
+        };
         let batch = directory.print(now_us, line);
-        stage.show(&Fact::Printed { fence, batch: &batch });
+        stage.show(&Fact::Printed {
+            fence,
+            batch: &batch,
+        });
         self.notify(stage, fence);
     }
 
     fn end(&mut self, stage: &mut Stage, fence: Fence, reason: ExitReason, code: Option<i32>) {
         let now = stage.unix_us(self.clock_us);
-        let Some(directory) = self.disk.get_mut(&fence) else { return };
+        let Some(directory) = self.disk.get_mut(&fence) else {
+            return;
+        };
         let exit = directory.end(now, reason, code);
-        stage.news(format_args!("{} {fence} ended: {:?} {:?}", name(self.id), exit.reason, exit.code));
-        stage.show(&Fact::Ended { fence, exit: Some(&exit) });
+        stage.news(format_args!(
+            "{} {fence} ended: {:?} {:?}",
+            name(self.id),
+            exit.reason,
+            exit.code
+        ));
+        stage.show(&Fact::Ended {
+            fence,
+            exit: Some(&exit),
+        });
         if self.daemon.is_none() {
             stage.sometimes("a program ended while its daemon was down");
         }
@@ -150,16 +218,21 @@ impl Machine {
 
     /// The shim lets the daemon know that there is something to look at.
     fn notify(&mut self, stage: &mut Stage, fence: Fence) {
-        let Some(daemon) = &mut self.daemon else { return };
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
         if daemon.looks.insert(fence) {
             let delay = stage.chance.delay(50..20_000);
-            stage.after(delay, Event::Daemon(self.id, self.life, OnDaemon::Look(fence)));
+            stage.after(
+                delay,
+                Event::Daemon(self.id, self.life, OnDaemon::Look(fence)),
+            );
         }
     }
 
     /// Asks a program to end, or kills it.
     fn signal(&self, stage: &mut Stage, fence: Fence, how: worker::Stop) {
-        stage.show(&Fact::Signalled { fence, how });
+        stage.show(&Fact::Signalled { fence });
         let event = match how {
             worker::Stop::Graceful => OnProgram::Terminate(GRACE_MS * 1_000),
             worker::Stop::Kill => {

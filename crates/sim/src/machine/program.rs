@@ -41,12 +41,21 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn new(commands: &[String]) -> Self {
         let actions = commands.iter().flat_map(|line| read(line)).collect();
-        Self { actions, next: 0, is_stubborn: false, is_ending: false }
+        Self {
+            actions,
+            next: 0,
+            is_stubborn: false,
+            is_ending: false,
+        }
     }
 
     /// What it does next; after the last thing it exits.
     pub(crate) fn step(&mut self) -> Action {
-        let action = self.actions.get(self.next).cloned().unwrap_or(Action::Exit(0));
+        let action = self
+            .actions
+            .get(self.next)
+            .cloned()
+            .unwrap_or(Action::Exit(0));
         self.next += 1;
         action
     }
@@ -54,7 +63,15 @@ impl Program {
     /// The names of all that it writes if nothing comes between: in order.
     pub(crate) fn outputs(commands: &[String]) -> Vec<String> {
         let actions = commands.iter().flat_map(|line| read(line));
-        actions.filter_map(|action| if let Action::Write(name) = action { Some(name) } else { None }).collect()
+        actions
+            .filter_map(|action| {
+                if let Action::Write(name) = action {
+                    Some(name)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 }
 
@@ -95,6 +112,9 @@ mod tests {
         ];
         assert_eq!(steps, expected);
         assert_eq!(Program::outputs(&lines), ["m.bin"]);
-        assert_eq!(Program::new(&["python train.py".to_owned()]).step(), Action::Exit(127));
+        assert_eq!(
+            Program::new(&["python train.py".to_owned()]).step(),
+            Action::Exit(127)
+        );
     }
 }

@@ -1,0 +1,36 @@
+//! The checkers see: every planted bug is caught, by a promise that it breaks.
+
+use sim::{Bug, Detail, run};
+
+/// How many seeds a bug may get through.
+const SEEDS: u64 = 60;
+
+/// Promises that a bug breaks: which of them is seen to be broken first differs from seed to seed.
+fn breaks(bug: Bug) -> &'static [&'static str] {
+    match bug {
+        Bug::AckBeforeStored => &["I-04", "I-01"],
+        Bug::ForgetLastEntry | Bug::ForgetLogAfterSnapshot => {
+            &["I-01", "I-02", "I-05", "I-06", "I-21", "panic"]
+        }
+        Bug::AckRecordsBeforeStored | Bug::StoreEveryPush | Bug::EndBeforeTail => &["I-21"],
+        Bug::ForgetDirectories | Bug::ForgetLaunchMark => &["I-06", "I-21"],
+        Bug::DuplicateFence => &["I-06"],
+        Bug::DropStops => &["I-10"],
+        Bug::OutputsNotStored | Bug::LoseAnOutput => &["I-18"],
+        Bug::NewIdForRetry => &["I-02"],
+        Bug::ResumeTooLate | Bug::ResumeTooEarly => &["I-21"],
+        Bug::NeverDialAgain => &["I-08"],
+    }
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    for bug in Bug::ALL {
+        let caught = (0..SEEDS).find_map(|seed| run(seed, Some(bug), Detail::None).violation);
+        let violation = caught.unwrap_or_else(|| panic!("{bug} got through {SEEDS} seeds"));
+        assert!(
+            breaks(bug).contains(&violation.code),
+            "{bug} was taken for something else: {violation}"
+        );
+    }
+}

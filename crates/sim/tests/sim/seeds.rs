@@ -1,0 +1,47 @@
+//! Seeds: every promise is kept, the hard places are reached, and a seed decides everything.
+
+use sim::{Detail, Tally, run};
+
+#[test]
+fn every_promise_is_kept() {
+    let mut tally = Tally::default();
+    let mut broken = Vec::new();
+    for seed in 0..200 {
+        let report = run(seed, None, Detail::None);
+        tally.add(&report.tally);
+        broken.extend(
+            report
+                .violation
+                .map(|violation| format!("seed {seed}: {violation}")),
+        );
+    }
+    assert_eq!(broken, Vec::<String>::new());
+    assert_eq!(
+        tally.never(),
+        Vec::<&str>::new(),
+        "these places were never reached"
+    );
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    for seed in 1_000..1_012 {
+        let first = run(seed, None, Detail::Everything);
+        let second = run(seed, None, Detail::Everything);
+        assert!(
+            first.transcript == second.transcript,
+            "seed {seed} went two ways"
+        );
+        assert_eq!(first, second);
+        // What is kept of the transcript changes nothing.
+        assert_eq!(run(seed, None, Detail::None).hash, first.hash);
+    }
+}
+
+#[test]
+fn seeds_differ() {
+    assert_ne!(
+        run(1, None, Detail::None).hash,
+        run(2, None, Detail::None).hash
+    );
+}
