@@ -30,6 +30,7 @@ pub(crate) mod request;
 
 use crate::sys;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// What the shim takes by [`sys::signal_fd`] instead of being interrupted.
@@ -55,8 +56,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shim {}: {error}", std::process::id());
+            complain(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells the shims' log what cannot be told in an attempt. The log may lie on the disk that is full: then nobody is told, and a
+/// shim still has its program to look after.
+fn complain(error: &std::io::Error) {
+    let _ = writeln!(std::io::stderr(), "shim {}: {error}", std::process::id());
 }

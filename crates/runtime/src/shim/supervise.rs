@@ -248,7 +248,7 @@ impl<'a> Supervisor<'a> {
         self.flush_at = None;
         if let Err(error) = self.feed.flush() {
             // Nothing can be written any more, this least of all; whoever looks at the machine finds it in the log.
-            eprintln!("shim {}: feed: {error}", std::process::id());
+            super::complain(&error);
             self.stopping = None;
             self.kill_now(EndReason::DiskFull);
         }

@@ -94,7 +94,7 @@ fn streams_are_apart_and_last_words_are_kept() {
     assert_eq!(ran.exit.reason, EndReason::Signaled);
 }
 
-/// The limit on the size of files stands in for a full disk: a write goes in half, the next fails.
+/// The limit on the size of files stands in for a full disk: a write goes in half, the next fails. The shim's own log is on that disk.
 fn a_feed_that_cannot_grow_ends_the_attempt() {
     let host = Host::new();
     let dir = host.dir("full");
@@ -113,7 +113,12 @@ fn a_feed_that_cannot_grow_ends_the_attempt() {
         .arg(std::env::current_exe().unwrap())
         .arg(dir.path())
         .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
+        .stderr(
+            std::fs::File::options()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
         .spawn()
         .unwrap();
     assert!(shim.wait().unwrap().success());
