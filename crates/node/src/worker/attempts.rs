@@ -234,12 +234,12 @@ impl Attempts {
         self.entries.get(&fence).map(|entry| entry.shared.clone())
     }
 
-    /// Begins an attempt afresh: an empty directory with its assignment.
+    /// Begins an attempt afresh: an empty directory with its assignment. One that does not fit on the disk leaves nothing.
     pub(super) fn begin(
         &mut self,
         fence: Fence,
         assignment: &Assignment,
-    ) -> Result<Arc<Attempt>, Fault> {
+    ) -> io::Result<Arc<Attempt>> {
         let name = directory_name(fence);
         let before = self.directories.get(&name);
         if before.path().exists() {
@@ -251,7 +251,10 @@ impl Attempts {
             assignment: Some(assignment.clone()),
             ..DesiredAttempt::default()
         };
-        write_message(&dir.path().join(ASSIGNMENT), &desired)?;
+        if let Err(error) = write_message(&dir.path().join(ASSIGNMENT), &desired) {
+            self.directories.retire(&dir)?;
+            return Err(error);
+        }
         let shared = Arc::new(Attempt::new(fence, dir.clone(), assignment.clone()));
         let tail = FeedTail::new(&dir, 0, 0);
         self.entries.insert(

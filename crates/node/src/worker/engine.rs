@@ -10,10 +10,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use contract::link::{Fence as WireFence, PushFeedRequest, SynchronizeRequest};
 use feed::HolderId;
 use tokio::sync::watch;
-use worker::{Fence, Input, Output, Worker};
+use worker::{Fence, Input, Output, PrepareError, Worker};
 
 use super::attempts::Attempts;
 use super::hands::Hands;
+use super::prepare::is_full;
 use crate::Fault;
 
 /// The one coordinator that feeds go to: a group of one.
@@ -204,8 +205,17 @@ impl Running {
     fn perform(&mut self, output: Output) -> Result<(), Fault> {
         match output {
             Output::Prepare { fence, assignment } => {
-                let attempt = self.attempts.begin(fence, &assignment)?;
-                self.hands.prepare(fence, attempt);
+                match self.attempts.begin(fence, &assignment) {
+                    Ok(attempt) => self.hands.prepare(fence, attempt),
+                    // A full disk is the trouble of one attempt: what others leave when they end makes room.
+                    Err(error) if is_full(&error) => {
+                        let outcome = Err(PrepareError::DiskFull(format!(
+                            "the worker's disk is full: {error}"
+                        )));
+                        self.feed_mind(Input::Prepared { fence, outcome })?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             Output::Abandon { fence } => self.attempts.abandon(fence),
             Output::Launch { fence } => {

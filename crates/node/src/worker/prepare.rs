@@ -329,13 +329,17 @@ fn copy(from: &Path, to: &Path) -> Result<Checksums, Missing> {
     }
 }
 
-pub(super) fn unwritable(to: &Path, error: &io::Error) -> Missing {
-    let full = matches!(
+/// Whether there is no room on the disk.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    );
+    )
+}
+
+pub(super) fn unwritable(to: &Path, error: &io::Error) -> Missing {
     Missing {
-        disk_full: full,
+        disk_full: is_full(error),
         ..Missing::new(format!("cannot write {}: {error}", to.display()), true)
     }
 }
