@@ -145,6 +145,13 @@ impl Place {
         self.json(&["execution", "show", &number.to_string()])
     }
 
+    /// What is recorded about the newest execution.
+    #[track_caller]
+    pub fn newest(&self) -> Value {
+        let list = self.json(&["execution", "list", "--limit=1"]);
+        self.execution(list[0]["number"].as_i64().expect("there is an execution"))
+    }
+
     /// The log of an attempt of an execution that has ended; of its newest one if none is named.
     #[track_caller]
     pub fn log_of(&self, number: i64, attempt: Option<i64>) -> Log {
