@@ -22,8 +22,8 @@ Start here:
   shoal execution run STEP --lr=0.1   run one step with a parameter
   shoal execution show 3              everything that is recorded about execution #3
 
-Without --cluster, a coordinator and a worker run inside the command itself, with their data in
-.shoal/ beside valohai.yaml.
+Without --cluster, a coordinator and a worker run inside the command itself; their data is in
+.shoal/ in the project.
 
 Exit codes:
   0 done                                    3 it was stopped

@@ -13,7 +13,7 @@ pub(super) async fn execute(context: &Context, command: &ClusterCommand) -> Resu
         .client
         .get_cluster(api::GetClusterRequest {})
         .await;
-    connection.close().await;
+    context.close(connection).await;
     let cluster = answer?.cluster.unwrap_or_default();
     context.print(
         || json::cluster(&cluster),

@@ -1,6 +1,6 @@
-//! Ctrl-C while something is watched: once says what the choices are, twice leaves. On a terminal, `c` then cancels.
+//! Ctrl-C while something is watched: once says what the choices are, twice leaves. On a terminal, the key `c` then cancels.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::Read as _;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -31,8 +31,10 @@ pub(super) enum Wish {
 pub(super) struct Interrupts {
     signals: Signal,
     asked: bool,
-    /// Lines typed since the first Ctrl-C.
-    typed: Option<mpsc::Receiver<String>>,
+    /// Whether keys can be pressed.
+    takes_keys: bool,
+    /// Keys pressed since the first Ctrl-C.
+    keys: Option<mpsc::Receiver<u8>>,
 }
 
 impl Interrupts {
@@ -40,17 +42,13 @@ impl Interrupts {
     ///
     /// # Errors
     /// When the system gives no way to listen.
-    pub(super) fn listen() -> std::io::Result<Self> {
+    pub(super) fn listen(takes_keys: bool) -> std::io::Result<Self> {
         Ok(Self {
             signals: signal(SignalKind::interrupt())?,
             asked: false,
-            typed: None,
+            takes_keys,
+            keys: None,
         })
-    }
-
-    /// Whether the user can type a wish.
-    pub(super) fn typing(&self) -> bool {
-        self.typed.is_some()
     }
 
     /// Waits for the next wish. May be dropped and called again without losing one.
@@ -61,37 +59,35 @@ impl Interrupts {
                     Some(()) if self.asked => return Wish::Leave,
                     Some(()) => {
                         self.asked = true;
-                        self.typed = std::io::stdin().is_terminal().then(typed_lines);
+                        self.keys = self.takes_keys.then(pressed);
                         return Wish::Choices;
                     }
                     // Without a way to be told there is nothing to wait for.
                     None => std::future::pending().await,
                 },
-                line = next_line(&mut self.typed) => {
-                    if matches!(line.trim(), "c" | "C" | "cancel") {
-                        return Wish::Cancel;
-                    }
-                }
+                key = next_key(&mut self.keys) => if matches!(key, b'c' | b'C') {
+                    return Wish::Cancel;
+                },
             }
         }
     }
 }
 
-async fn next_line(typed: &mut Option<mpsc::Receiver<String>>) -> String {
-    if let Some(lines) = typed
-        && let Some(line) = lines.recv().await
+async fn next_key(keys: &mut Option<mpsc::Receiver<u8>>) -> u8 {
+    if let Some(keys) = keys
+        && let Some(key) = keys.recv().await
     {
-        return line;
+        return key;
     }
     std::future::pending().await
 }
 
-/// Lines of standard input. The thread that waits for them ends with the process: a read of a terminal cannot be called off.
-fn typed_lines() -> mpsc::Receiver<String> {
+/// Keys as they are pressed. The thread that waits for them ends with the process: a read of a terminal cannot be called off.
+fn pressed() -> mpsc::Receiver<u8> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if sender.blocking_send(line).is_err() {
+        for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
+            if sender.blocking_send(key).is_err() {
                 break;
             }
         }
@@ -99,11 +95,11 @@ fn typed_lines() -> mpsc::Receiver<String> {
     receiver
 }
 
-/// The choices after the first Ctrl-C; whether lines are typed decides what they are.
-pub(super) fn choices(subject: &Subject, typing: bool) -> String {
+/// The choices after the first Ctrl-C; whether keys can be pressed decides what they are.
+pub(super) fn choices(subject: &Subject, takes_keys: bool) -> String {
     let Subject { what, number, .. } = subject;
-    let cancel = match typing {
-        true => "  c and Enter   cancels it".to_owned(),
+    let cancel = match takes_keys {
+        true => "  c             cancels it".to_owned(),
         false => format!("  to cancel it: shoal {what} cancel {number}"),
     };
     format!(
@@ -124,7 +120,7 @@ pub(super) fn farewell(subject: &Subject) -> String {
 fn goes_on(subject: &Subject) -> &'static str {
     match (subject.embedded, subject.what) {
         (false, _) => "it goes on",
-        (true, "pipeline") => "steps that run go on, the others wait for the next shoal command",
+        (true, "pipeline") => "what runs goes on, the rest waits for a shoal command",
         (true, _) => "its program goes on",
     }
 }
@@ -144,7 +140,7 @@ mod tests {
         };
         expect![[r#"
             pipeline #3 has not ended
-              Ctrl-C again  leaves; steps that run go on, the others wait for the next shoal command
+              Ctrl-C again  leaves; what runs goes on, the rest waits for a shoal command
               to cancel it: shoal pipeline cancel 3"#]]
         .assert_eq(&choices(&subject, false));
         expect!["left execution #4: it goes on; `shoal execution watch 4` comes back to it"]

@@ -27,6 +27,7 @@ mod serve;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::CommandFactory as _;
 use node::home::Home;
@@ -44,7 +45,7 @@ pub(crate) struct Context {
     /// The directory the command was started in.
     pub(crate) current: PathBuf,
     /// Whether it was said what goes on beside this command's own work.
-    told_resumed: std::sync::atomic::AtomicBool,
+    told_resumed: AtomicBool,
 }
 
 impl Context {
@@ -166,21 +167,30 @@ impl Context {
         bar
     }
 
-    /// Says, once, that the node that was started for this command goes on with what an earlier one left.
-    pub(crate) async fn note_resumed(&self, connection: &Connection) {
-        if self
-            .told_resumed
-            .swap(true, std::sync::atomic::Ordering::Relaxed)
-        {
+    /// Says, once, that the node that was started for this command goes on with what an earlier one left; `watched` of it
+    /// need not be told.
+    pub(crate) async fn note_resumed(&self, connection: &Connection, watched: usize) {
+        if self.told_resumed.swap(true, Ordering::Relaxed) {
             return;
         }
-        match connection.resumed().await {
-            None | Some(0) => {}
-            Some(1) => self.note("note: 1 unfinished execution or pipeline goes on as well"),
-            Some(count) => self.note(&format!(
-                "note: {count} unfinished executions and pipelines go on as well"
+        match connection
+            .resumed()
+            .await
+            .unwrap_or(0)
+            .saturating_sub(watched)
+        {
+            0 => {}
+            1 => self.note("note: 1 run that an earlier command left goes on while this one runs"),
+            count => self.note(&format!(
+                "note: {count} runs that earlier commands left go on while this one runs"
             )),
         }
+    }
+
+    /// Ends a connection, having said what went on beside it.
+    pub(crate) async fn close(&self, connection: Connection) {
+        self.note_resumed(&connection, 0).await;
+        connection.close().await;
     }
 }
 

@@ -111,7 +111,7 @@ async fn create_pipeline(
         .warnings
         .iter()
         .for_each(|warning| context.note(&format!("warning: {warning}")));
-    context.note_resumed(connection).await;
+    context.note_resumed(connection, 0).await;
     let pipeline = answer.pipeline.unwrap_or_default();
     if launch.dry_run {
         context.print(
@@ -200,7 +200,7 @@ async fn create_execution(
         .warnings
         .iter()
         .for_each(|warning| context.note(&format!("warning: {warning}")));
-    context.note_resumed(connection).await;
+    context.note_resumed(connection, 0).await;
     let execution = answer.execution.unwrap_or_default();
     if launch.dry_run {
         context.print(

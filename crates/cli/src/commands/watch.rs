@@ -119,20 +119,22 @@ async fn watch(
 ) -> Result<Option<Seen>, Failure> {
     let (lines, mut logged) = mpsc::channel(256);
     let mut watched = Watched::new(context, lines);
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(watched.board.takes_keys())?;
     let mut ended = false;
     // The end of what is watched can come before the end of its logs: nothing of them is left out.
     while !ended || watched.open > 0 {
         tokio::select! {
             event = events.next(), if !ended => match event {
                 None => ended = true,
-                Some(Ok(Event::InSync)) => context.note_resumed(connection).await,
+                Some(Ok(Event::InSync)) => {
+                    context.note_resumed(connection, watched.unfinished()).await;
+                },
                 Some(event) => watched.event(connection, subject, event?),
             },
             Some(line) = logged.recv() => watched.line(line),
             () = watched.board.tick() => {}
             wish = interrupts.next() => match wish {
-                Wish::Choices => watched.board.note(&choices(subject, interrupts.typing())),
+                Wish::Choices => watched.board.note(&choices(subject, watched.board.takes_keys())),
                 Wish::Cancel => watched.board.note(&cancel::words(context, connection, subject).await),
                 Wish::Leave => {
                     drop(watched);
@@ -252,6 +254,15 @@ impl Watched {
                 }
             }
         }
+    }
+
+    /// How many of the runs that have not ended are what is watched: one or none.
+    fn unfinished(&self) -> usize {
+        let states = self.pipeline.iter().map(api::Pipeline::state);
+        let mut states = states.chain(self.executions.values().map(api::Execution::state));
+        let ended = |state| matches!(state, State::Stopped | State::Error | State::Complete);
+        // A pipeline comes before its executions.
+        states.next().map_or(0, |state| usize::from(!ended(state)))
     }
 
     /// Takes the board down.

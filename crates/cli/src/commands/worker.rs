@@ -18,7 +18,7 @@ pub(super) async fn execute(context: &Context, arguments: Worker) -> Result<Exit
                 .client
                 .list_workers(api::ListWorkersRequest::default())
                 .await;
-            connection.close().await;
+            context.close(connection).await;
             let workers = answer?.workers;
             context.print(
                 || workers.iter().map(json::worker).collect(),
@@ -32,7 +32,7 @@ pub(super) async fn execute(context: &Context, arguments: Worker) -> Result<Exit
                 name: format!("workers/{name}"),
             };
             let answer = connection.client.get_worker(request).await;
-            connection.close().await;
+            context.close(connection).await;
             let worker = answer.map_err(look_at_the_list)?.worker.unwrap_or_default();
             context.print(
                 || json::worker(&worker),

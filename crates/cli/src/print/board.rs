@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::keys::Silent;
 use super::{escape, metadata, units};
 use crate::json;
 
@@ -28,6 +29,7 @@ pub struct Board {
 struct Live {
     lines: MultiProgress,
     refresh: Interval,
+    keys: Option<Silent>,
 }
 
 struct Row {
@@ -52,6 +54,7 @@ impl Board {
             Live {
                 lines: MultiProgress::new(),
                 refresh,
+                keys: Silent::take(),
             }
         });
         Self {
@@ -62,8 +65,13 @@ impl Board {
     }
 
     /// Whether it is kept up to date on a terminal.
-    pub fn is_live(&self) -> bool {
+    fn is_live(&self) -> bool {
         self.live.is_some()
+    }
+
+    /// Whether keys can be pressed for it.
+    pub fn takes_keys(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.keys.is_some())
     }
 
     /// What is watched.

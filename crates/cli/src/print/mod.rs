@@ -2,6 +2,7 @@
 
 pub mod board;
 pub mod escape;
+pub mod keys;
 pub mod metadata;
 pub mod table;
 pub mod units;

@@ -45,7 +45,7 @@ pub(super) async fn logs(context: &Context, arguments: &Logs) -> Result<Exit, Fa
             break Err(failure);
         }
     };
-    connection.close().await;
+    context.close(connection).await;
     result
 }
 

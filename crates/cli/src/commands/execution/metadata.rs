@@ -22,7 +22,7 @@ pub(super) async fn metadata(
         true => latest_values(context, &connection, name).await,
         false => series(context, &connection, &name, follow).await,
     };
-    connection.close().await;
+    context.close(connection).await;
     result.map(|()| Exit::Done)
 }
 

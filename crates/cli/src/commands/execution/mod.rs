@@ -26,7 +26,7 @@ pub(super) async fn execute(context: &Context, command: Execution) -> Result<Exi
         Execution::Watch(number) => {
             let connection = context.connect_to_look()?;
             let exit = watch::execution(context, &connection, number.number).await;
-            connection.close().await;
+            context.close(connection).await;
             exit
         }
         Execution::Cancel(number) => cancel::execution(context, number.number).await,
@@ -67,7 +67,7 @@ async fn list(
         ..api::ListExecutionsRequest::default()
     };
     let answer = connection.client.list_executions(request).await;
-    connection.close().await;
+    context.close(connection).await;
     let executions = answer?.executions;
     context.print(
         || executions.iter().map(json::execution).collect(),
@@ -82,7 +82,7 @@ async fn show(context: &Context, number: Number) -> Result<Exit, Failure> {
         name: context.execution(number.number),
     };
     let answer = connection.client.get_execution(request).await;
-    connection.close().await;
+    context.close(connection).await;
     let execution = answer?.execution.unwrap_or_default();
     context.print(
         || json::execution(&execution),

@@ -20,7 +20,7 @@ pub(super) async fn outputs(
 ) -> Result<Exit, Failure> {
     let connection = context.connect_to_look()?;
     let result = with(context, &connection, number, download, force).await;
-    connection.close().await;
+    context.close(connection).await;
     result
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn execute(context: &Context, command: Pipeline) -> Result<Exit
         Pipeline::Watch(number) => {
             let connection = context.connect_to_look()?;
             let exit = watch::pipeline(context, &connection, number.number).await;
-            connection.close().await;
+            context.close(connection).await;
             exit
         }
         Pipeline::Cancel(number) => cancel::pipeline(context, number.number).await,
@@ -46,7 +46,7 @@ async fn list(context: &Context, options: &ListOptions) -> Result<Exit, Failure>
         ..api::ListPipelinesRequest::default()
     };
     let answer = connection.client.list_pipelines(request).await;
-    connection.close().await;
+    context.close(connection).await;
     let pipelines = answer?.pipelines;
     context.print(
         || pipelines.iter().map(json::pipeline).collect(),
@@ -58,7 +58,7 @@ async fn list(context: &Context, options: &ListOptions) -> Result<Exit, Failure>
 async fn show(context: &Context, number: Number) -> Result<Exit, Failure> {
     let connection = context.connect_to_look()?;
     let found = find(context, &connection, number.number).await;
-    connection.close().await;
+    context.close(connection).await;
     let (pipeline, executions) = found?;
     context.print(
         || json::pipeline(&pipeline),
