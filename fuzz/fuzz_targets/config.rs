@@ -27,9 +27,16 @@ fuzz_target!(|bytes: &[u8]| {
             Ok(expanded) => {
                 for edge in &expanded.made.edges {
                     let ends = [&edge.source_node, &edge.target_node];
-                    assert!(ends.iter().all(|name| expanded.made.node(name).is_some()), "{edge:?}");
+                    assert!(
+                        ends.iter().all(|name| expanded.made.node(name).is_some()),
+                        "{edge:?}"
+                    );
                 }
-                expanded.made.nodes.iter().for_each(|node| drop(node.template.build_commands()));
+                expanded
+                    .made
+                    .nodes
+                    .iter()
+                    .for_each(|node| drop(node.template.build_commands()));
             }
             Err(errors) => all_errors(&errors),
         }
@@ -39,17 +46,31 @@ fuzz_target!(|bytes: &[u8]| {
 /// The place of a diagnostic can be shown.
 fn in_the_file(diagnostic: &Diagnostic, bytes: &[u8]) {
     let span = diagnostic.span;
-    assert!(span.line >= 1 && span.column >= 1 && span.start <= span.end, "{diagnostic:?}");
+    assert!(
+        span.line >= 1 && span.column >= 1 && span.start <= span.end,
+        "{diagnostic:?}"
+    );
     assert!(!diagnostic.message.contains('\n'), "{diagnostic:?}");
     let source = String::from_utf8_lossy(bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
-        assert!(text.is_char_boundary(span.start) && span.end <= text.len(), "{diagnostic:?}");
+        assert!(
+            text.is_char_boundary(span.start) && span.end <= text.len(),
+            "{diagnostic:?}"
+        );
     }
     let drawing = render(diagnostic, "valohai.yaml", &source);
-    assert!(drawing.contains(&format!("valohai.yaml:{}:{}", span.line, span.column)), "{drawing}");
+    assert!(
+        drawing.contains(&format!("valohai.yaml:{}:{}", span.line, span.column)),
+        "{drawing}"
+    );
 }
 
 /// What refuses says why.
 fn all_errors(diagnostics: &[Diagnostic]) {
-    assert!(diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error), "{diagnostics:?}");
+    assert!(
+        diagnostics
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error),
+        "{diagnostics:?}"
+    );
 }

@@ -8,7 +8,9 @@ use feed::{Batch, FRAME_HEADER_LEN, encode, frames};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&how, rest)) = input.split_first() else { return };
+    let Some((&how, rest)) = input.split_first() else {
+        return;
+    };
     let mut bytes = rest.to_vec();
     if how % 2 == 1 {
         make_checksums_right(&mut bytes);
@@ -31,7 +33,11 @@ fuzz_target!(|input: &[u8]| {
         }
     }
     assert_eq!(walk.whole_bytes(), again.len());
-    assert_eq!(bytes[..again.len()], again, "a frame that is read is the frame that was written");
+    assert_eq!(
+        bytes[..again.len()],
+        again,
+        "a frame that is read is the frame that was written"
+    );
 
     let first_record = u64::from(how);
     let whole = Batch::of_whole_prefix(first_record, Bytes::from(bytes));
@@ -40,13 +46,17 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(length, again.len());
     assert_eq!(batch.check(), Ok(()));
     for number in batch.first_record..=batch.end_record() {
-        let (Ok(before), Ok(after)) = (batch.before_record(number), batch.from_record(number)) else {
+        let (Ok(before), Ok(after)) = (batch.before_record(number), batch.from_record(number))
+        else {
             panic!("a sound batch can be cut at {number}");
         };
         assert_eq!(before.check(), Ok(()));
         assert_eq!(after.check(), Ok(()));
         assert_eq!(before.count + after.count, batch.count);
-        assert_eq!([&before.frames[..], &after.frames[..]].concat(), &batch.frames[..]);
+        assert_eq!(
+            [&before.frames[..], &after.frames[..]].concat(),
+            &batch.frames[..]
+        );
     }
 });
 
@@ -55,9 +65,12 @@ fn make_checksums_right(bytes: &mut [u8]) {
     let prefix = 8;
     let mut at = 0;
     while at + FRAME_HEADER_LEN <= bytes.len() {
-        let length = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
+        let length =
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
         let body = at + prefix;
-        let Some(end) = body.checked_add(length).filter(|end| *end <= bytes.len()) else { return };
+        let Some(end) = body.checked_add(length).filter(|end| *end <= bytes.len()) else {
+            return;
+        };
         let sum = crc32fast::hash(&bytes[body..end]).to_le_bytes();
         bytes[at + 4..body].copy_from_slice(&sum);
         at = end;

@@ -5,7 +5,9 @@ use feed::{Line, LineAssembler, Splitter, parse_metadata};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&size, bytes)) = input.split_first() else { return };
+    let Some((&size, bytes)) = input.split_first() else {
+        return;
+    };
     let size = usize::from(size).max(1);
     let at_once = records(&[bytes], false);
     let in_pieces = records(&bytes.chunks(size).collect::<Vec<_>>(), true);
@@ -14,9 +16,15 @@ fuzz_target!(|input: &[u8]| {
     let lines = lines(&at_once);
     assert_eq!(lines, self::lines(&in_pieces));
     for line in &lines {
-        let Some(object) = parse_metadata(line) else { continue };
+        let Some(object) = parse_metadata(line) else {
+            continue;
+        };
         let text = serde_json::to_vec(&object).unwrap_or_default();
-        assert_eq!(parse_metadata(&text), Some(object), "what was read can be written and read again");
+        assert_eq!(
+            parse_metadata(&text),
+            Some(object),
+            "what was read can be written and read again"
+        );
     }
 });
 
@@ -39,7 +47,10 @@ fn records(pieces: &[&[u8]], pauses: bool) -> Vec<(Vec<u8>, bool)> {
 }
 
 fn joined(records: &[(Vec<u8>, bool)]) -> Vec<u8> {
-    records.iter().flat_map(|(data, _)| data.iter().copied()).collect()
+    records
+        .iter()
+        .flat_map(|(data, _)| data.iter().copied())
+        .collect()
 }
 
 /// The whole lines of records.
