@@ -122,6 +122,8 @@ fn killed_at_the_gate(name: &str, kinds: &[Kind]) -> (Place, Gate, Process) {
     place.config(&config(&gate));
     let mut shoal = place.start(&["execution", "run", "work"]);
     gate.wait();
+    // What was shown to anyone is stored; what the shim still held in memory may be lost with it.
+    shoal.wait_for("work | first");
     place.kill(kinds);
     if kinds.contains(&Kind::Command) {
         shoal = place.start(&["execution", "watch", "1"]);
