@@ -10,11 +10,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     collect(Path::new("proto"), &mut files)?;
     files.sort();
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(&files)?;
     let descriptors = compiler.file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Encoded by the compiler: our annotations are extensions, which prost's own types would drop.
-    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    fs::write(
+        out.join("descriptors.bin"),
+        compiler.encode_file_descriptor_set(),
+    )?;
     let services = env::var_os("CARGO_FEATURE_SERVICES").is_some();
     // Every message knows its full name, by which `net` finds its annotations.
     let mut config = tonic_prost_build::Config::new();
@@ -36,7 +42,10 @@ fn collect(directory: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, into)?;
-        } else if path.extension().is_some_and(|extension| extension == "proto") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "proto")
+        {
             into.push(path);
         }
     }

@@ -1,6 +1,12 @@
 //! The contract: every message and service of `proto/`, one module a package. The code is generated at build time; the
 //! `.proto` files and their comments are what to read.
-#![allow(missing_docs, clippy::all, unreachable_pub, rustdoc::invalid_html_tags, rustdoc::bare_urls)]
+#![allow(
+    missing_docs,
+    clippy::all,
+    unreachable_pub,
+    rustdoc::invalid_html_tags,
+    rustdoc::bare_urls
+)]
 
 /// Packages of Google that ours import.
 pub mod google {

@@ -59,6 +59,9 @@ pub(crate) struct Race {
     /// Steps that run at once
     #[arg(long, default_value_t = 2, value_parser = at_least_one)]
     pub(crate) slots: usize,
+    /// A cluster that runs already, HOST:PORT, instead of one of its own: for profilers
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) cluster: Option<String>,
     /// A peer that takes part: its name, and the command that drives it (see peers/); repeat for several
     #[arg(long = "peer", value_name = "NAME=COMMAND")]
     pub(crate) peers: Vec<PeerCommand>,

@@ -33,11 +33,11 @@ pub(crate) fn run(arguments: &args::Footprint) -> anyhow::Result<Vec<Figure>> {
         eprintln!("{ROW} round {round}");
         floor.push(shell_start()?);
         embedded.push(embedded_start(&arguments.common)?);
-        let mut shoal = Shoal::new(&arguments.common, 2)?;
-        idle.push(mebibytes(shoal.cluster.worker_memory()?));
+        let mut shoal = Shoal::start(&arguments.common, 2)?;
+        idle.push(mebibytes(shoal.cluster()?.worker_memory()?));
         let before = (
-            shoal.cluster.coordinator_memory()?,
-            shoal.cluster.coordinator_disk()?,
+            shoal.cluster()?.coordinator_memory()?,
+            shoal.cluster()?.coordinator_disk()?,
         );
         shoal.round(Work::Many {
             count: arguments.count,
@@ -45,8 +45,8 @@ pub(crate) fn run(arguments: &args::Footprint) -> anyhow::Result<Vec<Figure>> {
         })?;
         let each =
             |after: u64, before: u64| after.saturating_sub(before) as f64 / arguments.count as f64;
-        memory.push(each(shoal.cluster.coordinator_memory()?, before.0));
-        disk.push(each(shoal.cluster.coordinator_disk()?, before.1));
+        memory.push(each(shoal.cluster()?.coordinator_memory()?, before.0));
+        disk.push(each(shoal.cluster()?.coordinator_disk()?, before.1));
     }
     figure("floor: bash to its first line", Unit::Milliseconds, floor);
     figure("embedded start to first step", Unit::Milliseconds, embedded);

@@ -23,7 +23,8 @@ pub struct Holder {
 pub enum Accept {
     /// Append exactly this (what was there already is cut off), then call [`Holder::mark_stored`] and acknowledge.
     Store(Batch),
-    /// All of it is here already, on the disk below `stored`: acknowledge that.
+    /// All of it is here already, on the disk below `stored`: acknowledge that, but not before all of it is on the disk. A writer
+    /// that is told less than it pushed waits for an answer that never comes.
     Duplicate {
         /// The next record that is not on the disk.
         stored: u64,

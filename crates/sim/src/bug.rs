@@ -14,6 +14,8 @@ pub enum Bug {
     ForgetLogAfterSnapshot,
     /// A push of records is answered before they are stored.
     AckRecordsBeforeStored,
+    /// A push that repeats what is on its way to the disk is answered at once, with what is on the disk.
+    AnswerRepeatsAtOnce,
     /// A pushed batch is stored as it comes, without a look at what is there already.
     StoreEveryPush,
     /// A daemon that crashes takes the directories of its attempts with it.
@@ -42,11 +44,12 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AckBeforeStored,
         Self::ForgetLastEntry,
         Self::ForgetLogAfterSnapshot,
         Self::AckRecordsBeforeStored,
+        Self::AnswerRepeatsAtOnce,
         Self::StoreEveryPush,
         Self::ForgetDirectories,
         Self::ForgetLaunchMark,

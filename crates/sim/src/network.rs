@@ -30,6 +30,8 @@ pub(crate) struct Network {
     opened: ConnectionId,
     /// Until when a machine cannot reach the coordinator.
     blocked_until: BTreeMap<MachineId, u64>,
+    /// The next connection that brings records is cut as it does.
+    pub(crate) cuts_at_push: bool,
 }
 
 impl Network {

@@ -17,6 +17,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
 
+use crate::Bug;
 use crate::chance::Chance;
 use crate::clients::PROJECT;
 use crate::machine;
@@ -30,11 +31,11 @@ pub const SEPARATOR: &str = "----\n";
 /// Time between two commands.
 const BETWEEN_US: u64 = 10_000;
 
-/// Plays the commands of a script; what happened, as it stands after the separator.
+/// Plays the commands of a script, with a bug planted or without; what happened, as it stands after the separator.
 ///
 /// # Errors
 /// When a command is not understood.
-pub fn play(script: &str) -> anyhow::Result<String> {
+pub fn play(script: &str, bug: Option<Bug>) -> anyhow::Result<String> {
     let commands = script.split(SEPARATOR).next().unwrap_or_default();
     let mut lines = commands
         .lines()
@@ -49,7 +50,7 @@ pub fn play(script: &str) -> anyhow::Result<String> {
         bail!("a script begins with: workers N slots M");
     };
     let swarm = Swarm::quiet(workers.parse()?, slots.parse()?);
-    let mut world = World::new(Chance::new(1), swarm, None, Detail::News);
+    let mut world = World::new(Chance::new(1), swarm, bug, Detail::News);
     let mut out = String::new();
     for line in lines {
         writeln!(out, "> {line}")?;

@@ -296,6 +296,7 @@ impl World {
                 let down = self.stage.chance.delay(SECOND..60 * SECOND);
                 self.stage.after(down, Event::StartDaemon(machine));
             }
+            Fault::Cut if self.stage.chance.permille(500) => self.network.cuts_at_push = true,
             Fault::Cut => self.network.cut_machine(&mut self.stage, machine),
             Fault::Partition => {
                 let length = self.stage.chance.delay(100_000..60 * SECOND);
@@ -303,6 +304,8 @@ impl World {
             }
             Fault::SlowDisk => {
                 self.coordinator.slow_down(200);
+                // What comes again while the first copy of it still waits for the disk is worth seeing.
+                self.network.cuts_at_push |= self.stage.swarm.faults.contains_key(&Fault::Cut);
                 let length = self.stage.chance.between(SECOND..5 * SECOND);
                 self.stage.after(length, Event::Recover(Recovery::Disk));
             }
@@ -392,6 +395,7 @@ impl World {
         self.stage.news(format_args!("everything is healed"));
         self.stage.swarm.heal();
         self.network.unblock();
+        self.network.cuts_at_push = false;
         self.clients.is_quiet = true;
         self.coordinator.slow_down(1);
         self.coordinator.crashes_at_write = false;

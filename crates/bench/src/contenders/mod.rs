@@ -29,10 +29,10 @@ pub(crate) fn all(arguments: &args::Race, work: Work) -> anyhow::Result<Vec<Box<
             &arguments.common,
         )?)?));
     }
-    contenders.push(Box::new(shoal::Shoal::new(
-        &arguments.common,
-        arguments.slots,
-    )?));
+    contenders.push(Box::new(match &arguments.cluster {
+        Some(address) => shoal::Shoal::at(address)?,
+        None => shoal::Shoal::start(&arguments.common, arguments.slots)?,
+    }));
     for peer in &arguments.peers {
         contenders.push(Box::new(peer::Peer::start(peer, arguments.slots)?));
     }

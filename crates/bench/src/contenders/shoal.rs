@@ -34,31 +34,53 @@ const STEPS: &str = r#"
       - name: before
 "#;
 
-/// A cluster and a client of it.
+/// A client and the cluster it speaks to.
 pub(crate) struct Shoal {
-    pub(crate) cluster: Cluster,
     client: Client,
     runtime: Runtime,
     project: String,
+    /// The cluster, if it is our own; it ends with us.
+    cluster: Option<Cluster>,
 }
 
 impl Shoal {
     /// Starts a cluster whose worker has so many slots, and runs one execution on it.
-    pub(crate) fn new(common: &args::Common, slots: usize) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+    pub(crate) fn start(common: &args::Common, slots: usize) -> anyhow::Result<Self> {
+        let runtime = runtime()?;
         let cluster = runtime.block_on(Cluster::start(common, slots))?;
-        let client = Client::new(Fixed::one(cluster.address()));
-        let mut shoal = Self {
-            cluster,
-            client,
-            runtime,
-            project: "projects/bench".to_owned(),
-        };
+        let mut shoal = Self::of(runtime, cluster.address());
+        shoal.cluster = Some(cluster);
         shoal.round(Work::Single { count: 1 })?;
         Ok(shoal)
     }
+
+    /// Uses a cluster that runs already.
+    pub(crate) fn at(address: &str) -> anyhow::Result<Self> {
+        Ok(Self::of(runtime()?, address))
+    }
+
+    /// The cluster that it started.
+    pub(crate) fn cluster(&self) -> anyhow::Result<&Cluster> {
+        self.cluster.as_ref().context("the cluster is not our own")
+    }
+
+    fn of(runtime: Runtime, address: &str) -> Self {
+        // A name of its own: a cluster that runs already may have seen other runs.
+        let project = format!("projects/bench-{}-0", std::process::id());
+        Self {
+            client: Client::new(Fixed::one(address)),
+            runtime,
+            project,
+            cluster: None,
+        }
+    }
+}
+
+/// One thread: the client is to take as little from the daemons as it can.
+fn runtime() -> anyhow::Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
 }
 
 impl Contender for Shoal {

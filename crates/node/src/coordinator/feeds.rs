@@ -246,7 +246,16 @@ impl Running {
                 batches.push((on_disk(key), new));
                 return;
             }
-            // What lies between the disk and what was accepted is stored with this very batch of pushes.
+            // The same came by a connection that is gone and is stored with this very batch of pushes. Said now, that it is not on
+            // the disk yet would be the last that the worker hears of it.
+            Ok(Accept::Duplicate { stored }) if stored < batch.end_record() => {
+                waiting.push(Waiting {
+                    key,
+                    next_record: batch.end_record(),
+                    reply,
+                });
+                return;
+            }
             Ok(Accept::Duplicate { stored } | Accept::Gap { stored, .. }) => Ok(Stored {
                 next_record: stored,
                 refused: false,

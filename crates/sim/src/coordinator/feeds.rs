@@ -46,11 +46,12 @@ impl Feed {
     }
 }
 
-/// Records that wait for the disk.
+/// A push that waits for the disk.
 #[derive(Debug)]
 struct Write {
     fence: Fence,
-    batch: Batch,
+    /// What is new of it; nothing if an earlier push brings the same.
+    batch: Option<Batch>,
     connection: ConnectionId,
 }
 
@@ -85,6 +86,7 @@ impl Feeds {
             return Some((connection, fence, None));
         }
         if stage.has(Bug::StoreEveryPush) {
+            let batch = Some(batch);
             self.waiting.push(Write {
                 fence,
                 batch,
@@ -100,6 +102,7 @@ impl Feeds {
         let next = match holder.accept(index, &batch) {
             Ok(Accept::Store(batch)) => {
                 let next = batch.end_record();
+                let batch = Some(batch);
                 self.waiting.push(Write {
                     fence,
                     batch,
@@ -110,6 +113,18 @@ impl Feeds {
                     fence,
                     Some(next),
                 ));
+            }
+            // An earlier push brings the same and is on its way to the disk: this one is answered after it.
+            Ok(Accept::Duplicate { stored })
+                if stored < batch.end_record() && !stage.has(Bug::AnswerRepeatsAtOnce) =>
+            {
+                let batch = None;
+                self.waiting.push(Write {
+                    fence,
+                    batch,
+                    connection,
+                });
+                return None;
             }
             Ok(Accept::Duplicate { stored } | Accept::Gap { stored, .. }) => Some(stored),
             Ok(Accept::Sealed { .. } | Accept::StaleFence { .. }) => None,
@@ -208,15 +223,17 @@ impl Feeds {
             connection,
         } = write;
         let feed = self.disk.entry(key(fence)).or_default();
-        feed.frames.extend_from_slice(&batch.frames);
-        feed.count += u64::from(batch.count);
-        if let Some(holder) = self.holders.get_mut(&key(fence)) {
-            holder.mark_stored(feed.count);
+        if let Some(batch) = batch {
+            feed.frames.extend_from_slice(&batch.frames);
+            feed.count += u64::from(batch.count);
+            if let Some(holder) = self.holders.get_mut(&key(fence)) {
+                holder.mark_stored(feed.count);
+            }
+            stage.show(&Fact::Stored {
+                fence,
+                batch: &batch,
+            });
         }
-        stage.show(&Fact::Stored {
-            fence,
-            batch: &batch,
-        });
         (connection, fence, Some(feed.count))
     }
 

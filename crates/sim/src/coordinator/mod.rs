@@ -210,6 +210,9 @@ impl CoordinatorHost {
         if !self.sessions.contains(&from.0) {
             return;
         }
+        if std::mem::take(&mut network.cuts_at_push) {
+            network.cut(stage, from.0);
+        }
         if let Some((connection, fence, next)) =
             self.feeds.push(stage, &self.published, from, batch)
         {

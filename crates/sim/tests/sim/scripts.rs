@@ -21,7 +21,7 @@ fn scripts_tell_what_happens() {
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
         let commands = text.split(SEPARATOR).next().unwrap();
-        let now = format!("{commands}{SEPARATOR}{}", play(&text).unwrap());
+        let now = format!("{commands}{SEPARATOR}{}", play(&text, None).unwrap());
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             fs::write(&path, now).unwrap();
         } else {
