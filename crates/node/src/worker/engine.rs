@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use contract::link::{Fence as WireFence, PushFeedRequest, SynchronizeRequest};
+use contract::link::{Fence as WireFence, PushFeedRequest};
 use feed::HolderId;
-use tokio::sync::watch;
+use net::Link;
 use worker::{Fence, Input, Output, PrepareError, Worker};
 
 use super::attempts::Attempts;
@@ -66,8 +66,8 @@ impl Engine {
 
 /// What the loop sends to: the connection to the coordinator.
 pub(super) struct Uplink {
-    /// The newest state; older ones that have not left may be dropped for it.
-    pub(super) state: watch::Sender<Option<SynchronizeRequest>>,
+    /// Takes the newest state; an older one that has not left is dropped for it.
+    pub(super) link: Link,
     /// Records on their way.
     pub(super) pushes: tokio::sync::mpsc::UnboundedSender<PushFeedRequest>,
 }
@@ -257,7 +257,7 @@ impl Running {
                     batch,
                 })?;
             }
-            Output::Report(state) => drop(self.uplink.state.send_replace(Some(*state))),
+            Output::Report(state) => self.uplink.link.report(*state),
             Output::Remove { fence } => {
                 self.next_look.remove(&fence);
                 if let Some(attempt) = self.attempts.remove(fence)? {

@@ -21,9 +21,10 @@ use super::fetch::Fetcher;
 use super::wildcard;
 
 /// Variables of the daemon's own environment that programs get.
-const PASSED_ON: [&str; 9] = [
+const PASSED_ON: [&str; 10] = [
     "PATH",
     "HOME",
+    "SHELL",
     "USER",
     "LANG",
     "LC_ALL",

@@ -6,7 +6,7 @@ use contract::api::ErrorReason;
 use contract::link::PushFeedRequest;
 use net::{Link, LinkEvent};
 use runtime::NotifySocket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use worker::{Fence, Input};
 
@@ -40,30 +40,11 @@ pub(super) fn open(
     stopping: CancellationToken,
     on_fault: impl Fn(Fault) + Send + 'static,
 ) -> Uplink {
-    let (state, states) = watch::channel(None);
     let (pushes, batches) = mpsc::unbounded_channel();
     let (link, events) = Link::open(coordinators);
-    tokio::spawn(carry_states(states, link.clone(), stopping.clone()));
-    tokio::spawn(carry_pushes(batches, link, stopping.clone()));
+    tokio::spawn(carry_pushes(batches, link.clone(), stopping.clone()));
     tokio::spawn(hear(events, engine, stopping, on_fault));
-    Uplink { state, pushes }
-}
-
-async fn carry_states(
-    mut states: watch::Receiver<Option<contract::link::SynchronizeRequest>>,
-    link: Link,
-    stopping: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            changed = states.changed() => if changed.is_err() { return },
-        }
-        let state = states.borrow_and_update().clone();
-        if let Some(state) = state {
-            link.report(state);
-        }
-    }
+    Uplink { link, pushes }
 }
 
 async fn carry_pushes(
