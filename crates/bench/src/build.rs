@@ -29,10 +29,7 @@ pub(crate) fn run(arguments: &args::Build) -> anyhow::Result<Vec<Figure>> {
         rounds.push(start.elapsed().as_secs_f64());
         eprintln!("P12 round {round}: {:.0} s", start.elapsed().as_secs_f64());
     }
-    Ok(vec![Figure {
-        row: "P12",
-        name: "cold build, debug".to_owned(),
-        unit: Unit::Seconds,
-        rounds,
-    }])
+    let mut figure = Figure::new("P12", "cold build, debug", Unit::Seconds);
+    figure.rounds = rounds;
+    Ok(vec![figure])
 }

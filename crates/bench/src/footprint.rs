@@ -18,23 +18,18 @@ const CLOCK: &str =
     "- step:\n    name: clock\n    image: busybox\n    command: echo \"$EPOCHREALTIME\"\n";
 
 pub(crate) fn run(arguments: &args::Footprint) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    let mut figure = |name: &str, unit, rounds| {
-        figures.push(Figure {
-            row: ROW,
-            name: name.to_owned(),
-            unit,
-            rounds,
-        })
-    };
-    let (mut floor, mut embedded, mut idle, mut memory, mut disk) =
-        (vec![], vec![], vec![], vec![], vec![]);
+    let mut floor = Figure::new(ROW, "floor: bash to its first line", Unit::Milliseconds);
+    let mut embedded = Figure::new(ROW, "embedded start to first step", Unit::Milliseconds);
+    let mut idle = Figure::new(ROW, "worker idle, resident", Unit::Mebibytes);
+    let mut memory = Figure::new(ROW, "coordinator, memory", Unit::BytesEach);
+    let mut disk = Figure::new(ROW, "coordinator, disk", Unit::BytesEach);
     for round in 0..arguments.common.rounds {
         eprintln!("{ROW} round {round}");
-        floor.push(shell_start()?);
-        embedded.push(embedded_start(&arguments.common)?);
+        floor.rounds.push(shell_start()?);
+        embedded.rounds.push(embedded_start(&arguments.common)?);
         let mut shoal = Shoal::start(&arguments.common, 2)?;
-        idle.push(mebibytes(shoal.cluster()?.worker_memory()?));
+        idle.rounds
+            .push(mebibytes(shoal.cluster()?.worker_memory()?));
         let before = (
             shoal.cluster()?.coordinator_memory()?,
             shoal.cluster()?.coordinator_disk()?,
@@ -45,15 +40,13 @@ pub(crate) fn run(arguments: &args::Footprint) -> anyhow::Result<Vec<Figure>> {
         })?;
         let each =
             |after: u64, before: u64| after.saturating_sub(before) as f64 / arguments.count as f64;
-        memory.push(each(shoal.cluster()?.coordinator_memory()?, before.0));
-        disk.push(each(shoal.cluster()?.coordinator_disk()?, before.1));
+        memory
+            .rounds
+            .push(each(shoal.cluster()?.coordinator_memory()?, before.0));
+        disk.rounds
+            .push(each(shoal.cluster()?.coordinator_disk()?, before.1));
     }
-    figure("floor: bash to its first line", Unit::Milliseconds, floor);
-    figure("embedded start to first step", Unit::Milliseconds, embedded);
-    figure("worker idle, resident", Unit::Mebibytes, idle);
-    figure("coordinator, memory", Unit::BytesEach, memory);
-    figure("coordinator, disk", Unit::BytesEach, disk);
-    Ok(figures)
+    Ok(vec![floor, embedded, idle, memory, disk])
 }
 
 fn mebibytes(bytes: u64) -> f64 {

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use crate::args;
 use crate::contenders::{self, Contender};
 use crate::report::Figure;
-use crate::work::Work;
+use crate::work::{Unit, Work};
 
 /// Runs the rounds of a row and tells each contender's figures: the floor's first, then Shoal's, then the peers'.
 pub(crate) fn run(
@@ -14,33 +14,36 @@ pub(crate) fn run(
     work: Work,
 ) -> anyhow::Result<Vec<Figure>> {
     let mut contenders = contenders::all(arguments, work)?;
-    let mut rounds: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
+    let mut figures: Vec<Figure> = contenders
+        .iter()
+        .map(|contender| Figure::new(row, contender.name(), work.unit()))
+        .collect();
+    let mut parts: Vec<Figure> = Vec::new();
     // The first round warms everything up and is not counted.
     for round in 0..=arguments.common.rounds {
-        for (contender, figures) in contenders.iter_mut().zip(&mut rounds) {
-            let figure = time(contender.as_mut(), work)?;
-            eprintln!(
-                "{row} round {round}: {} {figure:.3} {}",
-                contender.name(),
-                work.unit().text()
-            );
-            if round > 0 {
-                figures.push(figure);
+        for (contender, figure) in contenders.iter_mut().zip(&mut figures) {
+            let value = time(contender.as_mut(), work)?;
+            let (name, unit) = (contender.name(), work.unit().text());
+            eprintln!("{row} round {round}: {name} {value:.3} {unit}");
+            if round == 0 {
+                continue;
+            }
+            figure.rounds.push(value);
+            for (part, value) in contender.parts() {
+                let name = format!("{}: {part}", contender.name());
+                match parts.iter_mut().find(|figure| figure.name == name) {
+                    Some(figure) => figure.rounds.push(value),
+                    None => {
+                        let mut figure = Figure::new(row, &name, Unit::Milliseconds);
+                        figure.rounds.push(value);
+                        parts.push(figure);
+                    }
+                }
             }
         }
     }
-    let named = contenders
-        .iter()
-        .map(|contender| contender.name().to_owned());
-    Ok(named
-        .zip(rounds)
-        .map(|(name, rounds)| Figure {
-            row,
-            name,
-            unit: work.unit(),
-            rounds,
-        })
-        .collect())
+    figures.append(&mut parts);
+    Ok(figures)
 }
 
 fn time(contender: &mut dyn Contender, work: Work) -> anyhow::Result<f64> {

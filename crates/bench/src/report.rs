@@ -22,6 +22,16 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
+    /// Without rounds.
+    pub(crate) fn new(row: &'static str, name: &str, unit: Unit) -> Self {
+        Self {
+            row,
+            name: name.to_owned(),
+            unit,
+            rounds: Vec::new(),
+        }
+    }
+
     fn median(&self) -> f64 {
         median(&self.rounds)
     }

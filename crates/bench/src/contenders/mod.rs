@@ -18,6 +18,11 @@ pub(crate) trait Contender {
 
     /// Does the work once. For [`Work::Single`] the seconds of each step, else one number: the seconds of all.
     fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>>;
+
+    /// What the last round's figure is made of, where that is known: names and milliseconds, in their order in time.
+    fn parts(&mut self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
 }
 
 /// Everyone who takes part in a race: the floor first.

@@ -1,6 +1,6 @@
 //! Shoal, through its client as any program would use it.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
 use client::{Client, ExecutionEvent, Fixed, PipelineEvent, Stream, StreamExt as _};
@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::Contender;
 use super::cluster::Cluster;
 use crate::args;
+use crate::report;
 use crate::work::Work;
 
 /// Requests in flight while many executions are submitted.
@@ -41,6 +42,18 @@ pub(crate) struct Shoal {
     project: String,
     /// The cluster, if it is our own; it ends with us.
     cluster: Option<Cluster>,
+    /// Executions of the last round that ran one at a time.
+    last: Vec<Moments>,
+}
+
+/// When what happened to one execution; the clock is the machine's for all who tell.
+struct Moments {
+    submitted: SystemTime,
+    answered: SystemTime,
+    prepared: SystemTime,
+    started: SystemTime,
+    exited: SystemTime,
+    seen: SystemTime,
 }
 
 impl Shoal {
@@ -72,6 +85,7 @@ impl Shoal {
             runtime,
             project,
             cluster: None,
+            last: Vec::new(),
         }
     }
 }
@@ -91,8 +105,13 @@ impl Contender for Shoal {
     fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
         match work {
             Work::Single { count } => {
-                self.runtime
-                    .block_on(single(&self.client, &self.project, count))
+                let single = single(&self.client, &self.project, count);
+                self.last = self.runtime.block_on(single)?;
+                Ok(self
+                    .last
+                    .iter()
+                    .map(|one| seconds(one.submitted, one.seen))
+                    .collect())
             }
             Work::Many { count, .. } => {
                 // A watch begins with all there is: a project of its own keeps a round free of the rounds before.
@@ -109,6 +128,53 @@ impl Contender for Shoal {
             ))?]),
         }
     }
+
+    fn parts(&mut self) -> Vec<(&'static str, f64)> {
+        let part = |from: fn(&Moments) -> SystemTime, to: fn(&Moments) -> SystemTime| {
+            let all: Vec<f64> = self
+                .last
+                .iter()
+                .map(|one| seconds(from(one), to(one)) * 1_000.0)
+                .collect();
+            report::median(&all)
+        };
+        if self.last.is_empty() {
+            return Vec::new();
+        }
+        vec![
+            (
+                "submitted to answered",
+                part(|one| one.submitted, |one| one.answered),
+            ),
+            (
+                "submitted to prepared",
+                part(|one| one.submitted, |one| one.prepared),
+            ),
+            (
+                "prepared to started",
+                part(|one| one.prepared, |one| one.started),
+            ),
+            (
+                "started to exited",
+                part(|one| one.started, |one| one.exited),
+            ),
+            ("exited to seen", part(|one| one.exited, |one| one.seen)),
+        ]
+    }
+}
+
+/// From one moment to another; less than nothing if they came the other way round.
+fn seconds(from: SystemTime, to: SystemTime) -> f64 {
+    match to.duration_since(from) {
+        Ok(time) => time.as_secs_f64(),
+        Err(error) => -error.duration().as_secs_f64(),
+    }
+}
+
+/// A moment that a finished attempt must have.
+fn moment(time: Option<prost_types::Timestamp>) -> anyhow::Result<SystemTime> {
+    let time = time.context("a finished attempt lacks a time")?;
+    Ok(SystemTime::try_from(time)?)
 }
 
 /// The name of the project after this one.
@@ -119,22 +185,30 @@ fn next(project: &str) -> String {
 }
 
 /// Submits an execution and watches it until it is complete, so many times.
-async fn single(client: &Client, project: &str, count: usize) -> anyhow::Result<Vec<f64>> {
-    let mut seconds = Vec::with_capacity(count);
+async fn single(client: &Client, project: &str, count: usize) -> anyhow::Result<Vec<Moments>> {
+    let mut all = Vec::with_capacity(count);
     for _ in 0..count {
-        let start = Instant::now();
+        let submitted = SystemTime::now();
         let name = submit(client, project).await?;
+        let answered = SystemTime::now();
         let mut watch = client.watch_executions(&name);
-        loop {
-            if let ExecutionEvent::Execution(execution) = following(&mut watch).await?
+        let attempt = loop {
+            if let ExecutionEvent::Execution(mut execution) = following(&mut watch).await?
                 && finished(&execution)?
             {
-                break;
+                break execution.attempts.pop().context("no attempt")?;
             }
-        }
-        seconds.push(start.elapsed().as_secs_f64());
+        };
+        all.push(Moments {
+            submitted,
+            answered,
+            prepared: moment(attempt.prepare_time)?,
+            started: moment(attempt.start_time)?,
+            exited: moment(attempt.exit_time)?,
+            seen: SystemTime::now(),
+        });
     }
-    Ok(seconds)
+    Ok(all)
 }
 
 /// Submits all, some at a time, while one watch sees them complete.

@@ -78,7 +78,7 @@ pub(crate) fn run(id: OpId, step: &str) -> Request {
     Request::CreateExecution(CreateExecutionRequest {
         parent: format!("projects/{PROJECT}"),
         request_id: request_id(id, 0),
-        config: CONFIG.as_bytes().to_vec().into(),
+        config: config_of(step).into(),
         step: step.to_owned(),
         title: title(id),
         ..CreateExecutionRequest::default()
@@ -90,11 +90,35 @@ pub(crate) fn submit(id: OpId, blueprint: &str) -> Request {
     Request::CreatePipeline(CreatePipelineRequest {
         parent: format!("projects/{PROJECT}"),
         request_id: request_id(id, 0),
-        config: CONFIG.as_bytes().to_vec().into(),
+        config: config_of(blueprint).into(),
         blueprint: blueprint.to_owned(),
         title: title(id),
         ..CreatePipelineRequest::default()
     })
+}
+
+/// The part of the file that a step or pipeline needs: reading all of it again and again would be most of a run's time.
+fn config_of(wanted: &str) -> String {
+    let items: Vec<&str> = CONFIG.split("\n- ").skip(1).collect();
+    let main = items.iter().find(|item| name_of(item) == wanted);
+    let main = main.copied().unwrap_or_default();
+    let needed = items.into_iter().filter(|item| {
+        let step = name_of(item);
+        step == wanted
+            || main.contains(&format!("step: {step}}}"))
+            || main.contains(&format!("step: {step},"))
+    });
+    needed
+        .map(|item| format!("- {}\n", item.trim_end()))
+        .collect()
+}
+
+/// The name of a step or pipeline: the first in its text.
+fn name_of(item: &str) -> &str {
+    let after = item.split_once("name: ").map(|(_, after)| after);
+    after
+        .and_then(|after| after.lines().next())
+        .unwrap_or_default()
 }
 
 pub(crate) fn cancel_execution(id: OpId, number: i64) -> Request {

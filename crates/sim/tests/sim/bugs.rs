@@ -11,7 +11,7 @@ fn breaks(bug: Bug) -> &'static [&'static str] {
     match bug {
         Bug::AckBeforeStored => &["I-04", "I-01"],
         Bug::ForgetLastEntry | Bug::ForgetLogAfterSnapshot => {
-            &["I-01", "I-02", "I-05", "I-06", "I-21", "panic"]
+            &["I-01", "I-02", "I-04", "I-05", "I-06", "I-21", "panic"]
         }
         Bug::AckRecordsBeforeStored | Bug::StoreEveryPush | Bug::EndBeforeTail => &["I-21"],
         Bug::ForgetDirectories | Bug::ForgetLaunchMark => &["I-06", "I-21"],
