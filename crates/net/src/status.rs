@@ -11,8 +11,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// The domain of every reason, as in the `google.rpc.ErrorInfo` of each error.
 pub const DOMAIN: &str = "shoal.run";
 
-/// Where the pages about reasons are.
-const PAGES: &str = "https://github.com/shoal-run/shoal/blob/main/docs/errors";
+/// Where the pages about reasons are: in the repository this program is built from.
+const PAGES: &str = "docs/errors";
 
 /// How long a caller should wait before it asks again, where asking again makes sense.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
