@@ -6,7 +6,7 @@ use sim::{Detail, Tally, run};
 fn every_promise_is_kept() {
     let mut tally = Tally::default();
     let mut broken = Vec::new();
-    for seed in 0..200 {
+    for seed in 0..300 {
         let report = run(seed, None, Detail::None);
         tally.add(&report.tally);
         broken.extend(
