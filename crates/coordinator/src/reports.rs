@@ -1,9 +1,12 @@
 //! What a worker says, turned into commands: each thing it says that the ledger does not know yet is one. What the ledger
 //! knows already, or no longer wants to know, is nothing; so a state may be repeated without harm.
 
-use contract::api::ErrorReason;
+use std::collections::BTreeSet;
+
+use contract::api::{EndReason, ErrorReason};
 use contract::ledger::{
-    Command, FinishAttempt, PublishOutputs, RegisterWorker, StartAttempt, command::Kind,
+    Command, FinishAttempt, LoseAttempt, PublishOutputs, RegisterWorker, StartAttempt,
+    command::Kind,
 };
 use contract::link::{AttemptPhase, AttemptReport, OutputFile, SynchronizeRequest};
 use ledger::{Attempt, Execution, Fence, Ledger};
@@ -59,6 +62,9 @@ pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Command>
             offer: state.offer.clone(),
         }));
     }
+    if known.is_some_and(|known| known.incarnation != state.incarnation) {
+        commands.extend(forgotten(tip, state));
+    }
     for report in &state.attempts {
         let Some(fence) = report
             .fence
@@ -75,6 +81,31 @@ pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Command>
     commands
         .into_iter()
         .map(|kind| Command { kind: Some(kind) })
+        .collect()
+}
+
+/// Attempts that ran under an earlier incarnation and that the new one does not have: the machine went down and took them and
+/// what it had on its disk. To send such an attempt again would start a second program under the same fence.
+fn forgotten(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Kind> {
+    let reported: BTreeSet<Fence> = state
+        .attempts
+        .iter()
+        .filter_map(|report| Fence::try_from(report.fence.as_ref()?).ok())
+        .collect();
+    tip.assigned(&state.worker)
+        .filter(|fence| !reported.contains(fence))
+        .filter(|fence| {
+            let execution = tip.execution_by_id(&fence.execution_id);
+            let attempt = execution.and_then(|execution| execution.live_attempt());
+            attempt.is_some_and(|attempt| attempt.start_time_us != 0)
+        })
+        .map(|fence| {
+            Kind::LoseAttempt(LoseAttempt {
+                fence: Some(fence.into()),
+                message: format!("worker {} started again without it", state.worker),
+                reason: EndReason::Lost.into(),
+            })
+        })
         .collect()
 }
 

@@ -405,6 +405,26 @@ fn a_restart_goes_on_where_it_stood() {
 }
 
 #[test]
+fn what_a_machine_forgot_is_run_again_under_a_new_fence() {
+    let mut world = World::new();
+    world.report(1, 1, vec![]);
+    world.run_step(1, "greet").unwrap().unwrap();
+    let before = world.fence();
+    world.report(1, 1, vec![running(&before)]);
+    // A power cut: the daemon comes back, and its disk knows nothing of the attempt.
+    world.report(2, 2, vec![]);
+    let after = world.fence();
+    assert_eq!(
+        (before.attempt, after.attempt),
+        (1, 2),
+        "I-06: no second program under one fence"
+    );
+    // What was assigned but had not started is simply sent again.
+    world.report(3, 3, vec![]);
+    assert_eq!(world.fence(), after);
+}
+
+#[test]
 fn an_older_incarnation_is_sent_away() {
     let mut world = World::new();
     world.report(1, 5, vec![]);

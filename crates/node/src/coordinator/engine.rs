@@ -46,6 +46,7 @@ enum Event {
 pub struct Engine {
     events: mpsc::Sender<Event>,
     ledger: watch::Receiver<Ledger>,
+    ready: watch::Receiver<bool>,
     view: Arc<Mutex<View>>,
     sessions: Arc<AtomicU64>,
 }
@@ -73,9 +74,11 @@ impl Engine {
         let (events, inbox) = mpsc::channel();
         let (publish, ledger) = ledger;
         let view = Arc::new(Mutex::new(View::default()));
+        let (say_ready, ready) = watch::channel(false);
         let engine = Self {
             events,
             ledger,
+            ready,
             view: view.clone(),
             sessions: Arc::default(),
         };
@@ -84,6 +87,7 @@ impl Engine {
             store,
             feeds,
             publish,
+            say_ready,
             view,
             address,
             replies: HashMap::new(),
@@ -105,6 +109,13 @@ impl Engine {
     /// The ledger as published: now and whenever it moves.
     pub fn ledger(&self) -> watch::Receiver<Ledger> {
         self.ledger.clone()
+    }
+
+    /// Waits until this member leads and has applied what was committed before: until then its ledger may lack what was
+    /// acknowledged. Ends early when the loop does.
+    pub async fn caught_up(&self) {
+        // The loop ended: whoever waits for faults hears why.
+        drop(self.ready.clone().wait_for(|ready| *ready).await);
     }
 
     /// Asks the loop to end after what it has before it.
@@ -179,6 +190,7 @@ struct Running {
     store: Box<dyn LogStore>,
     feeds: FeedHost,
     publish: watch::Sender<Ledger>,
+    say_ready: watch::Sender<bool>,
     view: Arc<Mutex<View>>,
     address: String,
     replies: HashMap<Token, oneshot::Sender<Result<Answer, Refusal>>>,
@@ -279,6 +291,9 @@ impl Running {
             let outputs = self.mind.poll(now);
             if outputs.is_empty() {
                 self.show_cluster();
+                let ready = self.mind.is_ready();
+                self.say_ready
+                    .send_if_modified(|said| std::mem::replace(said, ready) != ready);
                 return Ok(());
             }
             for output in outputs {

@@ -116,6 +116,10 @@ impl CoordinatorNode {
             published,
             faults.reporter(),
         )?;
+        engine.caught_up().await;
+        if let Some(fault) = faults.now() {
+            return Err(fault);
+        }
         let stopping = CancellationToken::new();
         let parts = CoordinatorParts {
             mutations: Arc::new(Requests {
