@@ -22,9 +22,23 @@ const PARTS: [&str; 4] = ["config", "inputs", "outputs", "repository"];
 /// The mode of all directories.
 const MODE: u32 = 0o755;
 
+/// The feed of an attempt.
+const FEED: &str = "feed";
+
+/// Files whose places are kept when a directory is used again, their content stale until the host writes them anew. To make a
+/// file soon after many were removed is what file systems are slow at: ext4 looks through everything it removed lately.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kept {
+    /// Files of the host's own beside `root`, readable by nobody else.
+    pub beside: &'static [&'static str],
+    /// Files in `root/config`. The host writes every one of them for every attempt.
+    pub config: &'static [&'static str],
+}
+
 /// The directory of all attempts.
 #[derive(Debug)]
 pub struct Attempts {
+    kept: Kept,
     path: PathBuf,
     spares: Mutex<Spares>,
 }
@@ -49,6 +63,11 @@ pub struct Scanned {
 impl Attempts {
     /// The attempts in `path`, which is made if it is missing. Spare directories of an earlier daemon are removed.
     pub fn open(path: &Path) -> io::Result<Attempts> {
+        Attempts::open_keeping(path, Kept::default())
+    }
+
+    /// The same, where some files keep their places.
+    pub fn open_keeping(path: &Path, kept: Kept) -> io::Result<Attempts> {
         fs::create_dir_all(path)?;
         let path = std::path::absolute(path)?;
         for entry in fs::read_dir(&path)? {
@@ -62,7 +81,7 @@ impl Attempts {
             }
         }
         let spares = Mutex::default();
-        Ok(Attempts { path, spares })
+        Ok(Attempts { kept, path, spares })
     }
 
     /// Where they are.
@@ -114,12 +133,23 @@ impl Attempts {
 
     fn recycle(&self, dir: &AttemptDir) -> io::Result<()> {
         let root = dir.root();
-        empty_but(dir.path(), &["root", "exit.json"])?;
+        let mut keep = vec!["root", "exit.json", FEED];
+        keep.extend(self.kept.beside);
+        empty_but(dir.path(), &keep)?;
+        keep_files(dir.path(), &keep[2..], 0o600)?;
+        empty_feed(&dir.path().join(FEED))?;
         empty_but(&root, &PARTS)?;
         check_dir(&root)?;
-        for part in PARTS.map(|part| root.join(part)) {
-            check_dir(&part)?;
-            empty_but(&part, &[])?;
+        for part in PARTS {
+            let path = root.join(part);
+            check_dir(&path)?;
+            let keep = if part == "config" {
+                self.kept.config
+            } else {
+                &[]
+            };
+            empty_but(&path, keep)?;
+            keep_files(&path, keep, 0o644)?;
         }
         RunFile::recycle(&beneath::open_dir(dir.path())?)?;
         let mut spares = self.spares();
@@ -148,6 +178,32 @@ impl Attempts {
 
     fn spares(&self) -> MutexGuard<'_, Spares> {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps of these files only those that are as the host made them; a program may have put something else in their place.
+fn keep_files(path: &Path, names: &[&str], mode: u32) -> io::Result<()> {
+    for name in names {
+        let file = path.join(name);
+        let found = match fs::symlink_metadata(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        let own = found.uid() == rustix::process::geteuid().as_raw();
+        let as_made = found.is_file() && found.nlink() == 1 && own;
+        if !as_made || found.mode() & 0o7777 != mode {
+            fs::remove_file(file)?;
+        }
+    }
+    Ok(())
+}
+
+/// A feed begins empty.
+fn empty_feed(path: &Path) -> io::Result<()> {
+    match fs::OpenOptions::new().write(true).open(path) {
+        Ok(feed) => feed.set_len(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

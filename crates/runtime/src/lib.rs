@@ -53,7 +53,7 @@ mod procfs;
 mod sys;
 
 pub use attempt::{AttemptDir, AttemptState, Stop};
-pub use attempts::{Attempts, Scanned};
+pub use attempts::{Attempts, Kept, Scanned};
 pub use launcher::{LaunchError, Launcher};
 pub use notify::NotifySocket;
 pub use program::{EndReason, Exit, Interpreter, Program, View};

@@ -7,13 +7,14 @@
 //!   launched     what was put in place and when the program started; written before it does
 //! ```
 //!
-//! Both appear whole, by a rename. They must survive the daemon, not the machine: when the machine goes down, so does every
+//! Both carry their length and their fence, so that what an earlier attempt left in the directory is told apart. They must survive the daemon, not the machine: when the machine goes down, so does every
 //! program on it. So neither is synced.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,7 @@ use feed::Batch;
 use prost::Message;
 use runtime::outputs::LiveScan;
 use runtime::{
-    AttemptDir, AttemptState, Attempts as Directories, EndReason, FeedTail, Launcher, Program,
+    AttemptDir, AttemptState, Attempts as Directories, EndReason, FeedTail, Kept, Launcher, Program,
 };
 use worker::{Adopted, Exit, ExitReason, Fence, Found, Prepared, Stop};
 
@@ -32,6 +33,19 @@ use crate::Fault;
 
 const ASSIGNMENT: &str = "assignment";
 const LAUNCHED: &str = "launched";
+/// The files of a program's configuration. Every attempt has all of them.
+pub(super) const CONFIG_FILES: [&str; 10] = [
+    "api.json",
+    "api.yaml",
+    "execution.json",
+    "execution.yaml",
+    "inputs.json",
+    "inputs.yaml",
+    "parameters.json",
+    "parameters.yaml",
+    "runtime.json",
+    "runtime.yaml",
+];
 /// How much of a feed is read at once, in bytes.
 const READ_BYTES: usize = 1 << 20;
 
@@ -148,7 +162,11 @@ pub(super) struct Attempts {
 impl Attempts {
     /// The attempts under a directory, which is made if it is missing.
     pub(super) fn open(directory: &Path, launcher: Launcher) -> io::Result<Self> {
-        let directories = Arc::new(Directories::open(directory)?);
+        let kept = Kept {
+            beside: &[ASSIGNMENT, LAUNCHED],
+            config: &CONFIG_FILES,
+        };
+        let directories = Arc::new(Directories::open_keeping(directory, kept)?);
         Ok(Self {
             directories,
             launcher,
@@ -173,11 +191,14 @@ impl Attempts {
                     desired.assignment?,
                 ))
             });
+            // A directory that is used again holds the files of the attempt before it until they are written anew.
+            let known = known.filter(|(fence, _)| *directory_name(*fence) == *found.name);
             let Some((fence, assignment)) = known else {
                 self.directories.retire(&found.dir)?;
                 continue;
             };
-            let mark = read_message::<AttemptReport>(&path.join(LAUNCHED))?;
+            let mark = read_message::<AttemptReport>(&path.join(LAUNCHED))?
+                .filter(|mark| mark.fence == Some(fence.into()));
             let shared = Arc::new(Attempt::new(fence, found.dir.clone(), assignment.clone()));
             let launched = mark.is_some() && found.state != AttemptState::New;
             let how = match mark {
@@ -251,7 +272,7 @@ impl Attempts {
             assignment: Some(assignment.clone()),
             ..DesiredAttempt::default()
         };
-        if let Err(error) = write_message(&dir.path().join(ASSIGNMENT), &desired) {
+        if let Err(error) = overwrite_message(&dir.path().join(ASSIGNMENT), &desired) {
             self.directories.retire(&dir)?;
             return Err(error);
         }
@@ -295,7 +316,7 @@ impl Attempts {
             inputs: ready.prepared.inputs,
             ..AttemptReport::default()
         };
-        write_message(&entry.shared.dir.path().join(LAUNCHED), &mark)
+        overwrite_message(&entry.shared.dir.path().join(LAUNCHED), &mark)
             .map_err(|error| error.to_string())?;
         entry.shared.state().mark = mark;
         self.launcher
@@ -374,7 +395,12 @@ impl Attempts {
             return Ok(None);
         };
         entry.shared.abandoned.store(true, Ordering::Relaxed);
-        fs::remove_file(entry.shared.dir.path().join(ASSIGNMENT))?;
+        // An assignment of no length names no attempt.
+        let assignment = entry.shared.dir.path().join(ASSIGNMENT);
+        OpenOptions::new()
+            .write(true)
+            .open(assignment)?
+            .write_all(&[0])?;
         Ok(Some(entry.shared.dir.clone()))
     }
 }
@@ -411,16 +437,33 @@ fn told(exit: runtime::Exit) -> Exit {
     }
 }
 
+/// Replaces a message so that a reader finds the old one or the new one.
 fn write_message(path: &Path, message: &impl Message) -> io::Result<()> {
     let partial = path.with_extension("partial");
-    fs::write(&partial, message.encode_to_vec())?;
+    fs::write(&partial, message.encode_length_delimited_to_vec())?;
     fs::rename(&partial, path)
+}
+
+/// Writes a message over what is there, which means nothing any more.
+fn overwrite_message(path: &Path, message: &impl Message) -> io::Result<()> {
+    overwrite(path, &message.encode_length_delimited_to_vec(), 0o600)
+}
+
+/// Writes a file in place: one that is there keeps its inode, and its block where one is enough.
+pub(super) fn overwrite(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(mode);
+    let mut file = options
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)
 }
 
 /// Reads a message; none when it is missing or torn.
 fn read_message<M: Message + Default>(path: &Path) -> io::Result<Option<M>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(M::decode(bytes.as_slice()).ok()),
+        Ok(bytes) => Ok(M::decode_length_delimited(bytes.as_slice()).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

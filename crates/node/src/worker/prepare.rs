@@ -14,7 +14,7 @@ use worker::placement::{self, Naming, Source};
 use worker::program::{self, Layout, Machine};
 use worker::{PrepareError, Prepared};
 
-use super::attempts::{Attempt, Ready};
+use super::attempts::{Attempt, CONFIG_FILES, Ready, overwrite};
 use super::checksum::Checksums;
 use super::engine::now_us;
 use super::fetch::Fetcher;
@@ -67,9 +67,15 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
         &layout,
         &kitchen.machine,
     );
+    // What is not written anew would be an earlier attempt's.
+    debug_assert!(
+        CONFIG_FILES
+            .iter()
+            .all(|known| files.config.iter().any(|(name, _)| name == known))
+    );
     for (name, bytes) in &files.config {
         let path = attempt.dir.config().join(name);
-        fs::write(&path, bytes).map_err(|error| failed(&path, &error))?;
+        overwrite(&path, bytes, 0o644).map_err(|error| failed(&path, &error))?;
     }
     let limit = |ms: u64| (ms > 0).then_some(ms);
     let program = Program {

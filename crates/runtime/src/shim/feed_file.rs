@@ -19,11 +19,14 @@ pub(super) struct FeedFile {
 }
 
 impl FeedFile {
-    /// Makes the feed of an attempt's directory. An error if there is one.
+    /// Makes the feed of an attempt's directory, or takes the empty one that is there. An error if it holds something.
     pub(super) fn create(dir: impl AsFd) -> io::Result<FeedFile> {
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+        let flags = flags | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(dir, "feed", flags, Mode::from_raw_mode(0o600))?;
+        if rustix::fs::fstat(&file)?.st_size != 0 {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         Ok(FeedFile {
             file,
             gathered: Vec::new(),
