@@ -11,15 +11,22 @@ use tempfile::TempDir;
 use super::Contender;
 use crate::work::Work;
 
-/// The steps' shells alone.
+/// The steps' shells alone, running a script.
 pub(crate) struct Processes {
+    name: String,
+    script: &'static str,
     directory: TempDir,
 }
 
 impl Processes {
-    pub(crate) fn new(directory: TempDir) -> anyhow::Result<Self> {
+    /// Shells that run `script`; those of a chain hand a file on instead.
+    pub(crate) fn new(script: &'static str, directory: TempDir) -> anyhow::Result<Self> {
         std::fs::write(directory.path().join("0"), "0\n")?;
-        Ok(Self { directory })
+        Ok(Self {
+            name: format!("floor: bash -c {script}"),
+            script,
+            directory,
+        })
     }
 
     /// `bash -c` of a script: the fastest that the standard library has, which is `posix_spawn`.
@@ -37,7 +44,7 @@ impl Processes {
 
 impl Contender for Processes {
     fn name(&self) -> &str {
-        "floor: processes"
+        &self.name
     }
 
     fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
@@ -45,15 +52,11 @@ impl Contender for Processes {
             Work::Single { count } => (0..count)
                 .map(|_| {
                     let start = Instant::now();
-                    let status = Command::new("bash")
-                        .args(["-c", "true"])
-                        .stdin(Stdio::null())
-                        .status()?;
-                    ensure!(status.success(), "bash ended with {status}");
+                    self.bash(self.script)?;
                     Ok(start.elapsed().as_secs_f64())
                 })
                 .collect(),
-            Work::Many { count, slots } => Ok(vec![xargs(count, slots)?]),
+            Work::Many { count, slots } => Ok(vec![xargs(self.script, count, slots)?]),
             Work::Chain { length } => {
                 let start = Instant::now();
                 for step in 0..length {
@@ -68,12 +71,12 @@ impl Contender for Processes {
     }
 }
 
-/// `xargs -P SLOTS -n1 bash -c true`, `count` times.
-fn xargs(count: usize, slots: usize) -> anyhow::Result<f64> {
+/// `xargs -P SLOTS -n1 bash -c SCRIPT`, `count` times.
+fn xargs(script: &str, count: usize, slots: usize) -> anyhow::Result<f64> {
     let lines = "x\n".repeat(count);
     let start = Instant::now();
     let mut xargs = Command::new("xargs")
-        .args(["-P", &slots.to_string(), "-n1", "bash", "-c", "true"])
+        .args(["-P", &slots.to_string(), "-n1", "bash", "-c", script])
         .stdin(Stdio::piped())
         .spawn()
         .context("cannot start xargs")?;

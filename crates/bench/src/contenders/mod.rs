@@ -27,12 +27,15 @@ pub(crate) trait Contender {
 
 /// Everyone who takes part in a race: the floor first.
 pub(crate) fn all(arguments: &args::Race, work: Work) -> anyhow::Result<Vec<Box<dyn Contender>>> {
-    let directory = cluster::scratch(&arguments.common)?;
-    let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(floor::Processes::new(directory)?)];
+    let scratch = || cluster::scratch(&arguments.common);
+    let mut contenders: Vec<Box<dyn Contender>> =
+        vec![Box::new(floor::Processes::new("true", scratch()?)?)];
+    if !matches!(work, Work::Chain { .. }) {
+        // What the trivial step runs: a second program beside the shell.
+        contenders.push(Box::new(floor::Processes::new("/bin/true", scratch()?)?));
+    }
     if matches!(work, Work::Single { .. }) {
-        contenders.push(Box::new(floor::Sync::new(cluster::scratch(
-            &arguments.common,
-        )?)?));
+        contenders.push(Box::new(floor::Sync::new(scratch()?)?));
     }
     contenders.push(Box::new(match &arguments.cluster {
         Some(address) => shoal::Shoal::at(address)?,

@@ -103,6 +103,7 @@ impl Contender for Shoal {
     }
 
     fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
+        self.last.clear();
         match work {
             Work::Single { count } => {
                 let single = single(&self.client, &self.project, count);
