@@ -28,11 +28,14 @@ pub(crate) trait Contender {
 /// Everyone who takes part in a race: the floor first.
 pub(crate) fn all(arguments: &args::Race, work: Work) -> anyhow::Result<Vec<Box<dyn Contender>>> {
     let scratch = || cluster::scratch(&arguments.common);
-    let mut contenders: Vec<Box<dyn Contender>> =
-        vec![Box::new(floor::Processes::new("true", scratch()?)?)];
-    if !matches!(work, Work::Chain { .. }) {
-        // What the trivial step runs: a second program beside the shell.
-        contenders.push(Box::new(floor::Processes::new("/bin/true", scratch()?)?));
+    // What the trivial step runs is a second program beside the shell; a chain's steps have scripts of their own.
+    let scripts: &[&str] = match work {
+        Work::Single { .. } | Work::Many { .. } => &["true", "/bin/true"],
+        Work::Chain { .. } => &["read and write"],
+    };
+    let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
+    for script in scripts {
+        contenders.push(Box::new(floor::Processes::new(script, scratch()?)?));
     }
     if matches!(work, Work::Single { .. }) {
         contenders.push(Box::new(floor::Sync::new(scratch()?)?));
