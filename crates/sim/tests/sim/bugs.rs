@@ -14,7 +14,7 @@ fn breaks(bug: Bug) -> &'static [&'static str] {
             &["I-01", "I-02", "I-04", "I-05", "I-06", "I-21", "panic"]
         }
         Bug::AckRecordsBeforeStored | Bug::StoreEveryPush | Bug::EndBeforeTail => &["I-21"],
-        Bug::ForgetDirectories | Bug::ForgetLaunchMark => &["I-06", "I-21"],
+        Bug::ForgetDirectories | Bug::ForgetLaunchMark => &["I-06", "I-07", "I-21"],
         Bug::DuplicateFence => &["I-06"],
         Bug::DropStops => &["I-10"],
         Bug::OutputsNotStored | Bug::LoseAnOutput => &["I-18"],
