@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::{Complaint, MINDS, Tree};
 
 /// Each package of the workspace and the others that it may name. Each stands below all that it names.
-const ARROWS: [(&str, &str); 17] = [
+const ARROWS: [(&str, &str); 19] = [
     ("contract", ""),
     // minds
     ("feed", ""),
@@ -29,12 +29,14 @@ const ARROWS: [(&str, &str); 17] = [
     ("client", "contract"),
     ("cli", "node client spec runtime blob contract"),
     // proof
+    ("check", ""),
+    ("powercut", ""),
     (
         "sim",
-        "coordinator worker schedule ledger spec feed blob contract",
+        "coordinator worker schedule ledger spec feed blob check contract",
     ),
     ("bench", "client schedule ledger contract"),
-    ("cluster-tests", "client contract"),
+    ("cluster-tests", "client check powercut contract"),
 ];
 
 /// Arrows that only tests take: `net` maps errors to statuses and `client` maps them back, and a test walks both ways.
