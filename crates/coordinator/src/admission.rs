@@ -19,6 +19,8 @@ const MAX_CONFIG: usize = 1 << 20;
 const MAX_TITLE: usize = 1_000;
 /// Most annotations, and the most bytes of all of them.
 const MAX_ANNOTATIONS: (usize, usize) = (64, 64 << 10);
+/// Longest address of a coordinator, in bytes.
+const MAX_ADDRESS: usize = 255;
 /// Name of the file in messages unless the caller says another.
 const CONFIG_NAME: &str = "valohai.yaml";
 
@@ -30,6 +32,11 @@ pub(crate) enum Admitted {
         command: Box<Command>,
         /// What the caller should know about the file.
         warnings: Vec<String>,
+    },
+    /// Leadership is to be handed over; nothing goes into the log.
+    Transfer {
+        /// To whom; 0 for whoever is furthest along.
+        member_id: u64,
     },
     /// It was only to be checked, and is good.
     Valid {
@@ -76,6 +83,36 @@ pub(crate) fn admit(request: Request) -> Result<Admitted, Refusal> {
                 number,
             }))
         }
+        Request::AddMember {
+            request_id,
+            address,
+        } => {
+            if address.is_empty() || address.len() > MAX_ADDRESS {
+                return Err(Refusal::invalid_field(
+                    "address",
+                    format!("expected host:port of at most {MAX_ADDRESS} bytes, got {address:?}"),
+                ));
+            }
+            let mut command = pb::AdmitMember {
+                request: None,
+                address,
+                member_id: 0,
+            };
+            command.request = Some(key(&request_id, &command)?);
+            propose(Kind::AdmitMember(command))
+        }
+        Request::RemoveMember {
+            request_id,
+            member_id,
+        } => {
+            let mut command = pb::RemoveMember {
+                request: None,
+                member_id,
+            };
+            command.request = Some(key(&request_id, &command)?);
+            propose(Kind::RemoveMember(command))
+        }
+        Request::TransferLeadership { member_id } => Ok(Admitted::Transfer { member_id }),
     }
 }
 

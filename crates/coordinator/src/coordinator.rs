@@ -164,6 +164,8 @@ impl Coordinator {
                 self.outputs.push(Output::CompactLog { index });
             }
             // A peer's message that raft refuses changed nothing; a lost one is raft's own matter.
+            Input::Read { token } => self.read(token),
+            Input::Unreachable { .. } | Input::SnapshotSent { .. } | Input::StepDown => {}
             Input::Peer { message } => drop(self.group.receive(*message)),
         }
     }
@@ -203,11 +205,44 @@ impl Coordinator {
                     result: Ok(Answer::Valid { warnings }),
                 });
             }
+            Ok(admission::Admitted::Transfer { member_id }) => {
+                let alone = member_id == self.group.id() || self.members.voters.len() == 1;
+                let result = if self.group.leads() && alone {
+                    Ok(Answer::Member {
+                        member_id: self.group.id(),
+                    })
+                } else {
+                    Err(self.not_leader())
+                };
+                self.outputs.push(Output::Reply { token, result });
+            }
             Err(refusal) => self.outputs.push(Output::Reply {
                 token,
                 result: Err(refusal),
             }),
         }
+    }
+
+    fn read(&mut self, token: Token) {
+        let result = if self.is_ready() {
+            Ok(self.ledger.clone())
+        } else {
+            Err(self.not_leader())
+        };
+        self.outputs.push(Output::Fresh { token, result });
+    }
+
+    fn not_leader(&self) -> Refusal {
+        Refusal::new(
+            ErrorReason::NotLeader,
+            "this coordinator does not lead; ask the leader",
+        )
+        .with("leader_id", self.group.leader().to_string())
+    }
+
+    /// Whether this member leads.
+    pub fn leads(&self) -> bool {
+        self.group.leads()
     }
 
     /// The ledger with every proposal in flight applied.
@@ -520,11 +555,7 @@ impl Coordinator {
         }
         self.inbox.clear();
         for waiting in std::mem::take(&mut self.waiting) {
-            let refusal = Refusal::new(
-                ErrorReason::NotLeader,
-                "this coordinator does not lead; ask the leader",
-            )
-            .with("leader_id", self.group.leader().to_string());
+            let refusal = self.not_leader();
             self.outputs.push(Output::Reply {
                 token: waiting.token,
                 result: Err(refusal),

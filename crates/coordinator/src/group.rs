@@ -5,16 +5,19 @@
 
 use std::collections::VecDeque;
 
-use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message};
+use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, Snapshot};
 use raft::{Config, RawNode, StateRole, Storage as _};
 use slog::{Logger, o};
 
 use crate::log::{Base, Log};
 
+/// Length of a tick in milliseconds: a host says [`Input::Tick`](crate::Input::Tick) this often. An election starts after
+/// half a second to a second without a leader; a leader is heard ten times a second.
+pub const TICK_MS: u64 = 25;
 /// Ticks without a leader after which an election starts, at least; at most twice as many.
 const ELECTION_TICKS: usize = 20;
 /// Ticks between two heartbeats of a leader.
-const HEARTBEAT_TICKS: usize = 2;
+const HEARTBEAT_TICKS: usize = 4;
 
 /// What was found on the disk, or the founding state of a new group.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +58,10 @@ impl Recovered {
 pub struct Batch {
     /// Batches are stored in the order of their numbers; a stored number stands for all before it.
     pub number: u64,
+    /// A snapshot of a leader, metadata and data, to be stored before the rest of the batch. It replaces the whole log: entries
+    /// that were stored before are forgotten. The data is an encoded `shoal.ledger.v1.Snapshot`; feeds that it
+    /// knows to be complete are sealed by the host as after a start.
+    pub snapshot: Option<Snapshot>,
     /// Entries to append; they replace what they overlap.
     pub entries: Vec<Entry>,
     /// New hard state.
@@ -194,6 +201,7 @@ impl Group {
                 self.requested = number;
                 step.persist.push(Batch {
                     number,
+                    snapshot: None,
                     entries,
                     hard_state,
                 });

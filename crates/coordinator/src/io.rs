@@ -63,9 +63,41 @@ pub enum Input {
     },
     /// A member of the group sent a message.
     Peer {
-        /// The message; checked before raft sees it.
+        /// The message; checked before raft sees it. A snapshot's data, which travels beside the messages, is in it again.
         message: Box<Message>,
     },
+    /// Somebody waits for a ledger that is at least as new as everything that was answered before now (I-03): an
+    /// [`Output::Fresh`] with this token. Any member may be asked.
+    Read {
+        /// Who waits. Requests and reads share one space of tokens.
+        token: Token,
+    },
+    /// Messages to a member were lost or could not be sent.
+    Unreachable {
+        /// Its raft id.
+        member: u64,
+    },
+    /// The end of an [`Output::SendSnapshot`], whatever became of it: without it, raft waits for ever.
+    SnapshotSent {
+        /// To whom it was sent.
+        member: u64,
+        /// Whether it arrived whole. False for a failure or a time-out.
+        delivered: bool,
+    },
+    /// This node is about to stop: hand leadership to the voter that is furthest along. The host waits until
+    /// [`Coordinator::leads`](crate::Coordinator::leads) is false, or until it has waited enough.
+    StepDown,
+}
+
+/// A member of the group as a host needs it to keep its connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberView {
+    /// Raft id.
+    pub member_id: u64,
+    /// `host:port` of its services; empty when nobody has said it yet.
+    pub address: String,
+    /// Whether it has no vote.
+    pub learner: bool,
 }
 
 /// What a coordinator asks for. Outputs are to be done in the order they come; only [`Output::Persist`] and
@@ -75,6 +107,22 @@ pub enum Output {
     Persist(Batch),
     /// Send a message to a member. May be lost.
     Send(Box<Message>),
+    /// Send a snapshot to `message.to`: the message holds its metadata and no data. The host streams the data of the stored
+    /// snapshot of that index beside it, and always says [`Input::SnapshotSent`] in the end. The receiving host hands the
+    /// message to its mind as [`Input::Peer`] with the data in `message.snapshot.data`.
+    SendSnapshot {
+        /// A `MsgSnapshot`, boxed for its size.
+        message: Box<Message>,
+    },
+    /// Answer a caller that asked for a fresh ledger.
+    Fresh {
+        /// Who waits.
+        token: Token,
+        /// The ledger, or `NO_QUORUM`.
+        result: Result<Ledger, Refusal>,
+    },
+    /// The membership or an address moved: keep connections to these. The member itself is among them while it is one.
+    Members(Vec<MemberView>),
     /// The ledger moved: serve reads and watches from this one from now on.
     Publish(Ledger),
     /// Answer a caller. What it was told is committed.
@@ -134,6 +182,28 @@ impl fmt::Display for Output {
                 batch.entries.len()
             ),
             Self::Send(message) => write!(f, "send {:?} to {}", message.get_msg_type(), message.to),
+            Self::SendSnapshot { message } => write!(
+                f,
+                "send snapshot {} to {}",
+                message.get_snapshot().get_metadata().index,
+                message.to
+            ),
+            Self::Fresh {
+                token,
+                result: Ok(ledger),
+            } => write!(f, "fresh {}: {}", token.0, ledger.revision()),
+            Self::Fresh {
+                token,
+                result: Err(refusal),
+            } => write!(f, "not fresh {}: {refusal}", token.0),
+            Self::Members(members) => {
+                write!(f, "members")?;
+                for member in members {
+                    let learner = if member.learner { " (learner)" } else { "" };
+                    write!(f, " {}@{}{learner}", member.member_id, member.address)?;
+                }
+                Ok(())
+            }
             Self::Publish(ledger) => write!(f, "publish {}", ledger.revision()),
             Self::Reply {
                 token,

@@ -41,8 +41,8 @@ mod group;
 mod log;
 
 pub use coordinator::{Config, Coordinator, may_write};
-pub use group::{Batch, Group, Recovered};
-pub use io::{Input, Now, Output, SessionId, Token};
+pub use group::{Batch, Group, Recovered, TICK_MS};
+pub use io::{Input, MemberView, Now, Output, SessionId, Token};
 pub use log::Base;
 pub use refusal::{Refusal, Violation};
 pub use request::{Answer, Request};

@@ -20,6 +20,9 @@ pub(crate) fn answer(outcome: &Outcome, warnings: Vec<String>) -> Answer {
             number: *number,
             warnings,
         },
+        Outcome::Member { member_id } => Answer::Member {
+            member_id: *member_id,
+        },
         Outcome::Worker { .. } | Outcome::Attempt(_) | Outcome::Nothing => {
             Answer::Valid { warnings }
         }
@@ -60,6 +63,11 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
             Refusal::new(ErrorReason::StaleIncarnation, message)
                 .with("current", current.to_string())
         }
+        Refused::UnknownMember { member_id } => Refusal::not_found(&format!("members/{member_id}")),
+        Refused::AddressTaken { member_id, .. }
+        | Refused::MemberRemoved { member_id }
+        | Refused::LastMember { member_id } => Refusal::new(ErrorReason::StateForbids, message)
+            .with("member_id", member_id.to_string()),
         Refused::NotWaiting { .. }
         | Refused::WorkerLost { .. }
         | Refused::UnknownWorker { .. }

@@ -14,6 +14,25 @@ pub enum Request {
     CancelPipeline(api::CancelPipelineRequest),
     /// `ExecutionService.CancelExecution`.
     CancelExecution(api::CancelExecutionRequest),
+    /// Admits a coordinator: it gets the next raft id, becomes a learner, and a voter once it has caught up.
+    AddMember {
+        /// UUID the caller chose for this request.
+        request_id: String,
+        /// `host:port` of its services.
+        address: String,
+    },
+    /// Removes a coordinator for good.
+    RemoveMember {
+        /// UUID the caller chose for this request.
+        request_id: String,
+        /// Its raft id.
+        member_id: u64,
+    },
+    /// Hands leadership over. Changes nothing that lasts, so it has no id.
+    TransferLeadership {
+        /// Raft id of the voter that should lead; 0 for the one that is furthest along.
+        member_id: u64,
+    },
 }
 
 /// What became of a mutation, given once it is durable. The resource itself is read from the ledger that was published
@@ -37,6 +56,11 @@ pub enum Answer {
         number: i64,
         /// Warnings about the file, for people.
         warnings: Vec<String>,
+    },
+    /// A coordinator was admitted or removed, or leads now.
+    Member {
+        /// Its raft id.
+        member_id: u64,
     },
     /// The request was only to be checked, and is good.
     Valid {

@@ -155,6 +155,9 @@ impl World {
             }
             Output::CompactLog { index } => self.disk.entries.retain(|entry| entry.index > index),
             Output::Send(_)
+            | Output::SendSnapshot { .. }
+            | Output::Fresh { .. }
+            | Output::Members(_)
             | Output::Publish(_)
             | Output::EndSession { .. }
             | Output::SealFeed { .. } => {}

@@ -29,6 +29,7 @@ impl Ledger {
             self.check_project(project, &mut seen)?;
         }
         self.check_workers(&seen.live)?;
+        self.check_members()?;
         self.check_requests()?;
         hold!(
             self.by_id.len() == seen.executions,
@@ -303,6 +304,23 @@ impl Ledger {
             hold!(
                 self.worker(worker).is_some(),
                 "worker {worker} has attempts and is not known"
+            );
+        }
+        Ok(())
+    }
+
+    fn check_members(&self) -> Result<(), String> {
+        let mut addresses = BTreeSet::new();
+        for (id, member) in &self.members {
+            hold!(
+                *id == member.member_id && *id != 0,
+                "member {} stands at {id}",
+                member.member_id
+            );
+            hold!(
+                member.is_removed() || addresses.insert(&member.address),
+                "I-13: two members are at {}",
+                member.address
             );
         }
         Ok(())

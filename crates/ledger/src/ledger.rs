@@ -12,7 +12,7 @@ use crate::ids::Fence;
 use crate::lanes::{Lane, Lanes};
 use crate::outcome::Applied;
 use crate::recipes::Recipes;
-use crate::records::{Datum, Execution, Pipeline, Project, Request, Worker};
+use crate::records::{Datum, Execution, Member, Pipeline, Project, Request, Worker};
 
 /// The replicated truth at one index. A clone takes constant time.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Ledger {
     pub(crate) projects: OrdMap<Arc<str>, Arc<Project>>,
     pub(crate) data: OrdMap<Uuid, Arc<Datum>>,
     pub(crate) workers: OrdMap<Arc<str>, Arc<Worker>>,
+    /// Coordinators by id, with those that were removed.
+    pub(crate) members: OrdMap<u64, Arc<Member>>,
     pub(crate) requests: OrdMap<Uuid, Arc<Request>>,
     /// Ids of the remembered requests, oldest first.
     pub(crate) request_order: Vector<Uuid>,
@@ -141,6 +143,16 @@ impl Ledger {
     /// Every worker, by name.
     pub fn workers(&self) -> impl DoubleEndedIterator<Item = &Worker> {
         self.workers.values().map(|worker| &**worker)
+    }
+
+    /// The coordinator of that id, also one that was removed.
+    pub fn member(&self, member_id: u64) -> Option<&Member> {
+        self.members.get(&member_id).map(|member| &**member)
+    }
+
+    /// Every coordinator that ever was, by id.
+    pub fn members(&self) -> impl DoubleEndedIterator<Item = &Member> {
+        self.members.values().map(|member| &**member)
     }
 
     /// Every execution that waits for a worker, oldest first.

@@ -52,8 +52,8 @@ pub use ledger::Ledger;
 pub use outcome::{Applied, Outcome, Refused};
 pub use pipeline::RETRY_LIMIT;
 pub use records::{
-    Attempt, Blueprint, Datum, Execution, Input, InputFile, Node, Pipeline, PlannedNode, Project,
-    Recipe, Request, Worker,
+    Attempt, Blueprint, Datum, Execution, Input, InputFile, Member, Node, Pipeline, PlannedNode,
+    Project, Recipe, Request, Worker,
 };
 pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
 pub use transcript::line;

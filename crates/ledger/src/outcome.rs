@@ -40,6 +40,11 @@ pub enum Outcome {
         /// Its name.
         name: Arc<str>,
     },
+    /// A coordinator was admitted or removed, or has moved.
+    Member {
+        /// Its raft id.
+        member_id: u64,
+    },
     /// An attempt was assigned, started, ended, or published outputs.
     Attempt(Fence),
     /// What was asked for was so already.
@@ -130,6 +135,32 @@ pub enum Refused {
         /// Its name.
         name: Arc<str>,
     },
+    /// Another coordinator is at that address.
+    #[error("member {member_id} is at {address}; remove it first if it is gone")]
+    AddressTaken {
+        /// The address.
+        address: Arc<str>,
+        /// Who is there.
+        member_id: u64,
+    },
+    /// No such coordinator was ever admitted.
+    #[error("there is no member {member_id}")]
+    UnknownMember {
+        /// The id.
+        member_id: u64,
+    },
+    /// The coordinator was removed; its id never comes back.
+    #[error("member {member_id} was removed for good; add the machine as a new member")]
+    MemberRemoved {
+        /// The id.
+        member_id: u64,
+    },
+    /// Without it there would be no cluster.
+    #[error("member {member_id} is the last one")]
+    LastMember {
+        /// The id.
+        member_id: u64,
+    },
     /// An older incarnation of the worker is spoken of.
     #[error("the worker's incarnation is {current} by now")]
     StaleIncarnation {
@@ -144,6 +175,7 @@ impl fmt::Display for Outcome {
             Self::Pipeline { project, number } => write!(f, "pipeline {project}/{number}"),
             Self::Execution { project, number } => write!(f, "execution {project}#{number}"),
             Self::Worker { name } => write!(f, "worker {name}"),
+            Self::Member { member_id } => write!(f, "member {member_id}"),
             Self::Attempt(fence) => write!(f, "attempt {fence}"),
             Self::Nothing => f.write_str("nothing"),
         }

@@ -11,8 +11,8 @@ use thiserror::Error;
 use crate::ids::Fence;
 use crate::ledger::Ledger;
 use crate::records::{
-    Attempt, Blueprint, Datum, Execution, Input, Node, Pipeline, Project, Recipe, Request, Worker,
-    digest, id, reason, share, state,
+    Attempt, Blueprint, Datum, Execution, Input, Member, Node, Pipeline, Project, Recipe, Request,
+    Worker, digest, id, reason, share, state,
 };
 
 /// The version of snapshots this program writes, and the newest that it reads.
@@ -67,6 +67,7 @@ impl Ledger {
                 .map(Request::record)
                 .collect(),
             leader_time_ms: self.time_ms,
+            members: self.members().map(Member::record).collect(),
         }
     }
 
@@ -127,6 +128,9 @@ impl Ledger {
         // After the executions, so that the fences of their attempts stand in the order in which they stood.
         for worker in workers {
             ledger.insert_worker(worker);
+        }
+        for record in snapshot.members {
+            ledger.insert_member(Member::restore(record));
         }
         for record in snapshot.requests {
             ledger.remember(Request::restore(record)?);

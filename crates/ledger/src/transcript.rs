@@ -63,6 +63,12 @@ pub fn line(command: &pb::Command) -> String {
         Some(Kind::LoseAttempt(command)) => {
             format!("lose {}: {}", fence(&command.fence), command.message)
         }
+        Some(Kind::AdmitMember(command)) => match command.member_id {
+            0 => format!("admit a member at {}", command.address),
+            id => format!("member {id} is at {}", command.address),
+        },
+        Some(Kind::RemoveMember(command)) => format!("remove member {}", command.member_id),
+        Some(Kind::VerifyState(command)) => format!("verify the state at {}", command.index),
         Some(Kind::PublishOutputs(command)) => {
             format!(
                 "publish {} outputs of {} on {}",

@@ -11,7 +11,7 @@ use crate::ids::{self, Fence};
 use crate::lanes::Age;
 use crate::ledger::Ledger;
 use crate::records::{
-    Datum, Execution, Node, Pipeline, Project, Recipe, Request, Worker, position,
+    Datum, Execution, Member, Node, Pipeline, Project, Recipe, Request, Worker, position,
 };
 
 impl Ledger {
@@ -215,6 +215,11 @@ impl Ledger {
         let last = std::mem::replace(&mut worker.revision, self.revision);
         self.changes
             .record(Subject::Worker(worker.name.clone()), last, self.revision);
+    }
+
+    /// Adds a coordinator, or what is new of one.
+    pub(crate) fn insert_member(&mut self, member: Member) {
+        self.members.insert(member.member_id, Arc::new(member));
     }
 
     /// Remembers a request and forgets the oldest beyond the limit.

@@ -1,6 +1,8 @@
 //! The decisions, one file each. Every one checks all that it needs before it changes anything, so a refusal changes nothing.
 
+mod admit_member;
 mod found_cluster;
+mod remove_member;
 
 mod create_execution;
 mod create_pipeline;
@@ -69,5 +71,9 @@ fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
         Kind::PublishOutputs(command) => publish_outputs::apply(ledger, command),
         Kind::FinishAttempt(command) => finish_attempt::apply(ledger, command),
         Kind::LoseAttempt(command) => lose_attempt::apply(ledger, command),
+        Kind::AdmitMember(command) => admit_member::apply(ledger, command),
+        Kind::RemoveMember(command) => remove_member::apply(ledger, command),
+        // Whoever applies it compares before it does: the ledger itself is not changed by it.
+        Kind::VerifyState(_) => Ok(Outcome::Nothing),
     }
 }

@@ -1,5 +1,7 @@
 //! The memory of requests (I-02): a repeat gets the first answer, the same id with another body is refused.
 
+use std::sync::Arc;
+
 use contract::ledger as pb;
 use uuid::Uuid;
 
@@ -45,9 +47,10 @@ pub(super) fn remember(
     key: Key,
     outcome: Outcome,
 ) -> Result<Outcome, Refused> {
-    let (project, execution, pipeline) = match &outcome {
-        Outcome::Execution { project, number } => (project.clone(), *number, 0),
-        Outcome::Pipeline { project, number } => (project.clone(), 0, *number),
+    let (project, execution, pipeline, member_id) = match &outcome {
+        Outcome::Execution { project, number } => (project.clone(), *number, 0, 0),
+        Outcome::Pipeline { project, number } => (project.clone(), 0, *number, 0),
+        Outcome::Member { member_id } => (Arc::default(), 0, 0, *member_id),
         Outcome::Worker { .. } | Outcome::Attempt(_) | Outcome::Nothing => return Ok(outcome),
     };
     ledger.remember(Request {
@@ -56,6 +59,7 @@ pub(super) fn remember(
         project,
         execution,
         pipeline,
+        member_id,
         index: ledger.revision,
     });
     Ok(outcome)

@@ -17,12 +17,15 @@ mod datum;
 
 mod worker;
 
+mod member;
+
 mod request;
 
 pub use attempt::Attempt;
 pub use datum::Datum;
 pub use execution::Execution;
 pub use input::{Input, InputFile};
+pub use member::Member;
 pub use pipeline::{Blueprint, Node, Pipeline, PlannedNode};
 pub use project::Project;
 pub(crate) use project::position;

@@ -23,6 +23,8 @@ pub struct Request {
     pub execution: i64,
     /// Number of the pipeline it made or changed; 0 when it was an execution.
     pub pipeline: i64,
+    /// Raft id of the coordinator it admitted or removed; 0 when it was about something else.
+    pub member_id: u64,
     /// Raft index of the entry.
     pub index: u64,
 }
@@ -32,6 +34,9 @@ impl Request {
     pub fn outcome(&self) -> Outcome {
         let project = self.project.clone();
         match self.pipeline {
+            _ if self.member_id != 0 => Outcome::Member {
+                member_id: self.member_id,
+            },
             0 => Outcome::Execution {
                 project,
                 number: self.execution,
@@ -48,6 +53,7 @@ impl Request {
             execution: self.execution,
             pipeline: self.pipeline,
             index: self.index,
+            member_id: self.member_id,
         }
     }
 
@@ -59,6 +65,7 @@ impl Request {
             execution: record.execution,
             pipeline: record.pipeline,
             index: record.index,
+            member_id: record.member_id,
         })
     }
 }

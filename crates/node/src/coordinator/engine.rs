@@ -19,8 +19,8 @@ use tokio::sync::{mpsc as channel, oneshot, watch};
 use super::feeds::FeedHost;
 use crate::Fault;
 
-/// Raft's clock. An election starts after 20 to 40 of these without a leader.
-const TICK: Duration = Duration::from_millis(50);
+/// Raft's clock.
+const TICK: Duration = Duration::from_millis(coordinator::TICK_MS);
 /// How many events are taken in before one decision.
 const BATCH: usize = 4_096;
 
@@ -340,6 +340,15 @@ impl Running {
                 self.handle(Input::SnapshotStored { index });
             }
             Output::CompactLog { index } => self.store.compact(index)?,
+            // There is no transport for it yet: it did not arrive.
+            Output::SendSnapshot { message } => self.handle(Input::SnapshotSent {
+                member: message.to,
+                delivered: false,
+            }),
+            Output::Members(members) => {
+                tracing::debug!(count = members.len(), "the members of the group");
+            }
+            Output::Fresh { token, .. } => tracing::debug!(token = token.0, "a fresh ledger"),
             // A group of one has nobody to send to.
             Output::Send(message) => {
                 tracing::debug!(to = message.to, "no way to send to another member yet")

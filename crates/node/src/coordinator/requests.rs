@@ -21,7 +21,11 @@ impl net::ports::Mutations for Requests {
         let source = match &request {
             Request::CreatePipeline(request) => request.source.as_ref(),
             Request::CreateExecution(request) => request.source.as_ref(),
-            Request::CancelPipeline(_) | Request::CancelExecution(_) => None,
+            Request::CancelPipeline(_)
+            | Request::CancelExecution(_)
+            | Request::AddMember { .. }
+            | Request::RemoveMember { .. }
+            | Request::TransferLeadership { .. } => None,
         };
         if let Some(source) = source {
             self.check_source(source)?;

@@ -52,6 +52,12 @@ fn present(ledger: &Ledger, title: &str, answer: &Answer) -> Result<(), String> 
         Answer::Execution { number, .. } => ledger
             .execution(PROJECT, *number)
             .map(|found| found.title.clone()),
+        Answer::Member { member_id } => {
+            return match ledger.member(*member_id) {
+                Some(_) => Ok(()),
+                None => Err(format!("member {member_id} was answered and is not known")),
+            };
+        }
         Answer::Valid { .. } => None,
     };
     match found {

@@ -258,5 +258,8 @@ fn words(request: &Request) -> String {
         Request::CreateExecution(request) => format!("run {}", request.step),
         Request::CancelPipeline(request) => format!("cancel {}", request.name),
         Request::CancelExecution(request) => format!("cancel {}", request.name),
+        Request::AddMember { address, .. } => format!("add a member at {address}"),
+        Request::RemoveMember { member_id, .. } => format!("remove member {member_id}"),
+        Request::TransferLeadership { member_id } => format!("transfer to member {member_id}"),
     }
 }

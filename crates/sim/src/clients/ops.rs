@@ -165,6 +165,10 @@ pub(crate) fn renew(request: &mut Request, id: OpId, other: u32) {
         Request::CreateExecution(request) => &mut request.request_id,
         Request::CancelPipeline(request) => &mut request.request_id,
         Request::CancelExecution(request) => &mut request.request_id,
+        Request::AddMember { request_id, .. } | Request::RemoveMember { request_id, .. } => {
+            request_id
+        }
+        Request::TransferLeadership { .. } => return,
     };
     *to = request_id(id, other);
 }
@@ -176,6 +180,10 @@ pub(crate) fn id_of(request: &Request) -> &str {
         Request::CreateExecution(request) => &request.request_id,
         Request::CancelPipeline(request) => &request.request_id,
         Request::CancelExecution(request) => &request.request_id,
+        Request::AddMember { request_id, .. } | Request::RemoveMember { request_id, .. } => {
+            request_id
+        }
+        Request::TransferLeadership { .. } => "",
     }
 }
 

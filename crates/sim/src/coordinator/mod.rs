@@ -24,7 +24,7 @@ use crate::stage::Stage;
 use crate::swarm::SECOND;
 
 /// Raft's clock.
-const TICK_US: u64 = 100_000;
+const TICK_US: u64 = coordinator::TICK_MS * 1_000;
 /// Time between a program's first signal and its kill.
 pub(crate) const GRACE_MS: u64 = 2_000;
 
@@ -398,6 +398,13 @@ impl CoordinatorHost {
                 stage.sometimes("the log was compacted");
                 self.disk.compact(index);
             }
+            Output::Members(_) => {}
+            Output::Fresh { token, .. } => stage
+                .checkers
+                .violated("I-03", format!("nobody asked for read {}", token.0)),
+            Output::SendSnapshot { message } => stage
+                .checkers
+                .violated("I-04", format!("a snapshot to member {}", message.to)),
             // A group of one has nobody to send to.
             Output::Send(message) => stage
                 .checkers
