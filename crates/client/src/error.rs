@@ -213,6 +213,11 @@ fn hint(reason: ErrorReason) -> Option<&'static str> {
         }
         R::LimitExceeded => "ask for less at a time",
         R::DiskFull => "make room on the disk of the node",
+        R::Unauthenticated => {
+            "ask an administrator for a token, then `shoal login ADDRESS --token TOKEN`"
+        }
+        R::NotPermitted => "have somebody do it whose role allows it",
+        R::JoinDenied => "create a new token with `shoal token create`; each lets one in, once",
         R::InternalFault => "this is a fault of Shoal; please report it with the node's log",
         R::Unspecified => return None,
     })
@@ -236,7 +241,7 @@ mod tests {
         let reasons: Vec<_> = (1..)
             .map_while(|number| ErrorReason::try_from(number).ok())
             .collect();
-        assert_eq!(reasons.len(), 22);
+        assert_eq!(reasons.len(), 25);
         for reason in reasons {
             assert!(hint(reason).is_some(), "{reason:?}");
         }

@@ -11,7 +11,7 @@ use spec::model::Config;
 use spec::plan::launch::{Assignment, Launch, find_name};
 use spec::{Code, Diagnostic, Severity};
 
-use crate::{Refusal, Request, names};
+use crate::{Refusal, Request, names, tokens};
 
 /// Longest file that is read, in bytes.
 const MAX_CONFIG: usize = 1 << 20;
@@ -68,6 +68,10 @@ pub(crate) fn admit(request: Request) -> Result<Admitted, Refusal> {
                 number,
             }))
         }
+        Request::CreateToken { request, creator } => propose(tokens::create(request, creator)?),
+        Request::RevokeToken(request) => propose(tokens::revoke(&request)?),
+        Request::RevokePrincipal(request) => propose(tokens::revoke_principal(request)?),
+        Request::UseToken(token) => propose(tokens::consume(token)),
         Request::CancelExecution(request) => {
             let (project, number) = names::numbered("name", &request.name, "executions")?;
             let key = key(
@@ -213,7 +217,7 @@ fn create_execution(mut request: api::CreateExecutionRequest) -> Result<Admitted
 }
 
 /// What identifies a request for good: its id, and the digest of everything else in it.
-fn key(id: &str, without_id: &impl Message) -> Result<RequestKey, Refusal> {
+pub(crate) fn key(id: &str, without_id: &impl Message) -> Result<RequestKey, Refusal> {
     let id = Uuid::try_parse(id).map_err(|_| {
         Refusal::invalid_field(
             "request_id",

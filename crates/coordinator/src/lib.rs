@@ -26,6 +26,8 @@ pub mod names;
 
 mod admission;
 
+mod tokens;
+
 mod reports;
 
 mod desired;
@@ -45,4 +47,4 @@ pub use group::{Batch, Group, Recovered, TICK_MS};
 pub use io::{Input, MemberView, Now, Output, SessionId, Token};
 pub use log::Base;
 pub use refusal::{Refusal, Violation};
-pub use request::{Answer, Request};
+pub use request::{Answer, Request, TokenUse};

@@ -5,6 +5,9 @@ use crate::Refusal;
 /// Longest name of a project, in bytes.
 const MAX_PROJECT: usize = 63;
 
+/// Longest name of a worker or a user, in bytes.
+const MAX_PRINCIPAL: usize = 63;
+
 /// Reads `projects/{project}`.
 ///
 /// # Errors
@@ -15,6 +18,25 @@ pub fn project(field: &str, text: &str) -> Result<String, Refusal> {
     })?;
     check_project(field, name)?;
     Ok(name.to_owned())
+}
+
+/// Checks the name of a worker or a user.
+///
+/// # Errors
+/// `INVALID_FIELD` naming `field`.
+pub fn principal(field: &str, name: &str) -> Result<(), Refusal> {
+    let good = !name.is_empty()
+        && name.len() <= MAX_PRINCIPAL
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if good {
+        return Ok(());
+    }
+    Err(Refusal::invalid_field(
+        field,
+        format!("expected 1 to {MAX_PRINCIPAL} of letters, digits, -, _ and .; got {name:?}"),
+    ))
 }
 
 /// Reads `projects/{project}/{collection}/{number}`.

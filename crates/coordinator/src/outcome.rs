@@ -23,9 +23,14 @@ pub(crate) fn answer(outcome: &Outcome, warnings: Vec<String>) -> Answer {
         Outcome::Member { member_id } => Answer::Member {
             member_id: *member_id,
         },
-        Outcome::Worker { .. } | Outcome::Attempt(_) | Outcome::Nothing => {
-            Answer::Valid { warnings }
-        }
+        Outcome::Token { token_id } => Answer::Token {
+            token_id: token_id.to_string(),
+        },
+        Outcome::Joined { index, .. } => Answer::Joined { index: *index },
+        Outcome::Worker { .. }
+        | Outcome::Revoked { .. }
+        | Outcome::Attempt(_)
+        | Outcome::Nothing => Answer::Valid { warnings },
     }
 }
 
@@ -71,7 +76,16 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::NotWaiting { .. }
         | Refused::WorkerLost { .. }
         | Refused::UnknownWorker { .. }
+        | Refused::TokenExists
+        | Refused::TokenSpent { .. }
         | Refused::Founded { .. } => Refusal::new(ErrorReason::StateForbids, message),
+        Refused::TooManyTokens => Refusal::new(ErrorReason::LimitExceeded, message),
+        Refused::TokenUnknown
+        | Refused::TokenUsed
+        | Refused::TokenRevoked
+        | Refused::TokenExpired
+        | Refused::TokenRole { .. }
+        | Refused::TokenName { .. } => Refusal::new(ErrorReason::JoinDenied, message),
         Refused::AlreadyApplied { .. } | Refused::Unknown | Refused::Malformed { .. } => {
             Refusal::new(ErrorReason::InternalFault, message)
         }

@@ -33,6 +33,34 @@ pub enum Request {
         /// Raft id of the voter that should lead; 0 for the one that is furthest along.
         member_id: u64,
     },
+    /// `TokenService.CreateToken`.
+    CreateToken {
+        /// What was asked.
+        request: api::CreateTokenRequest,
+        /// Who asks, as `user/admin`; empty when the cluster does not tell its users apart.
+        creator: String,
+    },
+    /// `TokenService.RevokeToken`.
+    RevokeToken(api::RevokeTokenRequest),
+    /// `TokenService.RevokePrincipal`.
+    RevokePrincipal(api::RevokePrincipalRequest),
+    /// The use of a token, for `JoinService`.
+    UseToken(TokenUse),
+}
+
+/// Somebody who joins with a token. Its secret and key are known by their hashes only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenUse {
+    /// Id of the token.
+    pub token_id: String,
+    /// SHA-256 of the secret that was given.
+    pub secret_digest: [u8; 32],
+    /// What who joins wants to be.
+    pub role: api::TokenRole,
+    /// Its name; empty for a coordinator.
+    pub name: String,
+    /// SHA-256 of its public key.
+    pub key_digest: [u8; 32],
 }
 
 /// What became of a mutation, given once it is durable. The resource itself is read from the ledger that was published
@@ -62,7 +90,17 @@ pub enum Answer {
         /// Its raft id.
         member_id: u64,
     },
-    /// The request was only to be checked, and is good.
+    /// A token was created or revoked.
+    Token {
+        /// Its id.
+        token_id: String,
+    },
+    /// Somebody joined with a token.
+    Joined {
+        /// Raft index of the entry that used it up.
+        index: u64,
+    },
+    /// The request was only to be checked, and is good; or there was nothing to do.
     Valid {
         /// Warnings about the file, for people.
         warnings: Vec<String>,

@@ -30,6 +30,7 @@ impl Ledger {
         }
         self.check_workers(&seen.live)?;
         self.check_members()?;
+        self.check_tokens()?;
         self.check_requests()?;
         hold!(
             self.by_id.len() == seen.executions,
@@ -321,6 +322,36 @@ impl Ledger {
                 member.is_removed() || addresses.insert(&member.address),
                 "I-13: two members are at {}",
                 member.address
+            );
+        }
+        Ok(())
+    }
+
+    fn check_tokens(&self) -> Result<(), String> {
+        hold!(
+            self.tokens.len() <= crate::MAX_TOKENS,
+            "{} join tokens",
+            self.tokens.len()
+        );
+        for (token_id, token) in &self.tokens {
+            hold!(
+                *token_id == token.token_id,
+                "token {} stands at {token_id}",
+                token.token_id
+            );
+            let used = token.used.as_ref().map_or(0, |used| used.index);
+            hold!(used <= self.revision, "token {token_id} was used at {used}");
+            hold!(
+                used == 0 || !token.revoked,
+                "token {token_id} was used and revoked"
+            );
+        }
+        for revocation in self.revocations() {
+            hold!(
+                revocation.index <= self.revision,
+                "{} was revoked at {}",
+                revocation.principal,
+                revocation.index
             );
         }
         Ok(())

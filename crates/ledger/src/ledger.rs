@@ -12,7 +12,9 @@ use crate::ids::Fence;
 use crate::lanes::{Lane, Lanes};
 use crate::outcome::Applied;
 use crate::recipes::Recipes;
-use crate::records::{Datum, Execution, Member, Pipeline, Project, Request, Worker};
+use crate::records::{
+    Datum, Execution, Member, Pipeline, Project, Request, Revocation, Token, Worker,
+};
 
 /// The replicated truth at one index. A clone takes constant time.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +28,8 @@ pub struct Ledger {
     pub(crate) workers: OrdMap<Arc<str>, Arc<Worker>>,
     /// Coordinators by id, with those that were removed.
     pub(crate) members: OrdMap<u64, Arc<Member>>,
+    pub(crate) tokens: OrdMap<Arc<str>, Arc<Token>>,
+    pub(crate) revocations: OrdMap<Arc<str>, Revocation>,
     pub(crate) requests: OrdMap<Uuid, Arc<Request>>,
     /// Ids of the remembered requests, oldest first.
     pub(crate) request_order: Vector<Uuid>,

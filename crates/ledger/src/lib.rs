@@ -26,6 +26,7 @@ mod outcome;
 mod changes;
 mod lanes;
 mod ledger;
+mod principals;
 mod upkeep;
 
 mod commands;
@@ -53,7 +54,7 @@ pub use outcome::{Applied, Outcome, Refused};
 pub use pipeline::RETRY_LIMIT;
 pub use records::{
     Attempt, Blueprint, Datum, Execution, Input, InputFile, Member, Node, Pipeline, PlannedNode,
-    Project, Recipe, Request, Worker,
+    Project, Recipe, Request, Revocation, Token, Use, Worker,
 };
 pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
 pub use transcript::line;
@@ -61,6 +62,9 @@ pub use uuid::Uuid;
 
 /// How many attempts an execution gets before it counts as lost.
 pub const MAX_ATTEMPTS: u32 = 16;
+
+/// How many join tokens there may be at once.
+pub const MAX_TOKENS: usize = 1_000;
 
 /// How many requests are remembered; the oldest is forgotten first.
 pub const REMEMBERED_REQUESTS: usize = 100_000;

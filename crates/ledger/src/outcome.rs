@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use contract::api::State;
+use contract::api::{State, TokenRole};
 use thiserror::Error;
 
 use crate::changes::Subject;
@@ -44,6 +44,23 @@ pub enum Outcome {
     Member {
         /// Its raft id.
         member_id: u64,
+    },
+    /// A join token was created or revoked.
+    Token {
+        /// Its id.
+        token_id: Arc<str>,
+    },
+    /// Somebody joined with a token.
+    Joined {
+        /// Its id.
+        token_id: Arc<str>,
+        /// Raft index of the entry that used it up.
+        index: u64,
+    },
+    /// The certificates of a principal were revoked.
+    Revoked {
+        /// Which.
+        principal: Arc<str>,
     },
     /// An attempt was assigned, started, ended, or published outputs.
     Attempt(Fence),
@@ -161,6 +178,42 @@ pub enum Refused {
         /// The id.
         member_id: u64,
     },
+    /// The token's id is taken.
+    #[error("there is a token of that id already")]
+    TokenExists,
+    /// There are as many tokens as there may be.
+    #[error("there are {} join tokens already", crate::MAX_TOKENS)]
+    TooManyTokens,
+    /// No token has that id and that secret.
+    #[error("join token unknown")]
+    TokenUnknown,
+    /// The token was used.
+    #[error("join token already used")]
+    TokenUsed,
+    /// The token was used, so there is nothing in it to revoke.
+    #[error("the token was used by {joiner:?}; revoke that certificate instead")]
+    TokenSpent {
+        /// Name of who joined with it; empty for a coordinator.
+        joiner: Arc<str>,
+    },
+    /// The token was revoked.
+    #[error("join token revoked")]
+    TokenRevoked,
+    /// The token's time has passed.
+    #[error("join token expired")]
+    TokenExpired,
+    /// The token makes something else of who joins.
+    #[error("join token not for this role: it is for {}", role_name(*.role))]
+    TokenRole {
+        /// What it makes.
+        role: TokenRole,
+    },
+    /// The token is for another name.
+    #[error("join token not for this name: it is for {name}")]
+    TokenName {
+        /// For which.
+        name: Arc<str>,
+    },
     /// An older incarnation of the worker is spoken of.
     #[error("the worker's incarnation is {current} by now")]
     StaleIncarnation {
@@ -176,6 +229,9 @@ impl fmt::Display for Outcome {
             Self::Execution { project, number } => write!(f, "execution {project}#{number}"),
             Self::Worker { name } => write!(f, "worker {name}"),
             Self::Member { member_id } => write!(f, "member {member_id}"),
+            Self::Token { token_id } => write!(f, "token {token_id}"),
+            Self::Joined { token_id, index } => write!(f, "joined with {token_id} at {index}"),
+            Self::Revoked { principal } => write!(f, "revoked {principal}"),
             Self::Attempt(fence) => write!(f, "attempt {fence}"),
             Self::Nothing => f.write_str("nothing"),
         }
@@ -185,4 +241,15 @@ impl fmt::Display for Outcome {
 /// Refuses with a sentence about a field.
 pub(crate) fn malformed(what: impl Into<String>) -> Refused {
     Refused::Malformed { what: what.into() }
+}
+
+/// A role as people write it.
+fn role_name(role: TokenRole) -> &'static str {
+    match role {
+        TokenRole::Worker => "worker",
+        TokenRole::Coordinator => "coordinator",
+        TokenRole::User => "user",
+        TokenRole::Admin => "admin",
+        TokenRole::Unspecified => "nobody",
+    }
 }

@@ -12,7 +12,7 @@ use crate::ids::Fence;
 use crate::ledger::Ledger;
 use crate::records::{
     Attempt, Blueprint, Datum, Execution, Input, Member, Node, Pipeline, Project, Recipe, Request,
-    Worker, digest, id, reason, share, state,
+    Revocation, Token, Worker, digest, id, reason, share, state,
 };
 
 /// The version of snapshots this program writes, and the newest that it reads.
@@ -68,6 +68,8 @@ impl Ledger {
                 .collect(),
             leader_time_ms: self.time_ms,
             members: self.members().map(Member::record).collect(),
+            tokens: self.tokens().map(Token::record).collect(),
+            revocations: self.revocations().map(Revocation::record).collect(),
         }
     }
 
@@ -134,6 +136,16 @@ impl Ledger {
         }
         for record in snapshot.requests {
             ledger.remember(Request::restore(record)?);
+        }
+        for record in snapshot.tokens {
+            let token = Token::restore(record)?;
+            let token_id = token.token_id.clone();
+            ledger.tokens.insert(token_id, Arc::new(token));
+        }
+        for record in snapshot.revocations {
+            let revocation = Revocation::restore(record)?;
+            let principal = revocation.principal.clone();
+            ledger.revocations.insert(principal, revocation);
         }
         for (name, executions, pipelines) in counts {
             let project = ledger.project(&name);

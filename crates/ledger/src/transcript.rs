@@ -69,6 +69,12 @@ pub fn line(command: &pb::Command) -> String {
         },
         Some(Kind::RemoveMember(command)) => format!("remove member {}", command.member_id),
         Some(Kind::VerifyState(command)) => format!("verify the state at {}", command.index),
+        Some(Kind::CreateToken(command)) => format!("create token {}", command.token_id),
+        Some(Kind::ConsumeToken(command)) => {
+            format!("use up token {} for {:?}", command.token_id, command.name)
+        }
+        Some(Kind::RevokeToken(command)) => format!("revoke token {}", command.token_id),
+        Some(Kind::RevokePrincipal(command)) => format!("revoke {}", command.principal),
         Some(Kind::PublishOutputs(command)) => {
             format!(
                 "publish {} outputs of {} on {}",

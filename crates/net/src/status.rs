@@ -35,6 +35,8 @@ pub fn code(reason: ErrorReason) -> Code {
         R::NotLeader | R::OutcomeUnknown | R::NoQuorum | R::NotReady => Code::Unavailable,
         R::PastEnd | R::RevisionCompacted => Code::OutOfRange,
         R::LimitExceeded | R::DiskFull => Code::ResourceExhausted,
+        R::Unauthenticated => Code::Unauthenticated,
+        R::NotPermitted | R::JoinDenied => Code::PermissionDenied,
         R::InternalFault | R::Unspecified => Code::Internal,
     }
 }
@@ -105,6 +107,9 @@ fn add_detail(details: &mut ErrorDetails, reason: ErrorReason, refusal: &Refusal
         | R::StaleIncarnation
         | R::PastEnd
         | R::RevisionCompacted
+        | R::Unauthenticated
+        | R::NotPermitted
+        | R::JoinDenied
         | R::InternalFault
         | R::Unspecified => {}
     }
@@ -156,12 +161,9 @@ fn reason_of(code: Code) -> ErrorReason {
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => R::NotReady,
         Code::OutOfRange => R::PastEnd,
         Code::ResourceExhausted => R::LimitExceeded,
-        Code::Ok
-        | Code::Unknown
-        | Code::PermissionDenied
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unauthenticated => R::InternalFault,
+        Code::PermissionDenied => R::NotPermitted,
+        Code::Unauthenticated => R::Unauthenticated,
+        Code::Ok | Code::Unknown | Code::Unimplemented | Code::Internal => R::InternalFault,
     }
 }
 
@@ -194,7 +196,7 @@ mod tests {
         }
         assert_eq!(
             reasons().count(),
-            22,
+            25,
             "a new reason needs its code, its page and this number"
         );
     }

@@ -14,6 +14,11 @@ mod cancel_pipeline;
 mod lose_worker;
 mod register_worker;
 
+mod consume_token;
+mod create_token;
+mod revoke_principal;
+mod revoke_token;
+
 mod assign_attempt;
 mod finish_attempt;
 mod lose_attempt;
@@ -75,5 +80,9 @@ fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
         Kind::RemoveMember(command) => remove_member::apply(ledger, command),
         // Whoever applies it compares before it does: the ledger itself is not changed by it.
         Kind::VerifyState(_) => Ok(Outcome::Nothing),
+        Kind::CreateToken(command) => create_token::apply(ledger, command),
+        Kind::ConsumeToken(command) => consume_token::apply(ledger, command),
+        Kind::RevokeToken(command) => revoke_token::apply(ledger, command),
+        Kind::RevokePrincipal(command) => revoke_principal::apply(ledger, command),
     }
 }

@@ -51,7 +51,12 @@ pub(super) fn remember(
         Outcome::Execution { project, number } => (project.clone(), *number, 0, 0),
         Outcome::Pipeline { project, number } => (project.clone(), 0, *number, 0),
         Outcome::Member { member_id } => (Arc::default(), 0, 0, *member_id),
-        Outcome::Worker { .. } | Outcome::Attempt(_) | Outcome::Nothing => return Ok(outcome),
+        Outcome::Worker { .. }
+        | Outcome::Token { .. }
+        | Outcome::Joined { .. }
+        | Outcome::Revoked { .. }
+        | Outcome::Attempt(_)
+        | Outcome::Nothing => return Ok(outcome),
     };
     ledger.remember(Request {
         request_id: key.request_id,

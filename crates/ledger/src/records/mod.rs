@@ -21,6 +21,8 @@ mod member;
 
 mod request;
 
+mod token;
+
 pub use attempt::Attempt;
 pub use datum::Datum;
 pub use execution::Execution;
@@ -31,6 +33,7 @@ pub use project::Project;
 pub(crate) use project::position;
 pub use recipe::Recipe;
 pub use request::Request;
+pub use token::{Revocation, Token, Use};
 pub use worker::Worker;
 
 use std::sync::Arc;

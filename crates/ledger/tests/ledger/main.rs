@@ -18,6 +18,8 @@ mod requests;
 
 mod workers;
 
+mod tokens;
+
 mod snapshots;
 
 mod properties;

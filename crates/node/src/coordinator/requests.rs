@@ -25,7 +25,11 @@ impl net::ports::Mutations for Requests {
             | Request::CancelExecution(_)
             | Request::AddMember { .. }
             | Request::RemoveMember { .. }
-            | Request::TransferLeadership { .. } => None,
+            | Request::TransferLeadership { .. }
+            | Request::CreateToken { .. }
+            | Request::RevokeToken(_)
+            | Request::RevokePrincipal(_)
+            | Request::UseToken(_) => None,
         };
         if let Some(source) = source {
             self.check_source(source)?;

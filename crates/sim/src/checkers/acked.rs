@@ -58,7 +58,13 @@ fn present(ledger: &Ledger, title: &str, answer: &Answer) -> Result<(), String> 
                 None => Err(format!("member {member_id} was answered and is not known")),
             };
         }
-        Answer::Valid { .. } => None,
+        Answer::Token { token_id } => {
+            return match ledger.token(token_id) {
+                Some(_) => Ok(()),
+                None => Err(format!("token {token_id} was answered and is not known")),
+            };
+        }
+        Answer::Joined { .. } | Answer::Valid { .. } => None,
     };
     match found {
         Some(found) if *found == *title => Ok(()),

@@ -260,6 +260,10 @@ fn words(request: &Request) -> String {
         Request::CancelExecution(request) => format!("cancel {}", request.name),
         Request::AddMember { address, .. } => format!("add a member at {address}"),
         Request::RemoveMember { member_id, .. } => format!("remove member {member_id}"),
+        Request::CreateToken { request, .. } => format!("create token {}", request.token_id),
+        Request::RevokeToken(request) => format!("revoke {}", request.name),
+        Request::RevokePrincipal(request) => format!("revoke {}", request.principal),
+        Request::UseToken(token) => format!("use token {}", token.token_id),
         Request::TransferLeadership { member_id } => format!("transfer to member {member_id}"),
     }
 }

@@ -168,7 +168,10 @@ pub(crate) fn renew(request: &mut Request, id: OpId, other: u32) {
         Request::AddMember { request_id, .. } | Request::RemoveMember { request_id, .. } => {
             request_id
         }
-        Request::TransferLeadership { .. } => return,
+        Request::CreateToken { request, .. } => &mut request.request_id,
+        Request::RevokeToken(request) => &mut request.request_id,
+        Request::RevokePrincipal(request) => &mut request.request_id,
+        Request::UseToken(_) | Request::TransferLeadership { .. } => return,
     };
     *to = request_id(id, other);
 }
@@ -183,7 +186,10 @@ pub(crate) fn id_of(request: &Request) -> &str {
         Request::AddMember { request_id, .. } | Request::RemoveMember { request_id, .. } => {
             request_id
         }
-        Request::TransferLeadership { .. } => "",
+        Request::CreateToken { request, .. } => &request.request_id,
+        Request::RevokeToken(request) => &request.request_id,
+        Request::RevokePrincipal(request) => &request.request_id,
+        Request::UseToken(_) | Request::TransferLeadership { .. } => "",
     }
 }
 
