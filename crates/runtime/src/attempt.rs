@@ -12,11 +12,12 @@
 
 use crate::program::Exit;
 use crate::run_file::{Holder, RunFile};
+use crate::sys;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The directory of one attempt.
@@ -51,10 +52,27 @@ pub enum Stop {
 }
 
 impl Stop {
-    pub(crate) const fn signal(self) -> Signal {
+    const fn signal(self) -> Signal {
         match self {
             Stop::Graceful => Signal::TERM,
             Stop::Kill => Signal::USR1,
+        }
+    }
+
+    /// How the run file says it.
+    pub(crate) const fn letter(self) -> u8 {
+        match self {
+            Stop::Graceful => b'a',
+            Stop::Kill => b'k',
+        }
+    }
+
+    /// What the run file says; `None` if it says nothing.
+    pub(crate) const fn of_letter(letter: u8) -> Option<Stop> {
+        match letter {
+            b'a' => Some(Stop::Graceful),
+            b'k' => Some(Stop::Kill),
+            _ => None,
         }
     }
 }
@@ -140,10 +158,15 @@ impl AttemptDir {
         if self.state()? != (AttemptState::Running { pid }) {
             return Ok(false);
         }
-        match rustix::process::pidfd_send_signal(&process, how.signal()) {
+        // The signal only says "look": the shim may have ended this attempt meanwhile and run another.
+        match RunFile::ask(&self.path, how) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            asked => asked?,
+        }
+        match sys::queue_signal(process.as_fd(), how.signal().as_raw()) {
             Ok(()) => Ok(true),
-            Err(Errno::SRCH) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

@@ -259,7 +259,7 @@ mod tests {
             feed_bytes: 0,
             view: View::Direct,
         };
-        let file = RunFile::make(dir.path()).unwrap();
+        let file = RunFile::make(dir.path(), None).unwrap();
         file.commit(beneath::open_dir(dir.path()).unwrap(), name, &exit)
             .unwrap();
         fs::write(dir.feed(), "frames").unwrap();
@@ -303,9 +303,9 @@ mod tests {
         }
         assert_eq!(everything(second.path()), ["root", "shim.tmp"]);
         // It can be launched once, as a new one.
-        RunFile::make(second.path()).unwrap();
+        RunFile::make(second.path(), None).unwrap();
         assert_eq!(second.state().unwrap(), AttemptState::Gone);
-        let again = RunFile::make(second.path()).unwrap_err();
+        let again = RunFile::make(second.path(), None).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
     }
 
@@ -352,8 +352,7 @@ mod tests {
         }
         let dir = attempts.create("a.1").unwrap();
         assert!(attempts.create("a.1").is_err());
-        let held = RunFile::make(dir.path()).unwrap();
-        held.write_shim(1).unwrap();
+        let held = RunFile::make(dir.path(), Some(1)).unwrap();
         assert!(attempts.retire(&dir).is_err(), "it runs");
         drop(held);
         attempts.retire(&dir).unwrap();

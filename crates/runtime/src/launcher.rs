@@ -1,4 +1,4 @@
-//! Starting shims: through the spawner, or directly where that fails.
+//! Starting attempts: by a shim that is free, by a new one from the spawner, or by one of our own where that fails.
 
 use crate::attempt::{AttemptDir, AttemptState};
 use crate::notify::NotifySocket;
@@ -33,12 +33,16 @@ pub enum LaunchError {
     Shim(#[source] io::Error),
 }
 
-/// Starts a shim per attempt. Keeps one spawner, whose end does not touch the shims it made; so neither does ours.
+/// Most shims that are kept while they have nothing to do.
+const MAX_FREE: usize = 32;
+
+/// Gives each attempt a shim of its own for as long as it runs. Keeps one spawner, whose end does not touch the shims it made;
+/// so neither does ours, but that those go which have nothing to do.
 #[derive(Debug)]
 pub struct Launcher {
     exe: PathBuf,
     data_dir: PathBuf,
-    spawner: Mutex<Option<Spawner>>,
+    shims: Mutex<Shims>,
     /// Shims started without a spawner: our children, to be asked for when they end.
     direct: Mutex<Vec<Child>>,
 }
@@ -49,11 +53,11 @@ impl Launcher {
         let launcher = Launcher {
             exe: exe.to_path_buf(),
             data_dir: std::path::absolute(data_dir)?,
-            spawner: Mutex::new(None),
+            shims: Mutex::default(),
             direct: Mutex::new(Vec::new()),
         };
         // Started now so that the first step need not wait. If it fails, the first launch tries again and says why not.
-        *lock(&launcher.spawner) = launcher.start_spawner().ok();
+        lock(&launcher.shims).spawner = launcher.start_spawner().ok();
         Ok(launcher)
     }
 
@@ -71,8 +75,8 @@ impl Launcher {
         })
     }
 
-    /// Starts the shim of an attempt. Returns before the program runs; that it could not be started is
-    /// told like every other end. A missing `program.notify` becomes the socket of our data directory.
+    /// Starts an attempt. Returns before the program runs; that it could not be started is told like every other end. A
+    /// missing `program.notify` becomes the socket of our data directory.
     pub fn launch(&self, dir: &AttemptDir, program: &Program) -> Result<(), LaunchError> {
         let mut request = Request {
             dir: dir.path().to_path_buf(),
@@ -80,25 +84,40 @@ impl Launcher {
         };
         let notify = &mut request.program.notify;
         notify.get_or_insert_with(|| NotifySocket::path(&self.data_dir));
-        let mut spawner = lock(&self.spawner);
-        // The second try is for a spawner that was killed.
-        for _ in 0..2 {
-            let file = make_run_file(dir)?;
-            if let Ok(pid) = self.ask(&mut spawner, &request, &file) {
-                // The shim says so too, but perhaps only after someone has asked for its state.
-                return file.write_shim(pid).map_err(LaunchError::Directory);
+        let mut shims = lock(&self.shims);
+        shims.gather_free();
+        let namespace = program.want_namespace;
+        // Again while it was one that was killed with nothing to do.
+        while let Some(shim) = shims
+            .take(namespace)
+            .or_else(|| self.fork(&mut shims, namespace))
+        {
+            let file = make_run_file(dir, shim.pid)?;
+            if request.send(&shim.socket, file.as_fd()).is_ok() {
+                shims.busy.push(shim);
+                return Ok(());
             }
-            // It may have died before the fork or after; the lock, which only the shim can still hold, tells.
-            *spawner = None;
-            drop(file);
-            match dir.state().map_err(LaunchError::Directory)? {
-                AttemptState::Running { .. } | AttemptState::Ended(_) => return Ok(()),
-                AttemptState::New | AttemptState::Gone => {
-                    RunFile::unmake(dir.path()).map_err(LaunchError::Directory)?;
-                }
+            // It starts nothing before it has all of the request. When it is gone, so is its hold on the lock.
+            drop((shim, file));
+            RunFile::unmake(dir.path()).map_err(LaunchError::Directory)?;
+        }
+        drop(shims);
+        self.launch_direct(dir, &request.program)
+    }
+
+    /// A new shim from the spawner, which is replaced once if it was killed.
+    fn fork(&self, shims: &mut Shims, namespace: bool) -> Option<Shim> {
+        for _ in 0..2 {
+            if shims.spawner.is_none() {
+                shims.spawner = self.start_spawner().ok();
+            }
+            let forked = shims.spawner.as_ref()?.fork(namespace);
+            match forked {
+                Ok(shim) => return Some(shim),
+                Err(_) => shims.spawner = None,
             }
         }
-        self.launch_direct(dir, &request.program)
+        None
     }
 
     /// Starts the shim of an attempt as a child of this process: slower, but it needs no spawner.
@@ -130,20 +149,6 @@ impl Launcher {
             }
             _ => Err(LaunchError::AlreadyLaunched),
         }
-    }
-
-    fn ask(
-        &self,
-        spawner: &mut Option<Spawner>,
-        request: &Request,
-        file: &RunFile,
-    ) -> io::Result<u32> {
-        let spawner = match spawner {
-            Some(spawner) => spawner,
-            none => none.insert(self.start_spawner()?),
-        };
-        request.send(&spawner.socket, file.as_fd())?;
-        request::receive_answer(&spawner.socket)
     }
 
     fn start_spawner(&self) -> io::Result<Spawner> {
@@ -180,12 +185,13 @@ impl Launcher {
 
     /// The spawner's process, for tests that kill it.
     pub fn spawner_pid(&self) -> Option<u32> {
-        lock(&self.spawner).as_ref().map(|s| s.process.id())
+        let shims = lock(&self.shims);
+        shims.spawner.as_ref().map(|s| s.process.id())
     }
 }
 
-fn make_run_file(dir: &AttemptDir) -> Result<RunFile, LaunchError> {
-    RunFile::make(dir.path()).map_err(|error| match error.kind() {
+fn make_run_file(dir: &AttemptDir, shim: u32) -> Result<RunFile, LaunchError> {
+    RunFile::make(dir.path(), Some(shim)).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => LaunchError::AlreadyLaunched,
         _ => LaunchError::Directory(error),
     })
@@ -196,11 +202,68 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The shims of this daemon.
+#[derive(Debug, Default)]
+struct Shims {
+    spawner: Option<Spawner>,
+    /// Those that were given an attempt and have not said that they are free again.
+    busy: Vec<Shim>,
+    /// The one that was busy last comes last: its memory is still warm.
+    free: Vec<Shim>,
+}
+
+impl Shims {
+    /// Notes which of the busy ones have become free, and forgets those that are gone.
+    fn gather_free(&mut self) {
+        let mut at = 0;
+        while let Some(shim) = self.busy.get(at) {
+            match request::heard_free(&shim.socket) {
+                Ok(false) => at += 1,
+                Ok(true) => self.free.push(self.busy.remove(at)),
+                Err(_) => drop(self.busy.remove(at)),
+            }
+        }
+        let surplus = self.free.len().saturating_sub(MAX_FREE);
+        self.free.drain(..surplus);
+    }
+
+    /// A free one; those that have been in a namespace stay among themselves.
+    fn take(&mut self, namespace: bool) -> Option<Shim> {
+        let found = self
+            .free
+            .iter()
+            .rposition(|shim| shim.namespace == namespace);
+        found.map(|at| self.free.remove(at))
+    }
+}
+
+/// A shim that the spawner made. It ends when our end of the socket closes and nothing runs.
+#[derive(Debug)]
+struct Shim {
+    pid: u32,
+    socket: UnixStream,
+    /// Its programs have a `/valohai` of their own.
+    namespace: bool,
+}
+
 /// The process that forks shims. It ends when our end of the socket closes.
 #[derive(Debug)]
 struct Spawner {
     socket: UnixStream,
     process: Child,
+}
+
+impl Spawner {
+    fn fork(&self, namespace: bool) -> io::Result<Shim> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_write_timeout(Some(PATIENCE))?;
+        let pid = request::ask_for_shim(&self.socket, theirs.as_fd())?;
+        Ok(Shim {
+            pid,
+            socket: ours,
+            namespace,
+        })
+    }
 }
 
 impl Drop for Spawner {

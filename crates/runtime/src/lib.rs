@@ -1,14 +1,15 @@
 //! Programs: the shim that outlives the daemon, the runtime of plain processes, and the files that steps leave behind.
 //!
 //! Participants: the **host** (the worker daemon), the **spawner** (a small process that the host keeps, which only
-//! forks), one **shim** per attempt (the parent of its program), and the **program**. Host and shim talk by files in the
-//! attempt's directory, by signals, and by datagrams that say "look again". None of them needs the other to be alive:
+//! forks), a **shim** for each attempt that runs (the parent of its program; afterwards it serves another, as long as the host
+//! is there), and the **program**. Once an attempt is launched, host and shim talk by files in its directory, by signals, and by
+//! datagrams that say "look again". None of them needs the other to be alive:
 //!
 //! ```text
-//!  host ── launch ──> spawner ── fork ──> shim ── posix_spawn ──> bash -c SCRIPT
-//!   ^ ^                                   |  ^                        |
-//!   | └──────── datagram: directory ──────┘  └── stdout, stderr ──────┘
-//!   └── reads `feed`, `exit.json`; `shim.lock` is held as long as the shim lives
+//!  host ── launch ────────────────────────> shim ── posix_spawn ──> bash -c SCRIPT
+//!   ^ ^└── another shim ──> spawner ─ fork ─^ | ^                        |
+//!   | └──────── datagram: directory ──────────┘ └──── stdout, stderr ────┘
+//!   └── reads `feed`, `exit.json`; `shim.lock` is held as long as the attempt runs
 //! ```
 //!
 //! Goals: a killed or upgraded daemon takes its steps back with nothing lost; the limits of a step hold while the

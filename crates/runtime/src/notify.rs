@@ -93,6 +93,7 @@ impl Reachable {
 
 /// The shim's end. It keeps no connection: the host may be replaced at any time.
 pub(crate) struct Notifier {
+    path: Option<PathBuf>,
     socket: Option<(UnixDatagram, Reachable)>,
     name: Vec<u8>,
     /// The host's queue was full: it has not been told yet.
@@ -108,9 +109,28 @@ impl Notifier {
             Ok((socket, Reachable::new(path)?))
         };
         Notifier {
+            path: path.map(Path::to_path_buf),
             socket: path.and_then(|path| open(path).ok()),
             name,
             owed: false,
+        }
+    }
+
+    /// The same notifier for another name, if it goes to the same path; else a new one.
+    pub(crate) fn renewed(
+        before: Option<Notifier>,
+        path: Option<&Path>,
+        name: Vec<u8>,
+    ) -> Notifier {
+        match before {
+            Some(notifier) if notifier.path.as_deref() == path && notifier.socket.is_some() => {
+                Notifier {
+                    name,
+                    owed: false,
+                    ..notifier
+                }
+            }
+            _ => Notifier::new(path, name),
         }
     }
 

@@ -9,14 +9,15 @@
 //! written in place, each by itself, and the exit is written behind it; then the whole is one JSON object:
 //!
 //! ```text
-//! {"shim":"      4711","main":"             4712 1234567890",
+//! {"stop":"?","shim":"      4711","main":"             4712 1234567890",
 //! "attempt":"0193….1","reason":…}
 //! ```
 //!
-//! `shim` is the shim's pid, `main` the main process's pid and start in clock ticks; `?` where not yet known. The name of
-//! the attempt is there because after a power cut the bytes of an earlier one may show, which are not this one's exit.
+//! `stop` is what the host asks for: `ask` or `kill` by their first letters; `shim` is the shim's pid, `main` the main
+//! process's pid and start in clock ticks; `?` where not yet known. The name of the attempt is there because after a power
+//! cut the bytes of an earlier one may show, which are not this one's exit.
 
-use crate::attempt::open_process;
+use crate::attempt::{Stop, open_process};
 use crate::beneath;
 use crate::procfs::{self, Process};
 use crate::program::Exit;
@@ -37,10 +38,11 @@ const EXIT: &str = "exit.json";
 /// Bytes that are reserved: more than the longest exit has.
 const ROOM: u64 = 4096;
 /// Bytes of the header, and where its fields are.
-const HEADER: usize = 64;
-const HEADER_START: &[u8; 9] = b"{\"shim\":\"";
-const SHIM_FIELD: Range<usize> = 9..19;
-const MAIN_FIELD: Range<usize> = 29..61;
+const HEADER: usize = 75;
+const HEADER_START: &[u8; 9] = b"{\"stop\":\"";
+const STOP_FIELD: Range<usize> = 9..10;
+const SHIM_FIELD: Range<usize> = 20..30;
+const MAIN_FIELD: Range<usize> = 40..72;
 
 /// The locked file of an attempt that runs.
 #[derive(Debug)]
@@ -70,8 +72,9 @@ struct ExitRecord {
 }
 
 impl RunFile {
-    /// Makes the file of the attempt at `dir` and locks it: the one launch. `AlreadyExists` if there was one.
-    pub(crate) fn make(dir: &Path) -> io::Result<RunFile> {
+    /// Makes the file of the attempt at `dir` and locks it: the one launch. `AlreadyExists` if there was one. `shim` is
+    /// the pid of the shim that it is for, where that is known.
+    pub(crate) fn make(dir: &Path, shim: Option<u32>) -> io::Result<RunFile> {
         let dir = beneath::open_dir(dir)?;
         if rustix::fs::statat(&dir, EXIT, AtFlags::empty()).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -91,7 +94,7 @@ impl RunFile {
         // Blocks only while the shim of an earlier attempt, which has said its last word, closes the file.
         rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
         let file = RunFile { file };
-        file.write_header()?;
+        file.write_header(shim)?;
         Ok(file)
     }
 
@@ -118,10 +121,10 @@ impl RunFile {
         let file = rustix::fs::openat(&dir, LOCK, flags, Mode::empty())?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let file = RunFile { file };
-        let mut start = [0; SHIM_FIELD.start];
+        let mut start = [0; HEADER_START.len()];
         let read = rustix::io::pread(&file, &mut start, 0)?;
         if start[..read] != *HEADER_START {
-            file.write_header()?;
+            file.write_header(None)?;
         }
         Ok(file)
     }
@@ -131,14 +134,13 @@ impl RunFile {
         Ok(rename(dir, EXIT, SPARE)?)
     }
 
-    fn write_header(&self) -> io::Result<()> {
-        let header = format!("{{\"shim\":\"{:>10}\",\"main\":\"{:>32}\",\n", "?", "?");
+    fn write_header(&self, shim: Option<u32>) -> io::Result<()> {
+        let shim = shim.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+        let header = format!(
+            "{{\"stop\":\"?\",\"shim\":\"{shim:>10}\",\"main\":\"{:>32}\",\n",
+            "?"
+        );
         self.write_at(header.as_bytes(), 0)
-    }
-
-    /// Says which process is the shim. The host says so too, with the same bytes: whoever comes first.
-    pub(crate) fn write_shim(&self, pid: u32) -> io::Result<()> {
-        self.write_at(format!("{pid:>10}").as_bytes(), SHIM_FIELD.start)
     }
 
     /// Says which process is the program's main one, which has just been started.
@@ -148,6 +150,26 @@ impl RunFile {
         };
         let field = format!("{} {}", main.as_raw_nonzero(), process.start_ticks);
         self.write_at(format!("{field:>32}").as_bytes(), MAIN_FIELD.start)
+    }
+
+    /// What the host asks for, if it asks for anything.
+    pub(crate) fn asked(&self) -> Option<Stop> {
+        let mut letter = [0; STOP_FIELD.end - STOP_FIELD.start];
+        rustix::io::pread(&self.file, &mut letter, STOP_FIELD.start as u64).ok()?;
+        Stop::of_letter(letter[0])
+    }
+
+    /// Asks for a stop, on the host's side; the shim looks when it is given a signal. An error if there is no shim.
+    pub(crate) fn ask(dir: &Path, how: Stop) -> io::Result<()> {
+        let dir = beneath::open_dir(dir)?;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, LOCK, flags, Mode::empty())?;
+        let file = RunFile { file };
+        match (file.asked(), how) {
+            // What is to be killed is not asked any more.
+            (Some(Stop::Kill), Stop::Graceful) => Ok(()),
+            _ => file.write_at(&[how.letter()], STOP_FIELD.start),
+        }
     }
 
     fn write_at(&self, bytes: &[u8], offset: usize) -> io::Result<()> {
@@ -262,10 +284,18 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path();
         assert_eq!(RunFile::holder(dir).unwrap(), Holder::NoFile);
-        let file = RunFile::make(dir).unwrap();
+        let file = RunFile::make(dir, None).unwrap();
         assert_eq!(RunFile::holder(dir).unwrap(), Holder::Unknown);
+        drop(file);
+        RunFile::unmake(dir).unwrap();
+        let file = RunFile::make(dir, Some(u32::MAX)).unwrap();
         file.write_main(rustix::process::getpid()).unwrap();
-        file.write_shim(u32::MAX).unwrap();
+        assert_eq!(file.asked(), None);
+        RunFile::ask(dir, Stop::Graceful).unwrap();
+        assert_eq!(file.asked(), Some(Stop::Graceful));
+        RunFile::ask(dir, Stop::Kill).unwrap();
+        RunFile::ask(dir, Stop::Graceful).unwrap();
+        assert_eq!(file.asked(), Some(Stop::Kill));
         assert_eq!(RunFile::holder(dir).unwrap(), Holder::Known(u32::MAX));
         assert_eq!(RunFile::main(dir).unwrap().pid, rustix::process::getpid());
         assert!(RunFile::exit(dir).unwrap().is_none());
@@ -290,5 +320,6 @@ mod tests {
         assert!((bytes.len() as u64) < ROOM);
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(json["shim"], u32::MAX.to_string());
+        assert!(RunFile::ask(dir, Stop::Kill).is_err(), "it has ended");
     }
 }

@@ -1,4 +1,4 @@
-//! The four calls that the compiler cannot check: fork, posix_spawn, signal masks and unshare. All `unsafe` is here.
+//! The calls that the compiler cannot check: fork, posix_spawn, signals and unshare. All `unsafe` is here.
 //!
 //! Everything else the crate asks of the kernel goes through `rustix`.
 
@@ -142,6 +142,27 @@ pub(crate) fn signal_fd(signals: &[c_int]) -> io::Result<OwnedFd> {
             -1 => Err(io::Error::last_os_error()),
             fd => Ok(OwnedFd::from_raw_fd(fd)),
         }
+    }
+}
+
+/// Sends a signal that says of itself that it comes from a host: `signalfd_siginfo::ssi_code` is [`libc::SI_QUEUE`].
+pub(crate) fn queue_signal(process: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
+    // SAFETY: all-zero bytes are a valid siginfo_t, the descriptor is open, and the kernel only reads what it is given.
+    let sent = unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        info.si_signo = signal;
+        info.si_code = libc::SI_QUEUE;
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            &info,
+            0u32,
+        )
+    };
+    match sent {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

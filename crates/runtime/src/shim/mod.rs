@@ -1,7 +1,11 @@
-//! The shim: one small process per attempt, the parent of its program.
+//! The shim: a small process, the parent of an attempt's program; when that is over, of the next one's.
 //!
-//! It depends on nothing that the daemon does after the launch. It writes what the program prints to `feed`, keeps the
-//! limits, takes two signals (SIGTERM: ask the program to stop; SIGUSR1: kill it), and writes `exit.json` last.
+//! An attempt depends on nothing that the daemon does after the launch. The shim writes what the program prints to `feed`, keeps the
+//! limits, takes two signals (SIGTERM: ask the program to stop; SIGUSR1: kill it), and writes `exit.json` last. Signals of a
+//! host only say that the run file says what to do, since they may come when the attempt that they were for is over.
+//!
+//! What one program could leave to the next ends the shim instead: a process that cannot be killed, a mount. With no host, or
+//! nothing to do and no host any more, it ends too.
 //!
 //! How a program is asked to stop, whoever asks: each of its processes gets the signal that it listens to. Shells get
 //! SIGTERM, so that no further line of the script starts; a process that catches SIGTERM gets that; one that catches only
@@ -38,7 +42,7 @@ const SIGNALS: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGUSR1, libc::SIGCHLD];
 
 /// The hidden `shim` subcommand. `args` are those after the word `shim`. Must be called before any thread is started.
 ///
-/// - `--serve`: fork a shim for each request on the socket that is standard input, until it closes;
+/// - `--serve`: fork a shim for each socket that comes by the one that is standard input, until that closes;
 /// - `--attempt DIR`: be the shim of `DIR`, whose `program.json` says what to run;
 /// - `--probe DIR`: print `namespace` or `direct`, for programs below `DIR`.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -1,4 +1,4 @@
-//! The life of one shim, from its request to `exit.json`.
+//! The life of one shim: attempt after attempt, each from its request to `exit.json`.
 
 use crate::attempt::AttemptDir;
 use crate::beneath;
@@ -8,14 +8,16 @@ use crate::program::{EndReason, Exit, Program, View};
 use crate::run_file::{RunFile, attempt_name};
 use crate::shim::feed_file::FeedFile;
 use crate::shim::output::Output;
-use crate::shim::request::{PROGRAM, Request};
-use crate::shim::supervise::{Ended, Supervisor};
-use crate::shim::{SIGNALS, spawner, start, view};
+use crate::shim::request::{self, PROGRAM, Request};
+use crate::shim::supervise::{Ended, Standing, Supervisor};
+use crate::shim::view::Namespace;
+use crate::shim::{SIGNALS, spawner, start};
 use crate::sys::{self, SingleThreaded};
 use feed::Stream;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -30,67 +32,183 @@ pub(super) fn direct(dir: &Path) -> io::Result<()> {
     let dir = std::path::absolute(dir)?;
     let path = dir.join(PROGRAM);
     let program = serde_json::from_slice(&std::fs::read(&path)?)?;
-    let file = RunFile::make(&dir)?;
+    let file = RunFile::make(&dir, Some(std::process::id()))?;
     // It may hold secrets, and nobody needs it any more.
     std::fs::remove_file(&path)?;
-    file.write_shim(std::process::id())?;
     io::stdout().write_all(b"\n")?;
     io::stdout().flush()?;
-    attempt(Request { dir, program }, file)
+    Shim::new()?.attempt(Request { dir, program }, file, None)
 }
 
-/// Runs the request. `file` is locked until `exit.json` is there. An error means that not even that could be written.
-pub(super) fn attempt(request: Request, file: RunFile) -> io::Result<()> {
-    // A session of its own: no signal meant for the daemon's terminal or group comes here.
-    let _ = rustix::process::setsid();
-    let _ = rustix::thread::set_name(c"shoal-shim");
-    file.write_shim(std::process::id())?;
-    let dir = AttemptDir::at(request.dir);
-    let dir_fd = beneath::open_dir(dir.path())?;
-    let name = dir.name().as_bytes().to_vec();
-    let mut notifier = Notifier::new(request.program.notify.as_deref(), name);
-    let exit = run(&dir, &dir_fd, &request.program, &file, &mut notifier);
-    file.commit(&dir_fd, &attempt_name(dir.path()), &exit)?;
-    notifier.send_last();
+/// Runs what is requested, one attempt after another, until the host closes its end or something is not as it should be for
+/// the next program. What runs then goes on to its end. An error means that an exit could not be written.
+pub(super) fn serve(host: &UnixStream) -> io::Result<()> {
+    let mut shim = Shim::new()?;
+    while shim.is_fit
+        && let Some((request, lock)) = Request::receive(host)?
+    {
+        shim.attempt(request, RunFile::from_host(lock), Some(host))?;
+    }
     Ok(())
 }
 
-/// Runs the program to its end, whatever happens.
-fn run(
-    dir: &AttemptDir,
-    dir_fd: &OwnedFd,
-    program: &Program,
-    file: &RunFile,
-    notifier: &mut Notifier,
-) -> Exit {
-    let mut exit = Exit {
-        reason: EndReason::Exited,
-        code: None,
-        signal: None,
-        started_us: micros(SystemTime::now()),
-        ended_us: 0,
-        oom: false,
-        record_count: 0,
-        feed_bytes: 0,
-        view: View::Direct,
-    };
-    match supervise(dir, dir_fd, program, file, notifier, &mut exit.view) {
-        Ok(ended) => {
-            exit.reason = ended.reason;
-            exit.code = ended.code;
-            exit.signal = ended.signal;
-            exit.oom = ended.oom;
-            (exit.record_count, exit.feed_bytes) = ended.written;
-        }
-        Err(NotStarted::Disk(error)) if is_full(&error) => exit.reason = EndReason::DiskFull,
-        Err(NotStarted::Disk(error)) => exit.reason = failed(error.to_string()),
-        Err(NotStarted::Program(message, written)) => {
-            exit.reason = failed(message);
-            (exit.record_count, exit.feed_bytes) = written;
-        }
+/// What lasts from attempt to attempt.
+struct Shim {
+    standing: Standing,
+    namespace: Option<Namespace>,
+    notifier: Option<Notifier>,
+    /// Nothing is left of any attempt that the next one could notice.
+    is_fit: bool,
+}
+
+impl Shim {
+    fn new() -> io::Result<Shim> {
+        // A session of its own: no signal meant for the daemon's terminal or group comes here.
+        let _ = rustix::process::setsid();
+        let _ = rustix::thread::set_name(c"shoal-shim");
+        // Daemons that a program leaves become our children, so that none is missed at its end.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        Ok(Shim {
+            standing: Standing::new(sys::signal_fd(&SIGNALS)?),
+            namespace: None,
+            notifier: None,
+            is_fit: true,
+        })
     }
-    exit.ended_us = micros(SystemTime::now());
-    exit
+
+    /// Runs the request. `file` is locked until `exit.json` is there. An error means that not even that could be written.
+    fn attempt(
+        &mut self,
+        request: Request,
+        file: RunFile,
+        host: Option<&UnixStream>,
+    ) -> io::Result<()> {
+        self.standing.forget_signals();
+        let dir = AttemptDir::at(request.dir);
+        let dir_fd = beneath::open_dir(dir.path())?;
+        let name = dir.name().as_bytes().to_vec();
+        let path = request.program.notify.as_deref();
+        let mut notifier = Notifier::renewed(self.notifier.take(), path, name);
+        let exit = self.run(&dir, &dir_fd, &request.program, &file, &mut notifier);
+        if let Some(namespace) = &self.namespace {
+            self.is_fit &= namespace.is_as_it_was();
+        }
+        // Before the exit: whoever sees that knows whether we serve again, and sends nothing to a shim that does not.
+        match host {
+            Some(host) if self.is_fit => self.is_fit = request::say_free(host).is_ok(),
+            Some(host) => host.shutdown(std::net::Shutdown::Both)?,
+            None => {}
+        }
+        file.commit(&dir_fd, &attempt_name(dir.path()), &exit)?;
+        notifier.send_last();
+        self.notifier = Some(notifier);
+        Ok(())
+    }
+
+    /// Runs the program to its end, whatever happens.
+    fn run(
+        &mut self,
+        dir: &AttemptDir,
+        dir_fd: &OwnedFd,
+        program: &Program,
+        file: &RunFile,
+        notifier: &mut Notifier,
+    ) -> Exit {
+        let mut exit = Exit {
+            reason: EndReason::Exited,
+            code: None,
+            signal: None,
+            started_us: micros(SystemTime::now()),
+            ended_us: 0,
+            oom: false,
+            record_count: 0,
+            feed_bytes: 0,
+            view: View::Direct,
+        };
+        match self.supervise(dir, dir_fd, program, file, notifier, &mut exit.view) {
+            Ok(ended) => {
+                exit.reason = ended.reason;
+                exit.code = ended.code;
+                exit.signal = ended.signal;
+                exit.oom = ended.oom;
+                (exit.record_count, exit.feed_bytes) = ended.written;
+                self.is_fit &= ended.alone;
+            }
+            Err(NotStarted::Disk(error)) if is_full(&error) => exit.reason = EndReason::DiskFull,
+            Err(NotStarted::Disk(error)) => exit.reason = failed(error.to_string()),
+            Err(NotStarted::Program(message, written)) => {
+                exit.reason = failed(message);
+                (exit.record_count, exit.feed_bytes) = written;
+            }
+        }
+        exit.ended_us = micros(SystemTime::now());
+        exit
+    }
+
+    fn supervise(
+        &mut self,
+        dir: &AttemptDir,
+        dir_fd: &OwnedFd,
+        program: &Program,
+        file: &RunFile,
+        notifier: &mut Notifier,
+        view: &mut View,
+    ) -> Result<Ended, NotStarted> {
+        let mut feed = FeedFile::create(dir_fd)?;
+        let mut notice = |text: &str| {
+            let now_us = micros(SystemTime::now());
+            feed.push(Stream::Status, false, now_us, text.as_bytes());
+        };
+        for text in &program.notices {
+            notice(&format!("{text}\n"));
+        }
+        if program.want_namespace {
+            match self.show(dir) {
+                Ok(()) => *view = View::Namespace,
+                Err(error) => notice(&format!(
+                    "no /valohai of its own ({error}): the VH_*_DIR variables name the real directories\n"
+                )),
+            }
+        }
+        let (stdout, stdout_end) = Output::new(Stream::Stdout)?;
+        let (stderr, stderr_end) = Output::new(Stream::Stderr)?;
+        let ends = [&stdout_end, &stderr_end];
+        let main = match start::start(dir, dir_fd.as_fd(), program, *view, ends) {
+            Ok(main) => main,
+            Err(message) => {
+                let message = clip(message);
+                notice(&format!("could not start: {message}\n"));
+                feed.flush()?;
+                return Err(NotStarted::Program(message, feed.written()));
+            }
+        };
+        notice("started\n");
+        drop((stdout_end, stderr_end));
+        // Only needed if we are killed.
+        let _ = file.write_main(main);
+        let outputs = [stdout, stderr];
+        Ok(Supervisor::new(
+            program,
+            feed,
+            notifier,
+            file,
+            &mut self.standing,
+            outputs,
+            main,
+        )
+        .run())
+    }
+
+    /// Makes the attempt's directories the program's `/valohai`.
+    fn show(&mut self, dir: &AttemptDir) -> io::Result<()> {
+        let shown = match &self.namespace {
+            Some(namespace) => namespace.show(&dir.root()),
+            None => Namespace::enter(&dir.root()).map(|entered| self.namespace = Some(entered)),
+        };
+        // Half a namespace is nobody's.
+        self.is_fit &= shown.is_ok();
+        shown
+    }
 }
 
 enum NotStarted {
@@ -103,54 +221,6 @@ impl From<io::Error> for NotStarted {
     fn from(error: io::Error) -> NotStarted {
         NotStarted::Disk(error)
     }
-}
-
-fn supervise(
-    dir: &AttemptDir,
-    dir_fd: &OwnedFd,
-    program: &Program,
-    file: &RunFile,
-    notifier: &mut Notifier,
-    view: &mut View,
-) -> Result<Ended, NotStarted> {
-    let mut feed = FeedFile::create(dir_fd)?;
-    // Daemons that the program leaves become our children, so that none is missed at the end.
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .map_err(io::Error::from)?;
-    let signals = sys::signal_fd(&SIGNALS)?;
-    let mut notice = |text: &str| {
-        let now_us = micros(SystemTime::now());
-        feed.push(Stream::Status, false, now_us, text.as_bytes());
-    };
-    for text in &program.notices {
-        notice(&format!("{text}\n"));
-    }
-    if program.want_namespace {
-        match view::enter(&dir.root()) {
-            Ok(()) => *view = View::Namespace,
-            Err(error) => notice(&format!(
-                "no /valohai of its own ({error}): the VH_*_DIR variables name the real directories\n"
-            )),
-        }
-    }
-    let (stdout, stdout_end) = Output::new(Stream::Stdout)?;
-    let (stderr, stderr_end) = Output::new(Stream::Stderr)?;
-    let ends = [&stdout_end, &stderr_end];
-    let main = match start::start(dir, dir_fd.as_fd(), program, *view, ends) {
-        Ok(main) => main,
-        Err(message) => {
-            let message = clip(message);
-            notice(&format!("could not start: {message}\n"));
-            feed.flush()?;
-            return Err(NotStarted::Program(message, feed.written()));
-        }
-    };
-    notice("started\n");
-    drop((stdout_end, stderr_end));
-    // Only needed if we are killed.
-    let _ = file.write_main(main);
-    let outputs = [stdout, stderr];
-    Ok(Supervisor::new(program, feed, notifier, signals, outputs, main).run())
 }
 
 fn failed(message: String) -> EndReason {

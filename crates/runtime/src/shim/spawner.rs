@@ -1,8 +1,6 @@
 //! The spawner: forks shims, and does nothing else. Small, so that a fork is cheap; single-threaded, so that it is safe.
 
-use crate::run_file::RunFile;
-use crate::shim::request::{self, Request};
-use crate::shim::{SIGNALS, run};
+use crate::shim::{SIGNALS, request, run};
 use crate::sys::{self, Fork, SingleThreaded};
 use rustix::fs::{Mode, OFlags};
 use std::io;
@@ -18,20 +16,17 @@ pub(super) fn serve() -> io::Result<()> {
     // Blocked before any fork: a shim that is told to stop in its first moments must not die of it.
     sys::block_signals(&SIGNALS)?;
     sys::ignore_children(true);
-    while let Some(request) = Request::receive(&socket)? {
-        let forked = request.and_then(|(request, lock)| match sys::fork(&proof)? {
-            Fork::Child => Ok(Err((request, lock))),
-            Fork::Parent(pid) => Ok(Ok(pid.as_raw_nonzero().get() as u32)),
-        });
-        let answer = match forked {
-            Ok(Err((request, lock))) => {
+    while let Some(shims) = request::heard_ask(&socket)? {
+        let answer = match sys::fork(&proof) {
+            Ok(Fork::Child) => {
                 drop(socket);
                 sys::ignore_children(false);
-                return run::attempt(request, RunFile::from_host(lock));
+                return run::serve(&shims);
             }
-            Ok(Ok(pid)) => Ok(pid),
+            Ok(Fork::Parent(pid)) => Ok(pid.as_raw_nonzero().get() as u32),
             Err(error) => Err(error),
         };
+        drop(shims);
         request::send_answer(&socket, &answer)?;
     }
     Ok(())

@@ -1,9 +1,11 @@
 //! The loop of the shim: what the program prints, when it has to stop, and when it has ended.
 
+use crate::attempt::Stop;
 use crate::clock::micros;
 use crate::notify::Notifier;
 use crate::procfs;
 use crate::program::{EndReason, Program};
+use crate::run_file::RunFile;
 use crate::shim::feed_file::FeedFile;
 use crate::shim::output::Output;
 use crate::shim::stop;
@@ -27,23 +29,51 @@ const DYING: Duration = Duration::from_secs(10);
 /// How often the killing looks for processes that were forked meanwhile.
 const DYING_ROUND: Duration = Duration::from_millis(20);
 
+/// Bytes of a `signalfd_siginfo`: it begins with the number of the signal, an error, and how it was sent.
+const INFO: usize = 128;
+
 /// How it ended, as far as the supervisor knows.
 pub(super) struct Ended {
     pub(super) reason: EndReason,
     pub(super) code: Option<i32>,
     pub(super) signal: Option<i32>,
     pub(super) oom: bool,
+    /// No process of it is left.
+    pub(super) alone: bool,
     /// Records and bytes of the feed.
     pub(super) written: (u64, u64),
+}
+
+/// What a shim keeps from attempt to attempt.
+pub(super) struct Standing {
+    pub(super) signals: OwnedFd,
+    pub(super) buffer: Vec<u8>,
+}
+
+impl Standing {
+    /// `signals` is a [`sys::signal_fd`](crate::sys::signal_fd).
+    pub(super) fn new(signals: OwnedFd) -> Standing {
+        Standing {
+            signals,
+            buffer: vec![0; 64 * 1024],
+        }
+    }
+
+    /// Forgets signals that were meant for an earlier attempt.
+    pub(super) fn forget_signals(&self) {
+        let mut infos = [0; INFO * 4];
+        while rustix::io::read(&self.signals, &mut infos).is_ok() {}
+    }
 }
 
 pub(super) struct Supervisor<'a> {
     program: &'a Program,
     notifier: &'a mut Notifier,
     feed: FeedFile,
-    signals: OwnedFd,
+    file: &'a RunFile,
+    signals: &'a OwnedFd,
     outputs: [Output; 2],
-    buffer: Vec<u8>,
+    buffer: &'a mut [u8],
     own: Pid,
     main: Pid,
     main_status: Option<WaitStatus>,
@@ -54,6 +84,7 @@ pub(super) struct Supervisor<'a> {
     /// When what is gathered must be written; `None` if nothing is.
     flush_at: Option<Instant>,
     stopping: Option<Stopping>,
+    kill_asked: bool,
     oom_kills_before: Option<u64>,
 }
 
@@ -68,7 +99,8 @@ impl<'a> Supervisor<'a> {
         program: &'a Program,
         feed: FeedFile,
         notifier: &'a mut Notifier,
-        signals: OwnedFd,
+        file: &'a RunFile,
+        Standing { signals, buffer }: &'a mut Standing,
         outputs: [Output; 2],
         main: Pid,
     ) -> Supervisor<'a> {
@@ -77,9 +109,10 @@ impl<'a> Supervisor<'a> {
             program,
             notifier,
             feed,
+            file,
             signals,
             outputs,
-            buffer: vec![0; 64 * 1024],
+            buffer,
             own: rustix::process::getpid(),
             main,
             main_status: None,
@@ -88,12 +121,15 @@ impl<'a> Supervisor<'a> {
             last_output: now,
             flush_at: Some(now + GATHER_NOTICE),
             stopping: None,
+            kill_asked: false,
             oom_kills_before: procfs::oom_kills(),
         }
     }
 
     /// Runs until no process of the program is left, and its feed is whole.
     pub(super) fn run(mut self) -> Ended {
+        // Its signal may have been forgotten with those before it.
+        self.look_what_is_asked();
         loop {
             let now = Instant::now();
             self.keep_limits(now);
@@ -175,27 +211,45 @@ impl<'a> Supervisor<'a> {
     }
 
     fn take_signals(&mut self) {
-        // One `signalfd_siginfo` is 128 bytes; its first field is the number.
-        let mut infos = [0; 128 * 4];
+        let mut infos = [0; INFO * 4];
         let mut seen = Vec::new();
-        while let Ok(n) = rustix::io::read(&self.signals, &mut infos) {
-            let numbers = infos[..n]
-                .chunks_exact(128)
-                .filter_map(|info| info.first_chunk());
-            seen.extend(numbers.map(|number| u32::from_ne_bytes(*number) as i32));
+        while let Ok(n) = rustix::io::read(self.signals, &mut infos) {
+            let word = |info: &[u8], at: usize| {
+                let bytes = info.get(at..).and_then(<[u8]>::first_chunk);
+                bytes.map_or(0, |bytes| i32::from_ne_bytes(*bytes))
+            };
+            let infos = infos[..n].chunks_exact(INFO);
+            seen.extend(infos.map(|info| (word(info, 0), word(info, 8))));
         }
         for signal in seen {
             match signal {
-                libc::SIGCHLD => self.reap(),
-                libc::SIGTERM if self.stopping.is_none() => {
-                    self.stop(EndReason::Stopped, "asked to stop");
-                }
-                libc::SIGUSR1 => {
-                    self.notice("asked to kill\n");
-                    self.kill_now(EndReason::Stopped);
-                }
+                (libc::SIGCHLD, _) => self.reap(),
+                // From a host, and perhaps meant for an attempt before this one.
+                (_, libc::SI_QUEUE) => self.look_what_is_asked(),
+                (libc::SIGTERM, _) => self.asked(Stop::Graceful),
+                (libc::SIGUSR1, _) => self.asked(Stop::Kill),
                 _ => {}
             }
+        }
+    }
+
+    fn look_what_is_asked(&mut self) {
+        if let Some(how) = self.file.asked() {
+            self.asked(how);
+        }
+    }
+
+    fn asked(&mut self, how: Stop) {
+        match how {
+            Stop::Graceful if self.stopping.is_none() => {
+                self.stop(EndReason::Stopped, "asked to stop");
+            }
+            Stop::Kill if !self.kill_asked => {
+                self.kill_asked = true;
+                self.notice("asked to kill\n");
+                self.kill_now(EndReason::Stopped);
+            }
+            Stop::Graceful | Stop::Kill => {}
         }
     }
 
@@ -219,7 +273,7 @@ impl<'a> Supervisor<'a> {
         let mut printed = false;
         let mut given_out = false;
         for output in &mut self.outputs {
-            printed |= output.read(&mut self.buffer, &mut self.feed, now, time_us);
+            printed |= output.read(self.buffer, &mut self.feed, now, time_us);
             given_out |= output.flush_partial(&mut self.feed, now, time_us);
         }
         if printed {
@@ -277,7 +331,7 @@ impl<'a> Supervisor<'a> {
             .iter()
             .filter_map(|output| output.pipe.as_ref());
         let pipes = pipes.filter(|_| outputs);
-        let mut all: Vec<PollFd<'_>> = [&self.signals]
+        let mut all: Vec<PollFd<'_>> = [self.signals]
             .into_iter()
             .chain(pipes)
             .map(|fd| PollFd::new(fd, PollFlags::IN))
@@ -315,6 +369,7 @@ impl<'a> Supervisor<'a> {
             code,
             signal,
             oom,
+            alone: self.alone,
             written: self.feed.written(),
         }
     }
@@ -334,8 +389,8 @@ impl<'a> Supervisor<'a> {
             let left = stop::kill(self.own).unwrap_or_default();
             killed = killed.max(left);
             self.wait(Some(Instant::now() + DYING_ROUND), false);
-            let mut infos = [0; 128 * 4];
-            while rustix::io::read(&self.signals, &mut infos).is_ok() {}
+            let mut infos = [0; INFO * 4];
+            while rustix::io::read(self.signals, &mut infos).is_ok() {}
             self.reap();
             if Instant::now() > deadline {
                 self.notice(&format!("{left} processes cannot be killed\n"));
@@ -354,7 +409,7 @@ impl<'a> Supervisor<'a> {
         // Nobody of ours writes any more; a stranger who was handed the pipe may, and is not waited for.
         for output in &mut self.outputs {
             for _ in 0..4 {
-                if !output.read(&mut self.buffer, &mut self.feed, now, time_us) {
+                if !output.read(self.buffer, &mut self.feed, now, time_us) {
                     break;
                 }
             }

@@ -6,19 +6,80 @@
 //! 3. where `/valohai` does not exist and cannot be made: a new root, a tmpfs with everything of the old one bound into
 //!    it and `/valohai` beside. Also in a user namespace if need be.
 //!
+//! A namespace serves the attempts of a shim one after another: made anew for each, it would cost as much as half a shell.
+//! One in which something was mounted or unmounted since, by a program or by the machine, serves no other.
+//!
 //! Whatever fails leaves the program with its real directories, and a record that says so.
 
 use crate::program::{VALOHAI, View};
 use crate::sys;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// Puts this process and all its children into a namespace in which `root` is `/valohai`. After an error, this process
-/// still sees everything where it was.
-pub(super) fn enter(root: &Path) -> io::Result<()> {
+/// The namespace that a shim has for its attempts, one after another.
+pub(super) struct Namespace {
+    /// Says when something is mounted or unmounted in it.
+    mounts: OwnedFd,
+    /// The next attempt's program may have it, with another directory as its `/valohai`.
+    serves_again: bool,
+}
+
+impl Namespace {
+    /// Puts this process and all its children into a namespace in which `root` is `/valohai`. After an error, this process
+    /// still sees everything where it was.
+    pub(super) fn enter(root: &Path) -> io::Result<Namespace> {
+        let way = enter(root)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mounts = rustix::fs::open("/proc/self/mountinfo", flags, Mode::empty())?;
+        let namespace = Namespace {
+            mounts,
+            // A new root shows of the machine what it had when it was made; the next program is to see what there is then.
+            serves_again: way == Way::Bound,
+        };
+        namespace.has_changed();
+        Ok(namespace)
+    }
+
+    /// Makes `root` the `/valohai` of a namespace that is [as it was](Self::is_as_it_was).
+    pub(super) fn show(&self, root: &Path) -> io::Result<()> {
+        rustix::mount::unmount(VALOHAI, UnmountFlags::DETACH)?;
+        rustix::mount::mount_bind(root, VALOHAI)?;
+        self.has_changed();
+        Ok(())
+    }
+
+    /// Whether nothing was mounted or unmounted by the program or by the machine, so that another program can have it.
+    pub(super) fn is_as_it_was(&self) -> bool {
+        self.serves_again && !self.has_changed()
+    }
+
+    /// Whether a mount came or went since this was last asked.
+    fn has_changed(&self) -> bool {
+        const NOW: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut mounts = [PollFd::new(&self.mounts, PollFlags::PRI)];
+        !matches!(rustix::event::poll(&mut mounts, Some(&NOW)), Ok(0))
+    }
+}
+
+/// How the program got its `/valohai`.
+#[derive(PartialEq, Eq)]
+enum Way {
+    /// A directory of the machine's root was covered.
+    Bound,
+    /// The root was replaced.
+    NewRoot,
+}
+
+fn enter(root: &Path) -> io::Result<Way> {
     match sys::unshare_mounts(false) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => enter_user_namespace()?,
@@ -28,9 +89,11 @@ pub(super) fn enter(root: &Path) -> io::Result<()> {
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", slave)?;
     if valohai_exists() {
-        Ok(rustix::mount::mount_bind(root, VALOHAI)?)
+        rustix::mount::mount_bind(root, VALOHAI)?;
+        Ok(Way::Bound)
     } else {
-        new_root(root)
+        new_root(root)?;
+        Ok(Way::NewRoot)
     }
 }
 
@@ -84,10 +147,10 @@ fn fill_new_root(root: &Path) -> io::Result<()> {
     fs::remove_dir("/old")
 }
 
-/// Tries [`enter`] with a directory of its own below `dir`, and prints the outcome.
+/// Tries [`Namespace::enter`] with a directory of its own below `dir`, and prints the outcome.
 pub(super) fn probe(dir: &Path) -> io::Result<()> {
     let root = std::path::absolute(dir)?;
-    let found = enter(&root).and_then(|()| {
+    let found = Namespace::enter(&root).and_then(|_| {
         let (there, here) = (fs::metadata(VALOHAI)?, fs::metadata(&root)?);
         use std::os::unix::fs::MetadataExt;
         Ok((there.dev(), there.ino()) == (here.dev(), here.ino()))

@@ -8,6 +8,8 @@ mod fixture;
 
 mod harness;
 
+mod again;
+
 mod ends;
 
 mod output;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Some("host") => survival::host(args.skip(1)),
         Some("view") => views::unprivileged(args.skip(1)),
         _ => harness::run(&[
+            again::TESTS,
             ends::TESTS,
             output::TESTS,
             stops::TESTS,
