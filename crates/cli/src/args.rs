@@ -75,6 +75,9 @@ pub struct Global {
         help_heading = GLOBAL
     )]
     pub project: Option<String>,
+    /// Look at what one coordinator has, at once and also without a majority; it may lack what is newest
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub stale: bool,
     /// Say more: -v for what happens, -vv for details
     #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
     pub verbose: u8,
@@ -418,8 +421,11 @@ pub struct Coordinator {
     #[arg(long, value_name = "ADDRESS")]
     pub advertise: Option<String>,
     /// Found a new cluster if the data directory is empty
-    #[arg(long)]
+    #[arg(long, conflicts_with = "join")]
     pub bootstrap: bool,
+    /// Join the cluster of these coordinators, HOST:PORT, if the data directory is empty
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub join: Vec<String>,
     /// How long a worker may be out of contact before its attempts are given to others, in seconds
     #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
     pub lost_after: f64,

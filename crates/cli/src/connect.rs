@@ -169,6 +169,10 @@ impl Resolve for Handle {
             tokio::time::sleep(LOOK).await;
         }
     }
+
+    fn has_others(&self) -> bool {
+        false
+    }
 }
 
 impl Local {

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The first wait, before jitter.
-const FIRST: Duration = Duration::from_millis(50);
+const FIRST: Duration = Duration::from_millis(25);
+
+/// The longest wait while it may be only that leadership moves, and for how long that is.
+const LONGEST_AT_FIRST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(6));
 
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(3);
@@ -14,11 +18,15 @@ const LONGEST: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     next: Duration,
+    since: Instant,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: FIRST }
+        Self {
+            next: FIRST,
+            since: Instant::now(),
+        }
     }
 }
 
@@ -28,7 +36,12 @@ impl Backoff {
         // The low 62 bits of a random UUID are random.
         let chance = (Uuid::new_v4().as_u128() & 0xffff) as u32;
         let span = self.next;
-        self.next = (span * 2).min(LONGEST);
+        let longest = if self.since.elapsed() < LONGEST_AT_FIRST.1 {
+            LONGEST_AT_FIRST.0
+        } else {
+            LONGEST
+        };
+        self.next = (span * 2).min(longest);
         let wait = span / 2 + (span / 2) * chance / 0xffff;
         wait.max(at_least.unwrap_or_default())
     }
@@ -43,14 +56,18 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    #[test]
-    fn waits_grow_to_a_bound() {
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_to_a_bound_that_grows_itself() {
         let mut backoff = Backoff::default();
-        let mut span = FIRST;
-        for _ in 0..20 {
-            let wait = backoff.wait(None);
-            assert!(span / 2 <= wait && wait <= span, "{wait:?} of {span:?}");
-            span = (span * 2).min(LONGEST);
+        for longest in [LONGEST_AT_FIRST.0, LONGEST] {
+            let mut span = backoff.next;
+            for _ in 0..20 {
+                let wait = backoff.wait(None);
+                assert!(span / 2 <= wait && wait <= span, "{wait:?} of {span:?}");
+                span = (span * 2).min(longest);
+            }
+            assert!(backoff.wait(None) >= longest / 2);
+            tokio::time::advance(LONGEST_AT_FIRST.1).await;
         }
         assert_eq!(
             backoff.wait(Some(Duration::from_secs(9))),

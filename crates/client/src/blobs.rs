@@ -53,7 +53,7 @@ impl Client {
             })
             .await?;
         if !missing.missing_digests.is_empty() {
-            self.call(|channel| {
+            self.long_call(|channel| {
                 let (source, name) = (source.clone(), name.clone());
                 async move {
                     let parts = parts(source, name, size);
@@ -125,6 +125,7 @@ impl Client {
             sleep(backoff.wait(None)).await;
             let request = api::GetDatumRequest {
                 name: datum.name.clone(),
+                ..api::GetDatumRequest::default()
             };
             locations = self
                 .get_datum(request)

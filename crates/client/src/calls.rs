@@ -18,6 +18,12 @@ use crate::backoff::Backoff;
 use crate::connection::Connection;
 use crate::{Error, Kind, Resolve};
 
+/// After how long without an answer the others are asked who leads.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// How often one call is repeated at once, at a leader that another coordinator named.
+const MOVES: u32 = 4;
+
 /// How patient a client is.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -102,6 +108,12 @@ calls! {
     list_workers: WorkerServiceClient, ListWorkersRequest -> ListWorkersResponse;
     /// Gets the state of the cluster.
     get_cluster: ClusterServiceClient, GetClusterRequest -> GetClusterResponse;
+    /// Adds a coordinator.
+    add_member: ClusterServiceClient, AddMemberRequest with request_id -> AddMemberResponse;
+    /// Removes a coordinator for ever.
+    remove_member: ClusterServiceClient, RemoveMemberRequest with request_id -> RemoveMemberResponse;
+    /// Hands leadership to another coordinator.
+    transfer_leadership: ClusterServiceClient, TransferLeadershipRequest -> TransferLeadershipResponse;
 }
 
 impl Client {
@@ -118,55 +130,121 @@ impl Client {
         }
     }
 
-    /// Makes a call until it is answered, refused, or the deadline has passed.
+    /// Makes a call until it is answered, refused, or the deadline has passed. When an answer takes long, the others are asked
+    /// whether the coordinator that was asked still leads.
     pub(crate) async fn call<T, F, Answer>(&self, make: F) -> Result<T, Error>
     where
         F: Fn(Channel) -> Answer,
         Answer: Future<Output = Result<Response<T>, Status>>,
     {
-        if self.options.deadline.is_zero() {
-            return self.once(&make).await;
-        }
-        let deadline = Instant::now() + self.options.deadline;
-        let mut backoff = Backoff::default();
-        loop {
-            let error = match timeout_at(deadline, self.once(&make)).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(too_late(self.options.deadline)),
-            };
-            let wait = backoff.wait(error.retry_delay);
-            if !error.repeatable || Instant::now() + wait >= deadline {
-                return Err(error);
-            }
-            tracing::debug!(%error, ?wait, "asking again");
-            tokio::time::sleep(wait).await;
-        }
+        self.repeat(&make, true).await
     }
 
-    async fn once<T, F, Answer>(&self, make: &F) -> Result<T, Error>
+    /// The same for a call that carries much, and so may take its time.
+    pub(crate) async fn long_call<T, F, Answer>(&self, make: F) -> Result<T, Error>
     where
         F: Fn(Channel) -> Answer,
         Answer: Future<Output = Result<Response<T>, Status>>,
     {
-        let numbered = self.connection.channel().await?;
-        match make(numbered.channel).await {
+        self.repeat(&make, false).await
+    }
+
+    async fn repeat<T, F, Answer>(&self, make: &F, impatient: bool) -> Result<T, Error>
+    where
+        F: Fn(Channel) -> Answer,
+        Answer: Future<Output = Result<Response<T>, Status>>,
+    {
+        if self.options.deadline.is_zero() {
+            return self.once(make, false).await.map_err(|(error, _)| error);
+        }
+        let deadline = Instant::now() + self.options.deadline;
+        let mut backoff = Backoff::default();
+        let mut last = None;
+        let mut moves = 0;
+        loop {
+            let (error, sound) = match timeout_at(deadline, self.once(make, impatient)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(failure)) => failure,
+                Err(_) => {
+                    let late = || too_late(self.options.deadline);
+                    return Err(last.map_or_else(late, |error| self.gave_up(error)));
+                }
+            };
+            if !error.repeatable {
+                return Err(error);
+            }
+            // A leader that is known is asked at once; two that name each other are not believed for ever.
+            let wait = if sound && moves < MOVES {
+                moves += 1;
+                Duration::ZERO
+            } else {
+                backoff.wait(error.retry_delay)
+            };
+            if Instant::now() + wait >= deadline {
+                return Err(self.gave_up(error));
+            }
+            tracing::debug!(%error, ?wait, "asking again");
+            tokio::time::sleep(wait).await;
+            last = Some(error);
+        }
+    }
+
+    /// Makes a call once. A failure says whether there is a leader to ask at once.
+    async fn once<T, F, Answer>(&self, make: &F, impatient: bool) -> Result<T, (Error, bool)>
+    where
+        F: Fn(Channel) -> Answer,
+        Answer: Future<Output = Result<Response<T>, Status>>,
+    {
+        let numbered = self
+            .connection
+            .channel()
+            .await
+            .map_err(|error| (error, false))?;
+        let answer = make(numbered.channel);
+        let overtaken = async {
+            if !impatient {
+                return std::future::pending().await;
+            }
+            loop {
+                tokio::time::sleep(LOOK_AFTER).await;
+                if let Some(leader) = self.connection.overtaken(numbered.number).await {
+                    return leader;
+                }
+            }
+        };
+        let result = tokio::select! {
+            result = answer => result,
+            leader = overtaken => {
+                let message = format!("{} does not answer, and {leader} leads now", numbered.address);
+                return Err((Error::new(Kind::Unavailable, message), true));
+            }
+        };
+        match result {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => {
                 let error = Error::from(status);
-                if error.repeatable {
-                    self.connection.failed(numbered.number, &error).await;
-                }
-                Err(error)
+                let sound =
+                    error.repeatable && self.connection.failed(numbered.number, &error).await;
+                Err((error, sound))
             }
         }
+    }
+
+    /// The last failure of a call that was repeated to its deadline.
+    fn gave_up(&self, mut error: Error) -> Error {
+        error.message = format!(
+            "{} (tried for {} s)",
+            error.message,
+            self.options.deadline.as_secs_f32()
+        );
+        error
     }
 }
 
 fn too_late(deadline: Duration) -> Error {
     Error::new(
         Kind::Unavailable,
-        format!("no answer within {} s", deadline.as_secs()),
+        format!("no answer within {} s", deadline.as_secs_f32()),
     )
     .with_hint(
         "the request may have been carried out; repeat it with the same request id to find out",

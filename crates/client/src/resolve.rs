@@ -11,6 +11,11 @@ pub trait Resolve: Send + Sync + 'static {
     /// # Errors
     /// What is wrong when there can be none. An error of kind [`crate::Kind::Unavailable`] is tried again.
     async fn resolve(&self) -> Result<Vec<String>, Error>;
+
+    /// Whether the cluster may have more coordinators than those that are resolved; then the cluster is asked who they are.
+    fn has_others(&self) -> bool {
+        true
+    }
 }
 
 /// Coordinators whose addresses never change.

@@ -198,6 +198,7 @@ async fn go_over(client: &Client, way: &mut Way) -> Result<bool, Error> {
     }
     let request = GetExecutionRequest {
         name: way.execution().to_owned(),
+        ..GetExecutionRequest::default()
     };
     let execution = client
         .get_execution(request)

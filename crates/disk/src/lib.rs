@@ -6,6 +6,7 @@
 //! | module | holds | on the disk | promise |
 //! | --- | --- | --- | --- |
 //! | [`raft_log`] | entries, hard state, snapshots of one Raft member | sled, and ordinary files for snapshots | what `append` was given survives a power cut once it returns |
+//! | [`member`] | who a Raft member is, and what it remembers of others | two text files | a wiped log is found out |
 //! | [`feeds`] | the records of all attempts | shared append-only segments | one write and one sync for any number of feeds |
 //! | [`blobs`] | outputs, inputs, source trees | one file a blob, named by its digest | a name appears only over verified, synced bytes |
 //!
@@ -19,6 +20,8 @@ mod files;
 pub mod space;
 
 pub mod raft_log;
+
+pub mod member;
 
 pub mod feeds;
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use contract::api::Consistency;
 use coordinator::Refusal;
 use ledger::Ledger;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
-use crate::ports::{FeedReader, Mutations, Surroundings};
+use crate::ports::{FeedReader, FreshReads, Mutations, Surroundings};
 use crate::required;
 use crate::status::status;
 
@@ -17,6 +18,7 @@ use crate::status::status;
 pub(crate) struct Context {
     pub(crate) mutations: Arc<dyn Mutations>,
     pub(crate) ledgers: watch::Receiver<Ledger>,
+    pub(crate) fresh: Arc<dyn FreshReads>,
     pub(crate) surroundings: Arc<dyn Surroundings>,
     pub(crate) feeds: Arc<dyn FeedReader>,
     /// Is cancelled when the server stops: every stream ends.
@@ -24,9 +26,31 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The newest published ledger.
+    /// The newest published ledger of this coordinator.
     pub(crate) fn ledger(&self) -> Ledger {
         self.ledgers.borrow().clone()
+    }
+
+    /// The ledger that a read with this `Consistency` is answered from; a kind that this version does not know counts as
+    /// the strictest.
+    pub(crate) async fn read(&self, consistency: i32) -> Result<Ledger, Status> {
+        if consistency == i32::from(Consistency::Stale) {
+            return Ok(self.ledger());
+        }
+        self.fresh.fresh().await.map_err(status)
+    }
+
+    /// The ledger in which `is_there` holds: the newest of this coordinator, or, when what is asked for may be newer than
+    /// that, a fresh one. What a stream begins with may be old, but must not be missing.
+    pub(crate) async fn ledger_with(
+        &self,
+        is_there: impl Fn(&Ledger) -> bool + Send,
+    ) -> Result<Ledger, Status> {
+        let ledger = self.ledger();
+        if is_there(&ledger) {
+            return Ok(ledger);
+        }
+        self.fresh.fresh().await.map_err(status)
     }
 }
 

@@ -3,7 +3,8 @@
 //! ```text
 //! server side   ports <- context <- services <- server      what the host implements, and who calls it
 //! border        required, convert, page, status             requests checked, records told, refusals sent
-//! client side   link, peer_blobs, fetch                     a worker's link, blobs of other nodes, http(s) inputs
+//! client side   link, peers, peer_blobs, fetch              a worker's link, other coordinators, blobs of other nodes, http(s) inputs
+//! both          endpoint                                    how connections are made
 //! ```
 //!
 //! Nothing here decides anything: what is asked goes to the host through the traits of [`ports`], what is shown comes from the
@@ -12,6 +13,8 @@
 pub mod ports;
 
 pub mod status;
+
+pub mod backup;
 
 mod required;
 
@@ -22,6 +25,8 @@ mod page;
 mod stream;
 
 mod watch;
+
+mod endpoint;
 
 mod context;
 
@@ -35,10 +40,13 @@ mod link;
 
 mod peer_blobs;
 
+mod peers;
+
 mod fetch;
 
 pub use fetch::{HttpError, HttpFetcher, HttpLimits, HttpSink};
 pub use link::{Link, LinkEvent};
 pub use peer_blobs::{ChunkSink, PeerBlobs, PeerError, Wanted};
+pub use peers::{Holds, PeerEvent, PeerLinks, Sender, hello};
 pub use server::{CoordinatorParts, MAX_MESSAGE, ServeError, serve_coordinator, serve_worker};
 pub use tonic::async_trait;

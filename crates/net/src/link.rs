@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use uuid::Uuid;
 
+use crate::endpoint::{self, Use};
 use crate::server::MAX_MESSAGE;
 use crate::status::refusal;
 
@@ -21,12 +22,6 @@ const EVENTS: usize = 256;
 
 /// Batches that wait to be sent.
 const PUSHES: usize = 16;
-
-/// How long to wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often a silent coordinator is asked whether it is there, and for how long it may stay silent then.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
 
 /// The first and the longest wait between two tries.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
@@ -166,15 +161,7 @@ impl Keeper {
                 format!("cannot reach the coordinator at {address}: {why}"),
             ))
         };
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| unreachable(&error))?;
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE.0)
-            .keep_alive_timeout(KEEPALIVE.1)
-            .keep_alive_while_idle(true)
-            .connect()
+        let channel = endpoint::connect(&address, Use::Link)
             .await
             .map_err(|error| unreachable(&error))?;
         open_streams(channel).await

@@ -119,6 +119,7 @@ mod tests {
     fn others(name: &str) -> Item {
         Item {
             name: name.to_owned(),
+            ..Item::default()
         }
     }
 

@@ -17,20 +17,12 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::convert::int64;
+use crate::endpoint::{self, Use};
 use crate::server::MAX_MESSAGE;
 use crate::status::refusal;
-
-/// Most bytes of an HTTP/2 frame that is taken: the default of 16 KiB halves the throughput.
-const FRAME: u32 = 1 << 20;
-
-/// Windows of a stream and of a connection: they fill a link with delay.
-const WINDOWS: (u32, u32) = (16 << 20, 32 << 20);
-
-/// How long to wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often sources that are all out of reach are tried again, and the wait before the first time; it doubles.
 const REVIVALS: (u32, Duration) = (4, Duration::from_millis(100));
@@ -310,16 +302,7 @@ impl PeerBlobs {
         let channel = match channels.get(source) {
             Some(channel) => channel.clone(),
             None => {
-                let endpoint =
-                    Endpoint::from_shared(format!("http://{source}")).map_err(malformed)?;
-                // Connects with the first call, so that nobody waits here for a node that is gone.
-                let channel = endpoint
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .tcp_nodelay(true)
-                    .max_frame_size(FRAME)
-                    .initial_stream_window_size(WINDOWS.0)
-                    .initial_connection_window_size(WINDOWS.1)
-                    .connect_lazy();
+                let channel = endpoint::connect_lazily(source, Use::Blobs).map_err(malformed)?;
                 channels.insert(source.to_owned(), channel.clone());
                 channel
             }

@@ -4,8 +4,10 @@ use blob::{Digest, Manifest};
 use bytes::Bytes;
 use contract::api;
 use contract::link::{SynchronizeRequest, SynchronizeResponse};
+use contract::peer::{Envelope, HelloResponse, Promise};
 use coordinator::{Answer, Refusal, Request};
 use feed::{Batch, Fence, Seal};
+use ledger::Ledger;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Takes mutations to the coordinator's loop.
@@ -16,6 +18,50 @@ pub trait Mutations: Send + Sync + 'static {
     /// # Errors
     /// Any reason that the contract lists for the RPC.
     async fn request(&self, request: Request) -> Result<Answer, Refusal>;
+}
+
+/// Answers reads that must not be older than what was acknowledged.
+#[tonic::async_trait]
+pub trait FreshReads: Send + Sync + 'static {
+    /// A ledger at least as fresh as everything that was acknowledged, by whichever coordinator, before the call. It is
+    /// published: watches go on from there.
+    ///
+    /// # Errors
+    /// `NO_QUORUM` when no majority answers in time; `NOT_READY` when the node stops.
+    async fn fresh(&self) -> Result<Ledger, Refusal>;
+}
+
+/// Takes what other members of the Raft group say.
+#[tonic::async_trait]
+pub trait Members: Send + Sync + 'static {
+    /// Checks that the sender may speak to this member, before anything else of it is read.
+    ///
+    /// # Errors
+    /// `STATE_FORBIDS` when it is of another cluster, means another member, or was removed.
+    fn admit(&self, envelope: &Envelope) -> Result<(), Refusal>;
+
+    /// What is remembered of a member that has just started.
+    ///
+    /// # Errors
+    /// As for [`Members::admit`], except that one that was removed is told so.
+    fn hello(&self, envelope: &Envelope) -> Result<HelloResponse, Refusal>;
+
+    /// Takes Raft messages of an admitted member; waits while too much of it is taken in already.
+    ///
+    /// # Errors
+    /// `STATE_FORBIDS` when the member holds less than it promised before; `INVALID_FIELD` when a message cannot be read.
+    async fn messages(
+        &self,
+        from: u64,
+        promise: Promise,
+        messages: Vec<Bytes>,
+    ) -> Result<(), Refusal>;
+
+    /// Takes a snapshot of an admitted member: a Raft message and the data that belongs into it, whole.
+    ///
+    /// # Errors
+    /// `INVALID_FIELD` when the message cannot be read.
+    async fn snapshot(&self, from: u64, message: Bytes, data: Bytes) -> Result<(), Refusal>;
 }
 
 /// What a coordinator knows beside the ledger.

@@ -12,6 +12,7 @@ use contract::api::log_service_server::LogServiceServer;
 use contract::api::pipeline_service_server::PipelineServiceServer;
 use contract::api::worker_service_server::WorkerServiceServer;
 use contract::link::worker_link_service_server::WorkerLinkServiceServer;
+use contract::peer::peer_service_server::PeerServiceServer;
 use ledger::Ledger;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -22,13 +23,17 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::context::Context;
+use crate::endpoint;
 use crate::panic::CatchPanic;
-use crate::ports::{Blobs, FeedReader, FeedStore, Mutations, Sessions, Surroundings};
+use crate::ports::{
+    Blobs, FeedReader, FeedStore, FreshReads, Members, Mutations, Sessions, Surroundings,
+};
 use crate::services::blob::BlobEnd;
 use crate::services::cluster::Cluster;
 use crate::services::data::Data;
 use crate::services::execution::Executions;
 use crate::services::log::Logs;
+use crate::services::peer::Peers;
 use crate::services::pipeline::Pipelines;
 use crate::services::worker::Workers;
 use crate::services::worker_link::WorkerLink;
@@ -36,20 +41,8 @@ use crate::services::worker_link::WorkerLink;
 /// Most bytes of a message, in and out.
 pub const MAX_MESSAGE: usize = 4 << 20;
 
-/// Most bytes of a call's headers.
-const MAX_HEADERS: u32 = 16 << 10;
-
-/// Most calls at once on one connection.
-const MAX_STREAMS: u32 = 256;
-
-/// Most bytes of an HTTP/2 frame that is taken: the default of 16 KiB halves the throughput of uploads.
-const FRAME: u32 = 1 << 20;
-
-/// Windows of a stream and of a connection, where blobs are served: they fill a link with delay.
-const BLOB_WINDOWS: (u32, u32) = (16 << 20, 32 << 20);
-
-/// How often a silent peer is asked whether it is there, and for how long it may stay silent then.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// Most bytes of a message between coordinators: a Raft entry travels whole.
+pub(crate) const MAX_PEER_MESSAGE: usize = 20 << 20;
 
 /// How long calls may take to end once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -61,6 +54,10 @@ pub struct CoordinatorParts {
     pub mutations: Arc<dyn Mutations>,
     /// The newest ledger that was published.
     pub ledgers: watch::Receiver<Ledger>,
+    /// Answers fresh reads.
+    pub fresh: Arc<dyn FreshReads>,
+    /// Takes what other members of the group say.
+    pub members: Arc<dyn Members>,
     /// What is known beside the ledger.
     pub surroundings: Arc<dyn Surroundings>,
     /// Reads feeds.
@@ -98,8 +95,9 @@ pub async fn serve_coordinator(
     let context = Context {
         mutations: parts.mutations,
         ledgers: parts.ledgers,
+        fresh: parts.fresh,
         surroundings: parts.surroundings,
-        feeds: parts.feeds,
+        feeds: parts.feeds.clone(),
         stopping: stopping.clone(),
     };
     let link = WorkerLink {
@@ -111,6 +109,7 @@ pub async fn serve_coordinator(
         blobs: parts.blobs,
         stopping: stopping.clone(),
     };
+    let peers = Peers::new(parts.members, parts.feeds, stopping.clone());
     let mut routes = common().await?;
     /// Adds a service with the limits that all of them keep.
     macro_rules! add {
@@ -130,7 +129,19 @@ pub async fn serve_coordinator(
         WorkerLinkServiceServer(link),
         BlobServiceServer(blobs),
     );
-    serve(listener, Server::builder(), routes, stopping, shutdown).await
+    routes = routes.add_service(
+        PeerServiceServer::new(peers)
+            .max_decoding_message_size(MAX_PEER_MESSAGE)
+            .max_encoding_message_size(MAX_PEER_MESSAGE),
+    );
+    serve(
+        listener,
+        endpoint::server(false),
+        routes,
+        stopping,
+        shutdown,
+    )
+    .await
 }
 
 /// Serves a worker: its blobs, health and reflection, on a connection tuned for bytes. Ends as [`serve_coordinator`] does.
@@ -151,10 +162,7 @@ pub async fn serve_worker(
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let routes = common().await?.add_service(service);
-    let builder = Server::builder()
-        .initial_stream_window_size(BLOB_WINDOWS.0)
-        .initial_connection_window_size(BLOB_WINDOWS.1);
-    serve(listener, builder, routes, stopping, shutdown).await
+    serve(listener, endpoint::server(true), routes, stopping, shutdown).await
 }
 
 /// Health and reflection.
@@ -180,11 +188,6 @@ async fn serve(
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let stopped = stopping.clone();
     let serving = builder
-        .max_frame_size(FRAME)
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_max_header_list_size(MAX_HEADERS)
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .layer(CatchPanic)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async move { stopped.cancelled().await });

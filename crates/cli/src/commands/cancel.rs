@@ -131,12 +131,14 @@ async fn get(
         "pipeline" => {
             let request = api::GetPipelineRequest {
                 name: context.pipeline(subject.number),
+                ..api::GetPipelineRequest::default()
             };
             Cancelled::pipeline(connection.client.get_pipeline(request).await?.pipeline)
         }
         _ => {
             let request = api::GetExecutionRequest {
                 name: context.execution(subject.number),
+                ..api::GetExecutionRequest::default()
             };
             Cancelled::execution(connection.client.get_execution(request).await?.execution)
         }

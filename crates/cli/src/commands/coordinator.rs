@@ -2,10 +2,13 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use client::{Client, Fixed};
+use contract::api;
 use node::Fault;
-use node::coordinator::{CoordinatorConfig, CoordinatorNode};
+use node::coordinator::{CoordinatorConfig, CoordinatorNode, Join, Joined, async_trait};
 
 use super::Context;
 use crate::args::Coordinator;
@@ -16,6 +19,9 @@ pub(super) async fn run(context: &Context, arguments: Coordinator) -> Result<Exi
     config.listen = arguments.listen;
     config.advertise = arguments.advertise;
     config.bootstrap = arguments.bootstrap;
+    if !arguments.join.is_empty() {
+        config.join = Some(Arc::new(Members(arguments.join)));
+    }
     config.lost_after = Duration::try_from_secs_f64(arguments.lost_after)
         .map_err(|_| Failure::usage("--lost-after must be a number of seconds, 0 or more"))?;
     let coordinator = CoordinatorNode::start(config)
@@ -33,6 +39,34 @@ pub(super) async fn run(context: &Context, arguments: Coordinator) -> Result<Exi
     .await?;
     coordinator.stop().await;
     Ok(Exit::Done)
+}
+
+/// The coordinators of the cluster that is to be joined.
+struct Members(Vec<String>);
+
+#[async_trait]
+impl Join for Members {
+    async fn join(&self, address: &str, request_id: &str) -> Result<Joined, Fault> {
+        let request = api::AddMemberRequest {
+            request_id: request_id.to_owned(),
+            address: address.to_owned(),
+        };
+        let client = Client::new(Fixed(self.0.clone()));
+        let answer = client.add_member(request).await.map_err(|error| {
+            let hint = error
+                .hint
+                .as_deref()
+                .map_or(String::new(), |hint| format!("; {hint}"));
+            Fault::new(format!(
+                "the cluster does not take this coordinator in: {error}{hint}"
+            ))
+        })?;
+        let member_id = u64::try_from(answer.member_id).unwrap_or_default();
+        Ok(Joined {
+            cluster_id: answer.cluster_id,
+            member_id,
+        })
+    }
 }
 
 /// Says that a daemon serves, and waits until it is told to end by a signal or ends by a fault.

@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::CommandFactory as _;
+use contract::api::Consistency;
 use node::home::Home;
 use serde_json::Value;
 
@@ -115,6 +116,15 @@ impl Context {
     /// Whether there is no embedded node and never was one.
     pub(crate) fn nothing_here(&self) -> bool {
         self.global.cluster.is_none() && !self.home().path().exists()
+    }
+
+    /// How fresh what is looked at must be.
+    pub(crate) fn consistency(&self) -> i32 {
+        if self.global.stale {
+            Consistency::Stale.into()
+        } else {
+            Consistency::Unspecified.into()
+        }
     }
 
     /// Whether programs read what is printed.

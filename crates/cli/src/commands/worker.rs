@@ -16,7 +16,10 @@ pub(super) async fn execute(context: &Context, arguments: Worker) -> Result<Exit
             let connection = context.connect();
             let answer = connection
                 .client
-                .list_workers(api::ListWorkersRequest::default())
+                .list_workers(api::ListWorkersRequest {
+                    consistency: context.consistency(),
+                    ..api::ListWorkersRequest::default()
+                })
                 .await;
             context.close(connection).await;
             let workers = answer?.workers;
@@ -30,6 +33,7 @@ pub(super) async fn execute(context: &Context, arguments: Worker) -> Result<Exit
             let connection = context.connect();
             let request = api::GetWorkerRequest {
                 name: format!("workers/{name}"),
+                consistency: context.consistency(),
             };
             let answer = connection.client.get_worker(request).await;
             context.close(connection).await;

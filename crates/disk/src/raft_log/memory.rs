@@ -3,7 +3,7 @@
 use super::keys::bounds::Bounds;
 use super::sled_log::check_dense;
 use super::snapshots::SnapshotMeta;
-use super::{LogStore, Recovered};
+use super::{LogStore, Recovered, SnapshotStore};
 use crate::error::DiskError;
 use raft::eraftpb::{Entry, HardState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,5 +117,23 @@ impl LogStore for MemoryLog {
 
     fn latest_snapshot(&mut self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, DiskError> {
         Ok(self.state().snapshots.last().cloned())
+    }
+    fn snapshots(&self) -> Arc<dyn SnapshotStore> {
+        Arc::new(self.clone())
+    }
+}
+
+impl SnapshotStore for MemoryLog {
+    fn store(&self, meta: &SnapshotMeta, data: &[u8]) -> Result<(), DiskError> {
+        self.clone().store_snapshot(meta, data)
+    }
+
+    fn at(&self, index: u64) -> Result<Option<(SnapshotMeta, Vec<u8>)>, DiskError> {
+        let state = self.state();
+        let found = state
+            .snapshots
+            .iter()
+            .rfind(|(meta, _)| meta.index == index);
+        Ok(found.cloned())
     }
 }

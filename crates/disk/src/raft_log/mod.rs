@@ -4,6 +4,8 @@
 //! for the caller to clamp (it is not always synced). One trait, [`LogStore`], one conformance suite, two
 //! implementations: [`SledLog`] on disk and [`MemoryLog`].
 
+use std::sync::Arc;
+
 use crate::error::DiskError;
 use raft::eraftpb::{ConfState, Entry, HardState};
 
@@ -80,4 +82,16 @@ pub trait LogStore: Send {
 
     /// The newest sound snapshot.
     fn latest_snapshot(&mut self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, DiskError>;
+
+    /// The snapshots by themselves, for threads beside the one that owns the log.
+    fn snapshots(&self) -> Arc<dyn SnapshotStore>;
+}
+
+/// Where snapshots are, for threads beside the one that owns the log: writing and reading one takes long.
+pub trait SnapshotStore: Send + Sync {
+    /// Stores a snapshot of this member's own state, up to an entry that its log holds. The last two are kept.
+    fn store(&self, meta: &SnapshotMeta, data: &[u8]) -> Result<(), DiskError>;
+
+    /// The snapshot at an index, if it is kept and sound.
+    fn at(&self, index: u64) -> Result<Option<(SnapshotMeta, Vec<u8>)>, DiskError>;
 }

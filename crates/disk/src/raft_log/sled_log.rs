@@ -14,7 +14,7 @@ use super::keys::bounds::Bounds;
 use super::keys::{MAX_VALUE_LEN, Pair, bounds, entry, hard_state};
 use super::mark::Mark;
 use super::snapshots::{SnapshotMeta, Snapshots};
-use super::{LogStore, Recovered};
+use super::{LogStore, Recovered, SnapshotStore};
 use crate::error::{DiskError, During};
 use crate::files;
 use crate::space::space_of;
@@ -23,6 +23,7 @@ use raft::eraftpb::{Entry, HardState};
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
@@ -400,6 +401,10 @@ impl LogStore for SledLog {
 
     fn latest_snapshot(&mut self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, DiskError> {
         self.snapshots.latest()
+    }
+
+    fn snapshots(&self) -> Arc<dyn SnapshotStore> {
+        Arc::new(self.snapshots.clone())
     }
 }
 

@@ -4,8 +4,10 @@
 //! magic 8 | meta len u32le | data len u64le | BLAKE3 32 of meta and data | meta (Raft's SnapshotMetadata) | data
 //! ```
 
+use super::SnapshotStore;
 use crate::error::{DiskError, During};
 use crate::files;
+use crate::space::space_of;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, SnapshotMetadata};
 use std::fs;
@@ -15,6 +17,8 @@ use tracing::warn;
 const MAGIC: &[u8; 8] = b"SHOALSN1";
 const HEADER_LEN: usize = 8 + 4 + 8 + 32;
 const KEPT: usize = 2;
+/// Bytes that a snapshot leaves free: the log beside it does not survive a full disk.
+const RESERVE: u64 = 64 << 20;
 
 /// Which state a snapshot is of.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,8 +31,8 @@ pub struct SnapshotMeta {
     pub members: ConfState,
 }
 
-/// A directory of snapshots.
-#[derive(Debug)]
+/// A directory of snapshots. A clone is the same directory.
+#[derive(Clone, Debug)]
 pub struct Snapshots {
     dir: PathBuf,
 }
@@ -93,6 +97,27 @@ impl Snapshots {
         Ok(None)
     }
 
+    /// The newest snapshot up to this index exactly, if it is kept and sound.
+    pub fn at(&self, index: u64) -> Result<Option<(SnapshotMeta, Vec<u8>)>, DiskError> {
+        let prefix = format!("{index:020}-");
+        let named = |path: &PathBuf| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with(&prefix))
+        };
+        let Some(path) = self.files("snap")?.into_iter().rfind(named) else {
+            return Ok(None);
+        };
+        let mut bytes = fs::read(&path).during("reading", &path)?;
+        match decode(&bytes) {
+            Ok((meta, at)) => {
+                bytes.drain(..at);
+                Ok(Some((meta, bytes)))
+            }
+            Err(why) => Err(DiskError::corrupt(path.display().to_string(), why)),
+        }
+    }
+
     /// Indexes of the snapshots kept, rising.
     pub fn indexes(&self) -> Result<Vec<u64>, DiskError> {
         let name = |path: &PathBuf| path.file_name()?.to_str()?.get(..20)?.parse().ok();
@@ -110,6 +135,23 @@ impl Snapshots {
         }
         found.sort();
         Ok(found)
+    }
+}
+
+impl SnapshotStore for Snapshots {
+    fn store(&self, meta: &SnapshotMeta, data: &[u8]) -> Result<(), DiskError> {
+        let needed = RESERVE.saturating_add(data.len() as u64);
+        if space_of(&self.dir)?.available_bytes < needed {
+            return Err(DiskError::Full {
+                doing: "storing a snapshot in",
+                path: self.dir.clone(),
+            });
+        }
+        Snapshots::store(self, meta, data)
+    }
+
+    fn at(&self, index: u64) -> Result<Option<(SnapshotMeta, Vec<u8>)>, DiskError> {
+        Snapshots::at(self, index)
     }
 }
 
@@ -180,6 +222,11 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(snapshots.indexes().unwrap(), [900, 1000]);
+        assert_eq!(
+            snapshots.at(900).unwrap(),
+            Some((meta(900), b"state 900".to_vec()))
+        );
+        assert_eq!(snapshots.at(5).unwrap(), None);
         fs::write(dir.path().join("7.snap.tmp"), b"half").unwrap();
         let snapshots = Snapshots::open(dir.path()).unwrap();
         assert_eq!(

@@ -22,8 +22,9 @@ impl DataService for Data {
         &self,
         request: Request<api::GetDatumRequest>,
     ) -> Result<Response<api::GetDatumResponse>, Status> {
-        let name = DatumName::parse("name", &checked(request)?.name).map_err(status)?;
-        let ledger = self.0.ledger();
+        let request = checked(request)?;
+        let name = DatumName::parse("name", &request.name).map_err(status)?;
+        let ledger = self.0.read(request.consistency).await?;
         let found = ledger
             .datum(&name.id)
             .filter(|datum| *datum.project == *name.project);
@@ -39,9 +40,8 @@ impl DataService for Data {
         request: Request<api::ListDataRequest>,
     ) -> Result<Response<api::ListDataResponse>, Status> {
         let request = checked(request)?;
-        list(&self.0.ledger(), request)
-            .map(Response::new)
-            .map_err(status)
+        let ledger = self.0.read(request.consistency).await?;
+        list(&ledger, request).map(Response::new).map_err(status)
     }
 }
 
@@ -51,6 +51,7 @@ fn list(ledger: &Ledger, request: api::ListDataRequest) -> Result<api::ListDataR
     let others = api::ListDataRequest {
         page_size: 0,
         page_token: String::new(),
+        consistency: 0,
         ..request
     };
     let page = Page::parse(size, &token, &others)?;

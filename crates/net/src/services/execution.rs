@@ -56,8 +56,9 @@ impl ExecutionService for Executions {
         &self,
         request: Request<api::GetExecutionRequest>,
     ) -> Result<Response<api::GetExecutionResponse>, Status> {
-        let name = ExecutionName::parse("name", &checked(request)?.name).map_err(status)?;
-        let ledger = self.0.ledger();
+        let request = checked(request)?;
+        let name = ExecutionName::parse("name", &request.name).map_err(status)?;
+        let ledger = self.0.read(request.consistency).await?;
         let found = find(&ledger, &name).map_err(status)?;
         Ok(Response::new(api::GetExecutionResponse {
             execution: Some(execution(&ledger, found)),
@@ -70,9 +71,8 @@ impl ExecutionService for Executions {
         request: Request<api::ListExecutionsRequest>,
     ) -> Result<Response<api::ListExecutionsResponse>, Status> {
         let request = checked(request)?;
-        list(&self.0.ledger(), request)
-            .map(Response::new)
-            .map_err(status)
+        let ledger = self.0.read(request.consistency).await?;
+        list(&ledger, request).map(Response::new).map_err(status)
     }
 
     async fn cancel_execution(
@@ -104,18 +104,16 @@ impl ExecutionService for Executions {
         let request = checked(request)?;
         let scope = scope(&request.name).map_err(status)?;
         let told = unsigned("start_revision", request.start_revision).map_err(status)?;
-        let ledger = self.0.ledger();
-        if let Some(number) = scope.number
-            && ledger.revision() >= told
-        {
-            find(
-                &ledger,
-                &ExecutionName {
-                    project: scope.project.clone(),
-                    number,
-                },
-            )
-            .map_err(status)?;
+        if let Some(number) = scope.number {
+            let name = ExecutionName {
+                project: scope.project.clone(),
+                number,
+            };
+            let ledger = self
+                .0
+                .ledger_with(|ledger| find(ledger, &name).is_ok())
+                .await?;
+            find(&ledger, &name).map_err(status)?;
         }
         let (ledgers, stopping) = (self.0.ledgers.clone(), self.0.stopping.clone());
         let watch = Watch {
@@ -170,6 +168,7 @@ fn list(
     let others = api::ListExecutionsRequest {
         page_size: 0,
         page_token: String::new(),
+        consistency: 0,
         ..request
     };
     let page = Page::parse(size, &token, &others)?;

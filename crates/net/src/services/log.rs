@@ -23,7 +23,7 @@ pub(crate) struct Logs(pub(crate) Context);
 
 impl Logs {
     /// Opens a log; what comes out is turned into messages by `make`.
-    fn open<T: Send + 'static>(
+    async fn open<T: Send + 'static>(
         &self,
         name: &str,
         start: Start,
@@ -32,7 +32,7 @@ impl Logs {
     ) -> Result<Answers<T>, Status> {
         let name = LogName::parse("name", name).map_err(status)?;
         let (parts, mut read) = mpsc::channel(1);
-        let pump = Pump::new(self.0.clone(), name, start, follow, parts).map_err(status)?;
+        let pump = Pump::new(self.0.clone(), name, start, follow, parts).await?;
         Ok(stream::fill(QUEUE, |out| async move {
             let pump = tokio::spawn(pump.run());
             while let Some(part) = read.recv().await {
@@ -74,6 +74,7 @@ impl LogService for Logs {
         self.open(&request.name, start, request.follow, |read| {
             Some(message(read))
         })
+        .await
         .map(Response::new)
     }
 
@@ -88,6 +89,7 @@ impl LogService for Logs {
         let mut metadata = Metadata::new(first);
         let make = move |read| metadata.take(read);
         self.open(&request.name, Start::Record(first), request.follow, make)
+            .await
             .map(Response::new)
     }
 }

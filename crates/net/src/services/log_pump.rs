@@ -9,11 +9,13 @@ use feed::{Batch, Record, Seal};
 use ledger::{Execution, Ledger};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
+use tonic::Status;
 
 use super::execution::find;
 use crate::context::Context;
 use crate::convert::name::LogName;
 use crate::ports::{FeedEnd, FeedKey};
+use crate::status::status;
 use crate::stream::stopping;
 
 /// About how many bytes of frames make one message.
@@ -75,6 +77,25 @@ enum Close {
     Lost,
 }
 
+/// Checks that the ledger has the execution, and the attempt if one is named.
+fn is_there(ledger: &Ledger, name: &LogName) -> Result<(), Refusal> {
+    let execution = find(ledger, &name.execution)?;
+    match name.attempt {
+        Some(number)
+            if !execution
+                .attempts
+                .iter()
+                .any(|attempt| attempt.number == number) =>
+        {
+            Err(Refusal::not_found(&format!(
+                "{}/attempts/{number}",
+                name.execution
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A log that is asked for.
 pub(super) struct Pump {
     context: Context,
@@ -89,27 +110,18 @@ impl Pump {
     /// Checks that there is such a log.
     ///
     /// # Errors
-    /// `RESOURCE_NOT_FOUND`.
-    pub(super) fn new(
+    /// `RESOURCE_NOT_FOUND`; `NO_QUORUM` when this coordinator does not know it and cannot ask the others.
+    pub(super) async fn new(
         context: Context,
         name: LogName,
         start: Start,
         follow: bool,
         parts: Parts,
-    ) -> Result<Self, Refusal> {
-        let ledger = context.ledger();
-        let execution = find(&ledger, &name.execution)?;
-        if let Some(number) = name.attempt
-            && !execution
-                .attempts
-                .iter()
-                .any(|attempt| attempt.number == number)
-        {
-            return Err(Refusal::not_found(&format!(
-                "{}/attempts/{number}",
-                name.execution
-            )));
-        }
+    ) -> Result<Self, Status> {
+        let ledger = context
+            .ledger_with(|ledger| is_there(ledger, &name).is_ok())
+            .await?;
+        is_there(&ledger, &name).map_err(status)?;
         Ok(Self {
             ledgers: context.ledgers.clone(),
             context,

@@ -18,4 +18,6 @@ pub(crate) mod worker;
 
 pub(crate) mod cluster;
 
+pub(crate) mod peer;
+
 pub(crate) mod worker_link;

@@ -55,8 +55,9 @@ impl PipelineService for Pipelines {
         &self,
         request: Request<api::GetPipelineRequest>,
     ) -> Result<Response<api::GetPipelineResponse>, Status> {
-        let name = PipelineName::parse("name", &checked(request)?.name).map_err(status)?;
-        let ledger = self.0.ledger();
+        let request = checked(request)?;
+        let name = PipelineName::parse("name", &request.name).map_err(status)?;
+        let ledger = self.0.read(request.consistency).await?;
         let found = find(&ledger, &name).map_err(status)?;
         Ok(Response::new(api::GetPipelineResponse {
             pipeline: Some(found),
@@ -69,9 +70,8 @@ impl PipelineService for Pipelines {
         request: Request<api::ListPipelinesRequest>,
     ) -> Result<Response<api::ListPipelinesResponse>, Status> {
         let request = checked(request)?;
-        list(&self.0.ledger(), request)
-            .map(Response::new)
-            .map_err(status)
+        let ledger = self.0.read(request.consistency).await?;
+        list(&ledger, request).map(Response::new).map_err(status)
     }
 
     async fn cancel_pipeline(
@@ -103,18 +103,16 @@ impl PipelineService for Pipelines {
         let request = checked(request)?;
         let scope = scope(&request.name).map_err(status)?;
         let told = unsigned("start_revision", request.start_revision).map_err(status)?;
-        let ledger = self.0.ledger();
-        if let Some(number) = scope.number
-            && ledger.revision() >= told
-        {
-            find(
-                &ledger,
-                &PipelineName {
-                    project: scope.project.clone(),
-                    number,
-                },
-            )
-            .map_err(status)?;
+        if let Some(number) = scope.number {
+            let name = PipelineName {
+                project: scope.project.clone(),
+                number,
+            };
+            let ledger = self
+                .0
+                .ledger_with(|ledger| find(ledger, &name).is_ok())
+                .await?;
+            find(&ledger, &name).map_err(status)?;
         }
         let (ledgers, stopping) = (self.0.ledgers.clone(), self.0.stopping.clone());
         let watch = Watch {
@@ -162,6 +160,7 @@ fn list(
     let others = api::ListPipelinesRequest {
         page_size: 0,
         page_token: String::new(),
+        consistency: 0,
         ..request
     };
     let page = Page::parse(size, &token, &others)?;

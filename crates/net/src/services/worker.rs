@@ -20,9 +20,9 @@ impl WorkerService for Workers {
         &self,
         request: Request<api::GetWorkerRequest>,
     ) -> Result<Response<api::GetWorkerResponse>, Status> {
-        let name = checked(request)?.name;
+        let api::GetWorkerRequest { name, consistency } = checked(request)?;
         let parsed = WorkerName::parse("name", &name).map_err(status)?;
-        let ledger = self.0.ledger();
+        let ledger = self.0.read(consistency).await?;
         let found = ledger
             .worker(&parsed.0)
             .ok_or_else(|| status(Refusal::not_found(&name)))?;
@@ -43,7 +43,7 @@ impl WorkerService for Workers {
         let request = checked(request)?;
         let others = api::ListWorkersRequest::default();
         let page = Page::parse(request.page_size, &request.page_token, &others).map_err(status)?;
-        let ledger = self.0.ledger();
+        let ledger = self.0.read(request.consistency).await?;
         let rest = ledger.workers().filter(|known| {
             page.after
                 .as_deref()

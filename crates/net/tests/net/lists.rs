@@ -126,6 +126,7 @@ async fn resources_are_shown_or_not_found() {
 
     let get = api::GetExecutionRequest {
         name: "projects/p/executions/1".to_owned(),
+        ..Default::default()
     };
     let execution = client.get_execution(get).await.unwrap().execution.unwrap();
     assert_eq!(execution.state(), State::Complete);
@@ -134,6 +135,7 @@ async fn resources_are_shown_or_not_found() {
 
     let get = api::GetDatumRequest {
         name: execution.outputs[0].name.clone(),
+        ..Default::default()
     };
     assert_eq!(
         client.get_datum(get).await.unwrap().datum.unwrap(),
@@ -151,6 +153,7 @@ async fn resources_are_shown_or_not_found() {
 
     let get = api::GetPipelineRequest {
         name: "projects/p/pipelines/1".to_owned(),
+        ..Default::default()
     };
     let pipeline = client.get_pipeline(get).await.unwrap().pipeline.unwrap();
     assert_eq!(pipeline.nodes.len(), 2);
@@ -170,6 +173,7 @@ async fn resources_are_shown_or_not_found() {
         let error = client
             .get_execution(api::GetExecutionRequest {
                 name: name.to_owned(),
+                ..Default::default()
             })
             .await
             .unwrap_err();

@@ -18,6 +18,8 @@ mod blobs;
 
 mod links;
 
+mod members;
+
 mod http;
 
 mod servers;

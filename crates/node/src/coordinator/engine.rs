@@ -1,22 +1,30 @@
 //! The coordinator's loop: one thread that owns the mind and its log. Everything that happens comes to it through one
 //! channel; what has gathered there while the disk was busy is decided and stored together.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use contract::api::{self, ErrorReason};
 use contract::link::{SynchronizeRequest, SynchronizeResponse};
-use coordinator::{Answer, Coordinator, Input, Now, Output, Refusal, Request, SessionId, Token};
+use contract::peer::Promise;
+use coordinator::{
+    Answer, Coordinator, Input, MemberView, Now, Output, Refusal, Request, SessionId, Token,
+};
+use disk::feeds::Feeds;
 use disk::raft_log::{LogStore, SnapshotMeta};
 use ledger::Ledger;
 use net::ports::Contact;
-use prost::Message as _;
-use tokio::sync::{mpsc as channel, oneshot, watch};
+use net::{PeerEvent, PeerLinks, Sender};
+use raft::eraftpb::Message;
+use tokio::sync::{OwnedSemaphorePermit, mpsc as channel, oneshot, watch};
 
 use super::feeds::FeedHost;
+use super::hands::{self, Hands, Reporter};
+use super::peers::Peers;
 use crate::Fault;
 
 /// Raft's clock.
@@ -27,6 +35,12 @@ const BATCH: usize = 4_096;
 /// Where a worker's connection takes what the worker should run.
 type Desired = channel::Sender<Result<SynchronizeResponse, Refusal>>;
 
+/// How long a node that stops waits for another one to lead.
+const HANDOVER: Duration = Duration::from_secs(3);
+
+/// Where a caller waits for a fresh ledger.
+type Reader = oneshot::Sender<Result<Ledger, Refusal>>;
+
 /// What comes to the loop.
 enum Event {
     Input(Input),
@@ -34,10 +48,19 @@ enum Event {
         request: Box<Request>,
         reply: oneshot::Sender<Result<Answer, Refusal>>,
     },
+    Read(Reader),
     Opened {
         session: SessionId,
         desired: Desired,
     },
+    /// A message of a member, and the room it takes until it is taken in.
+    Peer(Box<Message>, Option<OwnedSemaphorePermit>),
+    /// Where a member is, as it says itself.
+    Met(u64, String),
+    /// What became of something that was sent to a member.
+    Sent(PeerEvent),
+    /// Something that was done beside the loop failed.
+    Failed(Fault),
     Stop,
 }
 
@@ -47,63 +70,144 @@ pub struct Engine {
     events: mpsc::Sender<Event>,
     ledger: watch::Receiver<Ledger>,
     ready: watch::Receiver<bool>,
+    leader: watch::Receiver<Leader>,
+    /// Whether this member is the only voter: then what it has published is fresh.
+    alone: Arc<AtomicBool>,
     view: Arc<Mutex<View>>,
+    data_dir: PathBuf,
     sessions: Arc<AtomicU64>,
+}
+
+/// Who leads, as this member sees it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Leader {
+    /// Raft id; 0 when nobody is known.
+    id: u64,
+    is_self: bool,
+}
+
+/// The loop's end of the channel, until it runs.
+pub struct Inbox {
+    events: mpsc::Receiver<Event>,
+    publish: watch::Sender<Ledger>,
+    say_ready: watch::Sender<bool>,
+    say_leader: watch::Sender<Leader>,
 }
 
 /// What others may see of the loop beside the ledger.
 #[derive(Default)]
 struct View {
-    cluster: api::Cluster,
+    members: Vec<MemberView>,
+    member_id: u64,
+    leader: u64,
+    term: u64,
+    commit: u64,
+    last: u64,
+    snapshot: u64,
     contacts: BTreeMap<String, Contact>,
 }
 
+/// What the loop owns and works with.
+pub struct Parts {
+    /// Decides.
+    pub mind: Coordinator,
+    /// Stores what it decided.
+    pub store: Box<dyn LogStore>,
+    /// What was found in it.
+    pub found: Found,
+    /// Seals feeds.
+    pub feeds: FeedHost,
+    /// The feeds themselves.
+    pub feed_log: Feeds,
+    /// What is known of the other members.
+    pub peers: Arc<Peers>,
+    /// The ways to them.
+    pub links: PeerLinks,
+    /// Who this member is to them.
+    pub sender: Sender,
+    /// Whether it has stored anything before.
+    pub established: bool,
+}
+
+/// How far the log reached when it was opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// Its term and its last entry.
+    pub holds: Promise,
+    /// Index of its snapshot.
+    pub snapshot: u64,
+}
+
 impl Engine {
-    /// Starts the loop. `on_fault` is told what ended it, if something did.
-    ///
-    /// # Errors
-    /// When no thread can be started.
-    pub fn start(
-        mind: Coordinator,
-        store: Box<dyn LogStore>,
-        feeds: FeedHost,
-        address: String,
-        ledger: (watch::Sender<Ledger>, watch::Receiver<Ledger>),
-        on_fault: impl Fn(Fault) + Send + 'static,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+    /// A handle to a loop that does not run yet: what is said to it waits.
+    pub fn new(data_dir: &Path, ledger: Ledger) -> (Self, Inbox) {
         let (events, inbox) = mpsc::channel();
-        let (publish, ledger) = ledger;
-        let view = Arc::new(Mutex::new(View::default()));
+        let (publish, ledger) = watch::channel(ledger);
         let (say_ready, ready) = watch::channel(false);
+        let (say_leader, leader) = watch::channel(Leader::default());
         let engine = Self {
             events,
             ledger,
             ready,
-            view: view.clone(),
+            leader,
+            alone: Arc::default(),
+            view: Arc::default(),
+            data_dir: data_dir.to_owned(),
             sessions: Arc::default(),
         };
-        let mut running = Running {
-            mind,
-            store,
-            feeds,
+        let inbox = Inbox {
+            events: inbox,
             publish,
             say_ready,
-            view,
-            address,
+            say_leader,
+        };
+        (engine, inbox)
+    }
+
+    /// Starts the loop. `on_fault` is told what ended it, if something did.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn run(
+        &self,
+        inbox: Inbox,
+        parts: Parts,
+        on_fault: impl Fn(Fault) + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let mut running = Running {
+            unsaid: Unsaid::default(),
+            hands: Hands::new(
+                parts.store,
+                parts.found,
+                parts.sender,
+                parts.established,
+                self.data_dir.clone(),
+                self.events(),
+            ),
+            mind: parts.mind,
+            feeds: parts.feeds,
+            feed_log: parts.feed_log,
+            peers: parts.peers,
+            links: parts.links,
+            publish: inbox.publish,
+            say_ready: inbox.say_ready,
+            say_leader: inbox.say_leader,
+            alone: self.alone.clone(),
+            view: self.view.clone(),
             replies: HashMap::new(),
+            readers: HashMap::new(),
             sessions: HashMap::new(),
             workers: HashMap::new(),
             next_token: 0,
             born: Instant::now(),
         };
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("coordinator".into())
             .spawn(move || {
-                if let Err(fault) = running.run(&inbox) {
+                if let Err(fault) = running.run(&inbox.events) {
                     on_fault(fault);
                 }
-            })?;
-        Ok((engine, thread))
+            })
     }
 
     /// The ledger as published: now and whenever it moves.
@@ -111,11 +215,28 @@ impl Engine {
         self.ledger.clone()
     }
 
-    /// Waits until this member leads and has applied what was committed before: until then its ledger may lack what was
-    /// acknowledged. Ends early when the loop does.
+    /// Waits until this member has caught up with a leader, or leads and has applied what was committed before: until then its
+    /// ledger may lack what was acknowledged. Ends early when the loop does.
     pub async fn caught_up(&self) {
         // The loop ended: whoever waits for faults hears why.
         drop(self.ready.clone().wait_for(|ready| *ready).await);
+    }
+
+    /// Whether this member answers fresh reads now, as far as it knows.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Hands leadership over, if this member has it, and waits until somebody else leads; not for ever.
+    pub async fn step_down(&self) {
+        if self.alone.load(Ordering::Acquire) {
+            return;
+        }
+        self.send(Input::StepDown);
+        let mut leader = self.leader.clone();
+        let handed = leader.wait_for(|leader| !leader.is_self && leader.id != 0);
+        // In vain when there is no majority, or the loop has ended.
+        drop(tokio::time::timeout(HANDOVER, handed).await);
     }
 
     /// Asks the loop to end after what it has before it.
@@ -123,21 +244,48 @@ impl Engine {
         drop(self.events.send(Event::Stop));
     }
 
+    /// Takes in a message of a member; `room` is given back once the loop has it.
+    pub(super) fn peer(&self, message: Message, room: Option<OwnedSemaphorePermit>) {
+        drop(self.events.send(Event::Peer(Box::new(message), room)));
+    }
+
+    /// Says where a member is.
+    pub(super) fn met(&self, member: u64, address: String) {
+        drop(self.events.send(Event::Met(member, address)));
+    }
+
+    /// Says what became of something that was sent to a member.
+    pub(super) fn sent(&self, event: PeerEvent) {
+        drop(self.events.send(Event::Sent(event)));
+    }
+
     fn send(&self, input: Input) {
         // The loop is gone only when the node ends; what is said then reaches nobody.
         drop(self.events.send(Event::Input(input)));
     }
+
+    /// Where what is done beside the loop says that it is done.
+    fn events(&self) -> Reporter {
+        let events = self.events.clone();
+        Arc::new(move |done| {
+            drop(events.send(match done {
+                Ok(input) => Event::Input(input),
+                Err(fault) => Event::Failed(fault),
+            }));
+        })
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(
+        ErrorReason::NotReady,
+        "this node is stopping; ask another one, or again later",
+    )
 }
 
 #[net::async_trait]
 impl net::ports::Mutations for Engine {
     async fn request(&self, request: Request) -> Result<Answer, Refusal> {
-        let stopping = || {
-            Refusal::new(
-                ErrorReason::NotReady,
-                "this node is stopping; ask another one, or again later",
-            )
-        };
         let (reply, answer) = oneshot::channel();
         self.events
             .send(Event::Ask {
@@ -146,6 +294,21 @@ impl net::ports::Mutations for Engine {
             })
             .map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
+    }
+}
+
+#[net::async_trait]
+impl net::ports::FreshReads for Engine {
+    async fn fresh(&self) -> Result<Ledger, Refusal> {
+        if self.alone.load(Ordering::Acquire) {
+            // Whatever was answered was published before.
+            return Ok(self.ledger.borrow().clone());
+        }
+        let (reader, fresh) = oneshot::channel();
+        self.events
+            .send(Event::Read(reader))
+            .map_err(|_| stopping())?;
+        fresh.await.map_err(|_| stopping())?
     }
 }
 
@@ -176,7 +339,38 @@ impl net::ports::Sessions for Engine {
 
 impl net::ports::Surroundings for Engine {
     fn cluster(&self) -> api::Cluster {
-        lock(&self.view).cluster.clone()
+        // Not known is shown as zero.
+        let space = disk::space_of(&self.data_dir).ok();
+        let bytes = |count: Option<u64>| count.unwrap_or_default() as i64;
+        let (cluster_id, revision) = {
+            let ledger = self.ledger.borrow();
+            (ledger.cluster_id().to_owned(), ledger.revision())
+        };
+        let view = lock(&self.view);
+        api::Cluster {
+            cluster_id,
+            members: view
+                .members
+                .iter()
+                .map(|member| api::Member {
+                    member_id: member.member_id as i64,
+                    address: member.address.clone(),
+                    learner: member.learner,
+                    ..api::Member::default()
+                })
+                .collect(),
+            leader_id: view.leader as i64,
+            term: view.term as i64,
+            commit_index: view.commit as i64,
+            applied_index: revision as i64,
+            version: crate::VERSION.to_owned(),
+            member_id: view.member_id as i64,
+            last_index: view.last as i64,
+            snapshot_index: view.snapshot as i64,
+            disk_available_bytes: bytes(space.as_ref().map(|space| space.available_bytes)),
+            disk_total_bytes: bytes(space.as_ref().map(|space| space.total_bytes)),
+            ready: self.is_ready(),
+        }
     }
 
     fn contact(&self, worker: &str) -> Option<Contact> {
@@ -187,13 +381,20 @@ impl net::ports::Surroundings for Engine {
 /// The loop's own state.
 struct Running {
     mind: Coordinator,
-    store: Box<dyn LogStore>,
+    hands: Hands,
     feeds: FeedHost,
+    feed_log: Feeds,
+    peers: Arc<Peers>,
+    links: PeerLinks,
     publish: watch::Sender<Ledger>,
     say_ready: watch::Sender<bool>,
+    say_leader: watch::Sender<Leader>,
+    alone: Arc<AtomicBool>,
     view: Arc<Mutex<View>>,
-    address: String,
     replies: HashMap<Token, oneshot::Sender<Result<Answer, Refusal>>>,
+    /// Callers that wait for one fresh ledger.
+    readers: HashMap<Token, Vec<Reader>>,
+    unsaid: Unsaid,
     sessions: HashMap<SessionId, Desired>,
     /// Which worker speaks on which connection.
     workers: HashMap<SessionId, String>,
@@ -201,30 +402,48 @@ struct Running {
     born: Instant,
 }
 
+/// What gathers until the mind is told of it at once.
+#[derive(Default)]
+struct Unsaid {
+    readers: Vec<Reader>,
+    unreachable: BTreeSet<u64>,
+    /// A leader's snapshot was stored: what it says of feeds is news.
+    installed: bool,
+}
+
 impl Running {
     fn run(&mut self, inbox: &mpsc::Receiver<Event>) -> Result<(), Fault> {
         let mut next_tick = Instant::now() + TICK;
         self.settle()?;
         loop {
-            let wait = next_tick.saturating_duration_since(Instant::now());
+            let wait = if self.hands.has_more_to_do() {
+                Duration::ZERO
+            } else {
+                next_tick.saturating_duration_since(Instant::now())
+            };
             match inbox.recv_timeout(wait) {
                 Ok(Event::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
-                Ok(event) => self.take(event),
+                Ok(event) => self.take(event)?,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
             for event in inbox.try_iter().take(BATCH) {
                 if matches!(event, Event::Stop) {
                     return self.settle();
                 }
-                self.take(event);
+                self.take(event)?;
             }
+            self.read_fresh();
             let now = Instant::now();
             if now >= next_tick {
+                for member in std::mem::take(&mut self.unsaid.unreachable) {
+                    self.handle(Input::Unreachable { member });
+                }
                 self.handle(Input::Tick);
                 // After a pause, such as a suspended machine, ticks are not made up for.
                 next_tick = (next_tick + TICK).max(now);
             }
             self.settle()?;
+            self.hands.do_some_more()?;
         }
     }
 
@@ -243,21 +462,56 @@ impl Running {
         self.mind.handle(now, input);
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: Event) -> Result<(), Fault> {
         match event {
             Event::Ask { request, reply } => {
-                self.next_token += 1;
-                let token = Token(self.next_token);
+                let token = self.token();
                 self.replies.insert(token, reply);
                 self.handle(Input::Request { token, request });
             }
+            Event::Read(reader) => self.unsaid.readers.push(reader),
             Event::Opened { session, desired } => drop(self.sessions.insert(session, desired)),
             Event::Input(input) => {
                 self.note_contact(&input);
                 self.handle(input);
             }
+            Event::Peer(message, room) => {
+                self.handle(Input::Peer { message });
+                drop(room);
+            }
+            Event::Met(member, address) => self.links.meet(member, &address),
+            Event::Sent(PeerEvent::Unreachable { member }) => {
+                self.unsaid.unreachable.insert(member);
+            }
+            Event::Sent(PeerEvent::SnapshotSent { member, delivered }) => {
+                self.handle(Input::SnapshotSent { member, delivered });
+            }
+            Event::Sent(PeerEvent::Refused { member, refusal }) => {
+                tracing::warn!(member, %refusal, "another coordinator does not hear this one");
+                if let Some(fault) = self.peers.fault(&refusal) {
+                    return Err(fault);
+                }
+            }
+            Event::Failed(fault) => return Err(fault),
             Event::Stop => {}
         }
+        Ok(())
+    }
+
+    fn token(&mut self) -> Token {
+        self.next_token += 1;
+        Token(self.next_token)
+    }
+
+    /// Everybody who waits for a fresh ledger by now waits for the same one.
+    fn read_fresh(&mut self) {
+        if self.unsaid.readers.is_empty() {
+            return;
+        }
+        let token = self.token();
+        let readers = std::mem::take(&mut self.unsaid.readers);
+        self.readers.insert(token, readers);
+        self.handle(Input::Read { token });
     }
 
     /// Keeps what people ask about a worker's contact.
@@ -290,10 +544,7 @@ impl Running {
             let now = self.now();
             let outputs = self.mind.poll(now);
             if outputs.is_empty() {
-                self.show_cluster();
-                let ready = self.mind.is_ready();
-                self.say_ready
-                    .send_if_modified(|said| std::mem::replace(said, ready) != ready);
+                self.show();
                 return Ok(());
             }
             for output in outputs {
@@ -305,17 +556,26 @@ impl Running {
     fn perform(&mut self, output: Output) -> Result<(), Fault> {
         match output {
             Output::Persist(batch) => {
-                self.store
-                    .append(&batch.entries, batch.hard_state.as_ref())?;
-                self.handle(Input::Persisted {
-                    number: batch.number,
-                });
+                self.unsaid.installed |= batch.snapshot.is_some();
+                let number = batch.number;
+                self.hands.store(batch)?;
+                self.handle(Input::Persisted { number });
             }
-            Output::Publish(ledger) => drop(self.publish.send_replace(ledger)),
+            Output::Publish(ledger) => self.publish(ledger),
             Output::Reply { token, result } => {
                 if let Some(reply) = self.replies.remove(&token) {
                     // A caller that went away repeats its request with the same id.
                     drop(reply.send(result));
+                }
+            }
+            Output::Fresh { token, result } => {
+                if let Ok(ledger) = &result
+                    && self.publish.borrow().revision() < ledger.revision()
+                {
+                    self.publish(ledger.clone());
+                }
+                for reader in self.readers.remove(&token).unwrap_or_default() {
+                    drop(reader.send(result.clone()));
                 }
             }
             Output::Desired { session, desired } => self.tell(session, Ok(desired)),
@@ -329,32 +589,58 @@ impl Running {
                 term,
                 members,
                 ledger,
-            } => {
-                let meta = SnapshotMeta {
+            } => self.hands.store_snapshot(
+                SnapshotMeta {
                     index,
                     term,
                     members,
-                };
-                self.store
-                    .store_snapshot(&meta, &ledger.snapshot().encode_to_vec())?;
-                self.handle(Input::SnapshotStored { index });
-            }
-            Output::CompactLog { index } => self.store.compact(index)?,
-            // There is no transport for it yet: it did not arrive.
-            Output::SendSnapshot { message } => self.handle(Input::SnapshotSent {
-                member: message.to,
-                delivered: false,
-            }),
-            Output::Members(members) => {
-                tracing::debug!(count = members.len(), "the members of the group");
-            }
-            Output::Fresh { token, .. } => tracing::debug!(token = token.0, "a fresh ledger"),
-            // A group of one has nobody to send to.
+                },
+                ledger,
+            ),
+            Output::CompactLog { index } => self.hands.compact(index),
             Output::Send(message) => {
-                tracing::debug!(to = message.to, "no way to send to another member yet")
+                let to = message.to;
+                let promise = self.hands.promise(&message, &self.mind);
+                let sent = hands::encode(&message)
+                    .is_some_and(|bytes| self.links.send(to, promise, bytes));
+                if !sent {
+                    self.unsaid.unreachable.insert(to);
+                }
             }
+            Output::SendSnapshot { message } => {
+                let load = self
+                    .hands
+                    .load_snapshot(message.get_snapshot().get_metadata().index);
+                let bytes = hands::encode(&message).unwrap_or_default();
+                self.links.send_snapshot(message.to, bytes, load);
+            }
+            Output::Members(members) => self.set_members(members),
         }
         Ok(())
+    }
+
+    fn publish(&mut self, ledger: Ledger) {
+        if std::mem::take(&mut self.unsaid.installed) {
+            super::seal_again(&self.feed_log, &ledger);
+        }
+        self.publish.send_replace(ledger);
+    }
+
+    fn set_members(&mut self, members: Vec<MemberView>) {
+        let addresses: BTreeMap<u64, String> = members
+            .iter()
+            .map(|member| (member.member_id, member.address.clone()))
+            .collect();
+        let removed: Vec<u64> = self
+            .mind
+            .ledger()
+            .members()
+            .filter(|member| member.remove_time_ms != 0)
+            .map(|member| member.member_id)
+            .collect();
+        self.peers.set_members(&addresses, removed);
+        self.links.keep(&addresses);
+        lock(&self.view).members = members;
     }
 
     /// Hands a message to a connection. One that cannot take it is closed: the worker comes back and is told afresh.
@@ -366,35 +652,31 @@ impl Running {
         }
     }
 
-    fn show_cluster(&self) {
+    /// Shows others how things are.
+    fn show(&mut self) {
         let group = self.mind.group();
-        let cluster = api::Cluster {
-            cluster_id: self.mind.ledger().cluster_id().to_owned(),
-            members: self
-                .mind
-                .members()
-                .voters
-                .iter()
-                .map(|&id| api::Member {
-                    member_id: id as i64,
-                    address: if id == group.id() {
-                        self.address.clone()
-                    } else {
-                        String::new()
-                    },
-                    learner: false,
-                })
-                .collect(),
-            leader_id: group.leader() as i64,
-            term: group.term() as i64,
-            commit_index: group.commit_index() as i64,
-            applied_index: self.mind.ledger().revision() as i64,
-            version: crate::VERSION.to_owned(),
+        let (term, commit) = (group.term(), group.commit_index());
+        let leader = Leader {
+            id: group.leader(),
+            is_self: group.leads(),
         };
-        let mut view = lock(&self.view);
-        if view.cluster != cluster {
-            view.cluster = cluster;
+        let follows = leader.id != 0 && !leader.is_self && group.term_at(commit) == term;
+        let ready = self.mind.is_ready() || follows;
+        let alone = self.mind.is_ready() && self.mind.members().voters == [group.id()];
+        {
+            let mut view = lock(&self.view);
+            view.member_id = group.id();
+            view.leader = leader.id;
+            view.term = term;
+            view.commit = commit;
+            view.last = group.last_index();
+            view.snapshot = self.hands.snapshot_index();
         }
+        self.alone.store(alone, Ordering::Release);
+        self.say_ready
+            .send_if_modified(|said| std::mem::replace(said, ready) != ready);
+        self.say_leader
+            .send_if_modified(|said| std::mem::replace(said, leader) != leader);
     }
 }
 

@@ -2,33 +2,62 @@
 
 mod engine;
 mod feeds;
+mod hands;
+mod peers;
 mod recover;
 mod requests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::peer::Promise;
 use coordinator::Coordinator;
 use disk::blobs::Blobs;
 use disk::feeds::Feeds;
+use disk::member::Identity;
 use disk::raft_log::{SledLog, SledLogConfig};
 use ledger::Ledger;
-use net::CoordinatorParts;
+pub use net::async_trait;
+use net::{CoordinatorParts, PeerLinks};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::engine::Engine;
+use self::engine::{Engine, Found};
 use self::feeds::FeedHost;
+use self::peers::Peers;
 use self::requests::Requests;
 use crate::Fault;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
 use crate::home::{Home, Ownership};
 
+/// How often what the others have promised is written to the disk.
+const NOTING: Duration = Duration::from_secs(3);
+
+/// Asks a cluster to take in a new member.
+#[async_trait]
+pub trait Join: Send + Sync + 'static {
+    /// Becomes a member that serves at `address`. A repeat with the same request id gives the same answer.
+    ///
+    /// # Errors
+    /// What the cluster said, in words for the operator.
+    async fn join(&self, address: &str, request_id: &str) -> Result<Joined, Fault>;
+}
+
+/// Which member of which cluster a coordinator has become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// UUID of the cluster.
+    pub cluster_id: String,
+    /// Raft id in it.
+    pub member_id: u64,
+}
+
 /// How a coordinator is run.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CoordinatorConfig {
     /// Where it keeps its state.
     pub data_dir: PathBuf,
@@ -38,6 +67,8 @@ pub struct CoordinatorConfig {
     pub advertise: Option<String>,
     /// Whether to found a new cluster if the data directory is empty.
     pub bootstrap: bool,
+    /// How to join a cluster if the data directory is empty.
+    pub join: Option<Arc<dyn Join>>,
     /// How long a worker may be out of contact before its attempts are given to others.
     pub lost_after: Duration,
     /// Time a program has between the first signal and the kill.
@@ -54,6 +85,7 @@ impl CoordinatorConfig {
             listen: "127.0.0.1:0".to_owned(),
             advertise: None,
             bootstrap: false,
+            join: None,
             lost_after: Duration::from_secs(60),
             stop_grace: Duration::from_secs(10),
             snapshot_entries: 20_000,
@@ -66,6 +98,8 @@ pub struct CoordinatorNode {
     address: String,
     engine: Engine,
     feeds: FeedHost,
+    peers: Arc<Peers>,
+    noting: tokio::task::JoinHandle<()>,
     faults: Faults,
     stopping: CancellationToken,
     server: tokio::task::JoinHandle<()>,
@@ -74,10 +108,12 @@ pub struct CoordinatorNode {
 }
 
 impl CoordinatorNode {
-    /// Starts a coordinator; it serves when this returns.
+    /// Starts a coordinator; it serves when this returns. The only member of a group has caught up by then; one of several
+    /// serves before it has, because they elect a leader through what they serve.
     ///
     /// # Errors
-    /// When its state cannot be read, its address not be listened on, or another process runs in its data directory.
+    /// When its state cannot be read or must not be used, its address not be listened on, or another process runs in its data
+    /// directory.
     pub async fn start(config: CoordinatorConfig) -> Result<Self, Fault> {
         let ownership = Home::new(&config.data_dir).own()?.ok_or_else(|| {
             Fault::new(format!(
@@ -92,6 +128,7 @@ impl CoordinatorNode {
             .advertise
             .clone()
             .unwrap_or(listener.local_addr()?.to_string());
+        join(&config, &address).await?;
         let faults = Faults::default();
         let opened = tokio::task::spawn_blocking({
             let (config, address) = (config.clone(), address.clone());
@@ -100,26 +137,33 @@ impl CoordinatorNode {
         let Opened {
             mind,
             store,
+            found,
+            identity,
+            alone,
             feeds,
             blobs,
             ledger,
         } = opened
             .await
             .map_err(|error| Fault::new(error.to_string()))??;
-        let published = watch::channel(ledger);
-        let feeds = FeedHost::start(feeds, published.1.clone(), faults.reporter())?;
-        let (engine, thread) = Engine::start(
-            mind,
-            store,
-            feeds.clone(),
-            address.clone(),
-            published,
-            faults.reporter(),
-        )?;
-        engine.caught_up().await;
-        if let Some(fault) = faults.now() {
-            return Err(fault);
-        }
+        let (engine, inbox) = Engine::new(&config.data_dir, ledger.clone());
+        let sender = net::Sender {
+            cluster_id: identity.cluster_id,
+            member_id: identity.member_id,
+            address: address.clone(),
+            holds: net::Holds::default(),
+        };
+        sender.holds.set(found.holds);
+        let peers = Arc::new(Peers::open(
+            &config.data_dir,
+            &sender.cluster_id,
+            sender.member_id,
+            engine.clone(),
+        )?);
+        let (members, removed) = members_of(&ledger);
+        peers.set_members(&members, removed);
+        let feed_log = feeds.clone();
+        let feeds = FeedHost::start(feeds, engine.ledger(), faults.reporter())?;
         let stopping = CancellationToken::new();
         let parts = CoordinatorParts {
             mutations: Arc::new(Requests {
@@ -127,12 +171,15 @@ impl CoordinatorNode {
                 blobs: blobs.clone(),
             }),
             ledgers: engine.ledger(),
+            fresh: Arc::new(engine.clone()),
+            members: peers.clone(),
             surroundings: Arc::new(engine.clone()),
             feeds: Arc::new(feeds.clone()),
             feed_store: Arc::new(feeds.clone()),
             sessions: Arc::new(engine.clone()),
             blobs: Arc::new(BlobHost::of_coordinator(blobs)),
         };
+        // The others are answered before this member has heard of them: all may be starting at once.
         let report = faults.reporter();
         let stopped = stopping.clone();
         let server = tokio::spawn(async move {
@@ -142,10 +189,44 @@ impl CoordinatorNode {
                 report(Fault::new(error.to_string()));
             }
         });
+        let greeted = peers.greet(&sender).await;
+        if let Err(fault) = greeted {
+            stopping.cancel();
+            drop(server.await);
+            return Err(fault);
+        }
+        let mut links = PeerLinks::new(sender.clone(), {
+            let engine = engine.clone();
+            move |event| engine.sent(event)
+        });
+        for (member, address) in peers.addresses() {
+            links.meet(member, &address);
+        }
+        let loop_parts = engine::Parts {
+            mind,
+            store,
+            found,
+            feeds: feeds.clone(),
+            feed_log,
+            peers: peers.clone(),
+            links,
+            sender,
+            established: identity.established,
+        };
+        let thread = engine.run(inbox, loop_parts, faults.reporter())?;
+        if alone {
+            engine.caught_up().await;
+        }
+        if let Some(fault) = faults.now() {
+            return Err(fault);
+        }
+        let noting = tokio::spawn(keep_noting(peers.clone()));
         Ok(Self {
             address,
             engine,
             feeds,
+            peers,
+            noting,
             faults,
             stopping,
             server,
@@ -174,8 +255,10 @@ impl CoordinatorNode {
         self.faults.now()
     }
 
-    /// Ends it: calls are finished first, then the loop.
+    /// Ends it: leadership is handed over first, so that nobody waits for an election; then calls are finished, streams told to
+    /// go on elsewhere, and the loop ends.
     pub async fn stop(mut self) {
+        self.engine.step_down().await;
         self.stopping.cancel();
         // The server ends by itself within its grace.
         drop((&mut self.server).await);
@@ -184,6 +267,53 @@ impl CoordinatorNode {
         if let Some(thread) = self.thread.take() {
             drop(tokio::task::spawn_blocking(move || thread.join()).await);
         }
+        self.noting.abort();
+        let peers = self.peers.clone();
+        drop(tokio::task::spawn_blocking(move || peers.save()).await);
+    }
+}
+
+/// Becomes a member of a cluster, if the data directory belongs to nobody yet and it was asked for. A try that was cut short goes
+/// on where it was.
+async fn join(config: &CoordinatorConfig, address: &str) -> Result<(), Fault> {
+    let Some(cluster) = &config.join else {
+        return Ok(());
+    };
+    let dir = &config.data_dir;
+    // A log without a file that says whose it is: opening it says what is wrong.
+    if disk::member::identity(dir)?.is_some() || dir.join("raft").exists() {
+        return Ok(());
+    }
+    let request_id = disk::member::join_request(dir, &uuid::Uuid::new_v4().to_string())?;
+    let joined = cluster.join(address, &request_id).await?;
+    let identity = Identity {
+        cluster_id: joined.cluster_id,
+        member_id: joined.member_id,
+        established: false,
+    };
+    disk::member::set_identity(dir, &identity)?;
+    Ok(())
+}
+
+/// Where the members of a ledger are, and who was removed.
+fn members_of(ledger: &Ledger) -> (BTreeMap<u64, String>, Vec<u64>) {
+    let (mut members, mut removed) = (BTreeMap::new(), Vec::new());
+    for member in ledger.members() {
+        if member.remove_time_ms == 0 {
+            members.insert(member.member_id, member.address.to_string());
+        } else {
+            removed.push(member.member_id);
+        }
+    }
+    (members, removed)
+}
+
+/// Writes now and then what the others have promised.
+async fn keep_noting(peers: Arc<Peers>) {
+    loop {
+        tokio::time::sleep(NOTING).await;
+        let peers = peers.clone();
+        drop(tokio::task::spawn_blocking(move || peers.save()).await);
     }
 }
 
@@ -191,6 +321,9 @@ impl CoordinatorNode {
 struct Opened {
     mind: Coordinator,
     store: Box<SledLog>,
+    found: Found,
+    identity: Identity,
+    alone: bool,
     feeds: Feeds,
     blobs: Arc<Blobs>,
     ledger: Ledger,
@@ -199,13 +332,27 @@ struct Opened {
 fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
     let directory = |name: &str| -> PathBuf { Path::new(&config.data_dir).join(name) };
     let mut store = Box::new(SledLog::open(&directory("raft"), SledLogConfig::default())?);
-    let (recovered, ledger) = recover::recover(store.as_mut(), config.bootstrap)?;
-    let id = recover::FOUNDER;
+    let new_cluster = config.bootstrap.then(|| uuid::Uuid::new_v4().to_string());
+    let start = recover::recover(&config.data_dir, store.as_mut(), new_cluster.as_deref())?;
+    let alone = recover::is_alone(&start);
+    let recover::Start {
+        identity,
+        recovered,
+        ledger,
+    } = start;
+    let last = recovered.entries.last();
+    let found = Found {
+        holds: Promise {
+            term: recovered.hard_state.term,
+            index: last.map_or(recovered.base.index, |entry| entry.index),
+        },
+        snapshot: recovered.base.index,
+    };
     let settings = coordinator::Config {
-        member_id: id,
-        cluster_id: uuid::Uuid::new_v4().to_string(),
+        member_id: identity.member_id,
+        cluster_id: identity.cluster_id.clone(),
         address: address.to_owned(),
-        seed: id,
+        seed: identity.member_id,
         snapshot_entries: config.snapshot_entries,
         lost_after_us: config.lost_after.as_micros() as u64,
         stop_grace_ms: config.stop_grace.as_millis() as u64,
@@ -221,6 +368,9 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
     Ok(Opened {
         mind,
         store,
+        found,
+        identity,
+        alone,
         feeds,
         blobs,
         ledger,

@@ -1,27 +1,142 @@
-//! From what a coordinator's disk holds to the state its mind starts from.
+//! From what a coordinator's disk holds to the state its mind starts from, or to the reason why it must not start.
 
+use std::path::Path;
+
+use contract::ledger::{Entry, command::Kind};
 use coordinator::{Base, Recovered};
+use disk::member::Identity;
 use disk::raft_log::{LogStore, SnapshotMeta};
 use ledger::Ledger;
 use prost::Message as _;
+use raft::eraftpb::EntryType;
 
+use super::peers::lost_state;
 use crate::Fault;
 
 /// The Raft id of the member that founds a cluster.
 pub(super) const FOUNDER: u64 = 1;
 
-/// Reads a member's state, or founds it where there is none and `found` allows it.
-pub(super) fn recover(store: &mut dyn LogStore, found: bool) -> Result<(Recovered, Ledger), Fault> {
-    let mut state = store.load()?;
-    if state.is_empty() {
-        if !found {
-            return Err(Fault::new(
-                "the data directory holds no coordinator; start with --bootstrap to found a new cluster in it",
-            ));
+/// What a member starts from.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) identity: Identity,
+    pub(super) recovered: Recovered,
+    pub(super) ledger: Ledger,
+}
+
+/// Reads a member's state, or founds it where there is none and `found` is the id of the new cluster.
+pub(super) fn recover(
+    dir: &Path,
+    store: &mut dyn LogStore,
+    found: Option<&str>,
+) -> Result<Start, Fault> {
+    let state = store.load()?;
+    match (disk::member::identity(dir)?, state.is_empty()) {
+        (None, true) => {
+            let Some(cluster_id) = found else {
+                return Err(Fault::new(format!(
+                    "{} holds no coordinator; start with --bootstrap to found a new cluster in it, or with --join ADDRESS to join one",
+                    dir.display()
+                )));
+            };
+            establish(store, FOUNDER)?;
+            let identity = Identity {
+                cluster_id: cluster_id.to_owned(),
+                member_id: FOUNDER,
+                established: true,
+            };
+            disk::member::set_identity(dir, &identity)?;
+            read(store, identity)
         }
-        establish(store)?;
-        state = store.load()?;
+        // It was founded before members had a file that says who they are, or the founding was cut short.
+        (None, false) => {
+            let mut start = read(
+                store,
+                Identity {
+                    cluster_id: String::new(),
+                    member_id: FOUNDER,
+                    established: true,
+                },
+            )?;
+            let members = &start.recovered.base.members;
+            if members.voters != [FOUNDER] || !members.learners.is_empty() {
+                return Err(Fault::new(format!(
+                    "{} does not say any more which member it belongs to: the file `member` is missing. Remove the member from the \
+                     cluster with `shoal cluster remove`, empty the directory, and start it with --join ADDRESS",
+                    dir.display()
+                )));
+            }
+            start.identity.cluster_id = cluster_of(&start)
+                .or_else(|| found.map(str::to_owned))
+                .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+            disk::member::set_identity(dir, &start.identity)?;
+            Ok(start)
+        }
+        (Some(identity), true) if identity.established => Err(lost_state(
+            dir,
+            identity.member_id,
+            "the directory says whose it is, but the log is gone",
+        )),
+        // It has joined and got nothing yet.
+        (Some(identity), true) => Ok(Start {
+            identity,
+            recovered: Recovered::default(),
+            ledger: Ledger::new(),
+        }),
+        (Some(identity), false) => {
+            let start = read(store, identity)?;
+            match cluster_of(&start) {
+                Some(cluster) if cluster != start.identity.cluster_id => Err(Fault::new(format!(
+                    "{} belongs to cluster {} but holds the log of {cluster}: files of two members were mixed",
+                    dir.display(),
+                    start.identity.cluster_id
+                ))),
+                _ => Ok(start),
+            }
+        }
     }
+}
+
+/// Whether the member was the only one when it ended, so that it leads at once.
+pub(super) fn is_alone(start: &Start) -> bool {
+    let members = &start.recovered.base.members;
+    let changes = |kind| {
+        matches!(
+            kind,
+            EntryType::EntryConfChange | EntryType::EntryConfChangeV2
+        )
+    };
+    members.voters == [start.identity.member_id]
+        && members.learners.is_empty()
+        && !start
+            .recovered
+            .entries
+            .iter()
+            .any(|entry| changes(entry.get_entry_type()))
+}
+
+/// The cluster that the state is of, as its ledger or its log says.
+fn cluster_of(start: &Start) -> Option<String> {
+    let known = start.ledger.cluster_id();
+    if !known.is_empty() {
+        return Some(known.to_owned());
+    }
+    let normal = start
+        .recovered
+        .entries
+        .iter()
+        .filter(|entry| entry.get_entry_type() == EntryType::EntryNormal);
+    normal
+        .filter_map(|entry| Entry::decode(&entry.data[..]).ok())
+        .flat_map(|entry| entry.commands)
+        .find_map(|command| match command.kind {
+            Some(Kind::FoundCluster(found)) => Some(found.cluster_id),
+            _ => None,
+        })
+}
+
+fn read(store: &mut dyn LogStore, identity: Identity) -> Result<Start, Fault> {
+    let state = store.load()?;
     let Some((meta, data)) = store.latest_snapshot()? else {
         return Err(Fault::new(
             "the data directory holds a log without the snapshot it began with; it is damaged",
@@ -42,19 +157,20 @@ pub(super) fn recover(store: &mut dyn LogStore, found: bool) -> Result<(Recovere
         .into_iter()
         .filter(|entry| entry.index > base.index)
         .collect();
-    Ok((
-        Recovered {
+    Ok(Start {
+        identity,
+        recovered: Recovered {
             hard_state: state.hard_state,
             base,
             entries,
         },
         ledger,
-    ))
+    })
 }
 
-/// Writes what every founding member starts from: the snapshot of an empty ledger that names the members.
-fn establish(store: &mut dyn LogStore) -> Result<(), Fault> {
-    let founding = Recovered::founding(&[FOUNDER]);
+/// Writes what a founding member starts from: the snapshot of an empty ledger that names it.
+fn establish(store: &mut dyn LogStore, founder: u64) -> Result<(), Fault> {
+    let founding = Recovered::founding(&[founder]);
     let Base {
         index,
         term,
@@ -89,15 +205,67 @@ mod tests {
 
     use super::*;
 
+    const CLUSTER: &str = "0b0e4a9e-cafe";
+
+    fn founded() -> (tempfile::TempDir, MemoryLog) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = MemoryLog::default();
+        recover(dir.path(), &mut store, Some(CLUSTER)).unwrap();
+        (dir, store)
+    }
+
     #[test]
     fn an_empty_directory_is_founded_only_when_asked_to() {
+        let dir = tempfile::tempdir().unwrap();
         let mut store = MemoryLog::default();
-        let refused = recover(&mut store, false).unwrap_err();
+        let refused = recover(dir.path(), &mut store, None).unwrap_err();
         assert!(refused.to_string().contains("--bootstrap"), "{refused}");
-        let (founded, ledger) = recover(&mut store, true).unwrap();
-        assert_eq!(founded.base.members.voters, [FOUNDER]);
-        assert_eq!(ledger.revision(), 0);
-        let (again, _) = recover(&mut store, false).unwrap();
-        assert_eq!(again.base, founded.base);
+        let founded = recover(dir.path(), &mut store, Some(CLUSTER)).unwrap();
+        assert_eq!(founded.recovered.base.members.voters, [FOUNDER]);
+        assert_eq!(founded.ledger.revision(), 0);
+        assert!(is_alone(&founded));
+        let again = recover(dir.path(), &mut store, None).unwrap();
+        assert_eq!(again.recovered.base, founded.recovered.base);
+        assert_eq!(again.identity.cluster_id, CLUSTER);
+    }
+
+    #[test]
+    fn a_member_that_lost_its_log_does_not_start() {
+        let (dir, _) = founded();
+        let refused = recover(dir.path(), &mut MemoryLog::default(), Some("new")).unwrap_err();
+        assert!(
+            refused.to_string().contains("shoal cluster remove 1"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn one_that_joined_and_got_nothing_yet_starts_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity {
+            cluster_id: CLUSTER.to_owned(),
+            member_id: 3,
+            established: false,
+        };
+        disk::member::set_identity(dir.path(), &identity).unwrap();
+        let start = recover(dir.path(), &mut MemoryLog::default(), None).unwrap();
+        assert_eq!(start.identity, identity);
+        assert!(start.recovered.base.members.voters.is_empty());
+        assert!(!is_alone(&start));
+    }
+
+    #[test]
+    fn a_directory_from_before_members_were_named_is_the_founders_or_nobodys() {
+        let (dir, mut store) = founded();
+        std::fs::remove_file(dir.path().join("member")).unwrap();
+        let start = recover(dir.path(), &mut store, None).unwrap();
+        assert_eq!(start.identity.member_id, FOUNDER);
+        std::fs::remove_file(dir.path().join("member")).unwrap();
+        let mut meta = store.latest_snapshot().unwrap().unwrap().0;
+        meta.index += 1;
+        meta.members.voters = vec![1, 2, 3];
+        store.store_snapshot(&meta, &[]).unwrap();
+        let refused = recover(dir.path(), &mut store, None).unwrap_err();
+        assert!(refused.to_string().contains("which member"), "{refused}");
     }
 }

@@ -33,7 +33,10 @@ async fn latest_values(
 ) -> Result<(), Failure> {
     let answer = connection
         .client
-        .get_execution(api::GetExecutionRequest { name })
+        .get_execution(api::GetExecutionRequest {
+            name,
+            consistency: context.consistency(),
+        })
         .await?;
     let text = answer.execution.unwrap_or_default().metadata_json;
     let text = if text.is_empty() {

@@ -64,6 +64,7 @@ async fn list(
         pipeline: of_pipeline
             .map(|number| context.pipeline(number))
             .unwrap_or_default(),
+        consistency: context.consistency(),
         ..api::ListExecutionsRequest::default()
     };
     let answer = connection.client.list_executions(request).await;
@@ -80,6 +81,7 @@ async fn show(context: &Context, number: Number) -> Result<Exit, Failure> {
     let connection = context.connect_to_look()?;
     let request = api::GetExecutionRequest {
         name: context.execution(number.number),
+        consistency: context.consistency(),
     };
     let answer = connection.client.get_execution(request).await;
     context.close(connection).await;

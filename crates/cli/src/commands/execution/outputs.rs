@@ -33,6 +33,7 @@ async fn with(
 ) -> Result<Exit, Failure> {
     let request = api::GetExecutionRequest {
         name: context.execution(number),
+        consistency: context.consistency(),
     };
     let execution = connection
         .client

@@ -43,6 +43,7 @@ async fn list(context: &Context, options: &ListOptions) -> Result<Exit, Failure>
         parent: context.parent(),
         page_size: options.limit,
         states: states(&options.state),
+        consistency: context.consistency(),
         ..api::ListPipelinesRequest::default()
     };
     let answer = connection.client.list_pipelines(request).await;
@@ -74,7 +75,10 @@ async fn find(
     number: i64,
 ) -> Result<(api::Pipeline, Vec<api::Execution>), Failure> {
     let name = context.pipeline(number);
-    let request = api::GetPipelineRequest { name: name.clone() };
+    let request = api::GetPipelineRequest {
+        name: name.clone(),
+        consistency: context.consistency(),
+    };
     let pipeline = connection
         .client
         .get_pipeline(request)
@@ -88,6 +92,7 @@ async fn find(
         parent: context.parent(),
         page_size: 1_000,
         pipeline: name,
+        consistency: context.consistency(),
         ..api::ListExecutionsRequest::default()
     };
     let executions = connection.client.list_executions(request).await?.executions;

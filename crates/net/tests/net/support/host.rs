@@ -1,7 +1,7 @@
 //! A host in memory: implements every port.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use blob::{Digest, Manifest, ManifestBuilder};
@@ -9,12 +9,13 @@ use bytes::{Bytes, BytesMut};
 use contract::api::{self, ErrorReason};
 use contract::ledger::command::Kind;
 use contract::link::{SynchronizeRequest, SynchronizeResponse};
+use contract::peer::{Envelope, HelloResponse, Promise};
 use coordinator::{Answer, Refusal, Request};
 use feed::{Accept, Batch, Fence, Holder, SealHasher};
 use ledger::{Applied, Ledger};
 use net::ports::{
-    Blobs, Contact, FeedEnd, FeedKey, FeedReader, FeedStore, Mutations, Sessions, Stored,
-    Surroundings, Upload,
+    Blobs, Contact, FeedEnd, FeedKey, FeedReader, FeedStore, FreshReads, Members, Mutations,
+    Sessions, Stored, Surroundings, Upload,
 };
 use net::{CoordinatorParts, serve_coordinator, serve_worker};
 use tokio::net::TcpListener;
@@ -42,6 +43,14 @@ pub struct Host {
     session_count: AtomicU64,
     pub session_events: tokio::sync::Mutex<mpsc::UnboundedReceiver<SessionEvent>>,
     pub blobs: Arc<MemoryBlobs>,
+    /// Whether fresh reads fail.
+    pub no_quorum: AtomicBool,
+    peer_messages: mpsc::UnboundedSender<(u64, Promise, Bytes)>,
+    /// Messages of other members, each with its sender and what that promised.
+    pub from_peers: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, Promise, Bytes)>>,
+    peer_snapshots: mpsc::UnboundedSender<(u64, Bytes, Bytes)>,
+    /// Snapshots of other members: sender, message, data.
+    pub snapshots: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, Bytes, Bytes)>>,
 }
 
 struct Feed {
@@ -66,6 +75,8 @@ impl Host {
     /// A host whose ledger has a cluster and a worker `w`.
     pub fn new() -> Arc<Self> {
         let (sessions, events) = mpsc::unbounded_channel();
+        let (peer_messages, from_peers) = mpsc::unbounded_channel();
+        let (peer_snapshots, snapshots) = mpsc::unbounded_channel();
         let host = Self {
             ledgers: watch::Sender::new(Ledger::new()),
             on_request: Mutex::new(Arc::new(|_| {
@@ -76,6 +87,11 @@ impl Host {
             session_count: AtomicU64::new(0),
             session_events: tokio::sync::Mutex::new(events),
             blobs: Arc::default(),
+            no_quorum: AtomicBool::new(false),
+            peer_messages,
+            from_peers: tokio::sync::Mutex::new(from_peers),
+            peer_snapshots,
+            snapshots: tokio::sync::Mutex::new(snapshots),
         };
         host.apply(vec![ledgers::found(), ledgers::worker("w", "127.0.0.1:1")]);
         Arc::new(host)
@@ -142,6 +158,8 @@ impl Host {
         CoordinatorParts {
             mutations: self.clone(),
             ledgers: self.ledgers.subscribe(),
+            fresh: self.clone(),
+            members: self.clone(),
             surroundings: self.clone(),
             feeds: self.clone(),
             feed_store: self.clone(),
@@ -152,7 +170,12 @@ impl Host {
 
     /// Serves it on a free port.
     pub async fn serve(self: &Arc<Self>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.serve_at("127.0.0.1:0").await
+    }
+
+    /// Serves at an address.
+    pub async fn serve_at(self: &Arc<Self>, address: &str) -> Server {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel::<()>();
         let parts = self.parts();
@@ -231,6 +254,55 @@ impl Mutations for Host {
     async fn request(&self, request: Request) -> Result<Answer, Refusal> {
         let on_request = self.on_request.lock().unwrap().clone();
         on_request(request)
+    }
+}
+
+#[net::async_trait]
+impl FreshReads for Host {
+    async fn fresh(&self) -> Result<Ledger, Refusal> {
+        if self.no_quorum.load(Ordering::Relaxed) {
+            return Err(Refusal::new(ErrorReason::NoQuorum, "no majority"));
+        }
+        Ok(self.ledger())
+    }
+}
+
+#[net::async_trait]
+impl Members for Host {
+    fn admit(&self, envelope: &Envelope) -> Result<(), Refusal> {
+        if envelope.cluster_id != "c" || envelope.to != 1 {
+            return Err(Refusal::new(
+                ErrorReason::StateForbids,
+                "of another cluster, or for another member",
+            ));
+        }
+        Ok(())
+    }
+
+    fn hello(&self, envelope: &Envelope) -> Result<HelloResponse, Refusal> {
+        self.admit(envelope)?;
+        Ok(HelloResponse {
+            promise: Some(Promise { term: 3, index: 9 }),
+            ..HelloResponse::default()
+        })
+    }
+
+    async fn messages(
+        &self,
+        from: u64,
+        promise: Promise,
+        messages: Vec<Bytes>,
+    ) -> Result<(), Refusal> {
+        for message in messages {
+            // A test that looks at them reads the other end.
+            drop(self.peer_messages.send((from, promise, message)));
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&self, from: u64, message: Bytes, data: Bytes) -> Result<(), Refusal> {
+        drop(self.peer_snapshots.send((from, message, data)));
+        Ok(())
     }
 }
 

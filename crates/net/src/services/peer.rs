@@ -1,0 +1,213 @@
+//! `PeerService`: what other members of the Raft group send.
+//!
+//! Who speaks is checked before anything is read of what it says. A member that sends faster than the host takes is left
+//! waiting by the stream's flow control.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use contract::api::ErrorReason;
+use contract::peer::peer_service_server::PeerService;
+use contract::peer::{
+    Envelope, ExchangeRequest, ExchangeResponse, HelloRequest, HelloResponse, ReadFramesRequest,
+    ReadFramesResponse, SendSnapshotRequest, SendSnapshotResponse,
+};
+use coordinator::Refusal;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use crate::ports::{FeedKey, FeedReader, Members};
+use crate::status::status;
+use crate::stream::{self, Answers};
+
+/// Most bytes of a snapshot that is taken.
+const MAX_SNAPSHOT: u64 = 4 << 30;
+
+/// How many snapshots are taken at once; each is held in memory until it is whole.
+const SNAPSHOTS: usize = 2;
+
+/// For how long the next part of a snapshot is waited for.
+const PART_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Bytes of frames that are read at once for another member.
+const FRAMES: usize = 1 << 20;
+
+pub(crate) struct Peers {
+    members: Arc<dyn Members>,
+    feeds: Arc<dyn FeedReader>,
+    snapshots: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+impl Peers {
+    pub(crate) fn new(
+        members: Arc<dyn Members>,
+        feeds: Arc<dyn FeedReader>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            members,
+            feeds,
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
+            stopping,
+        }
+    }
+
+    fn admit(&self, envelope: Option<Envelope>) -> Result<Envelope, Status> {
+        let envelope = envelope.ok_or_else(|| {
+            status(Refusal::invalid_field(
+                "envelope",
+                "says who speaks to whom",
+            ))
+        })?;
+        self.members.admit(&envelope).map_err(status)?;
+        Ok(envelope)
+    }
+}
+
+#[async_trait]
+impl PeerService for Peers {
+    async fn hello(
+        &self,
+        request: Request<HelloRequest>,
+    ) -> Result<Response<HelloResponse>, Status> {
+        let request = request.into_inner();
+        let envelope = request.envelope.ok_or_else(|| {
+            status(Refusal::invalid_field(
+                "envelope",
+                "says who speaks to whom",
+            ))
+        })?;
+        let answer = self.members.hello(&envelope).map_err(status)?;
+        Ok(Response::new(answer))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Streaming<ExchangeRequest>>,
+    ) -> Result<Response<ExchangeResponse>, Status> {
+        let mut parts = request.into_inner();
+        let mut sender = None;
+        loop {
+            let part = tokio::select! {
+                part = parts.message() => part?,
+                () = self.stopping.cancelled() => return Err(status(stream::stopping())),
+            };
+            let Some(part) = part else {
+                return Ok(Response::new(ExchangeResponse {}));
+            };
+            let from = match (sender, part.envelope) {
+                (Some(from), None) => from,
+                (_, envelope) => {
+                    let envelope = self.admit(envelope)?;
+                    if sender.is_some_and(|from| from != envelope.from) {
+                        return Err(status(Refusal::invalid_field(
+                            "envelope.from",
+                            "must not change within a stream",
+                        )));
+                    }
+                    *sender.insert(envelope.from)
+                }
+            };
+            let promise = part.promise.unwrap_or_default();
+            self.members
+                .messages(from, promise, part.messages)
+                .await
+                .map_err(status)?;
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        request: Request<Streaming<SendSnapshotRequest>>,
+    ) -> Result<Response<SendSnapshotResponse>, Status> {
+        let mut parts = request.into_inner();
+        let first = next_part(&mut parts)
+            .await?
+            .ok_or_else(|| status(Refusal::invalid_field("envelope", "the stream is empty")))?;
+        let envelope = self.admit(first.envelope)?;
+        let busy = || {
+            status(Refusal::new(
+                ErrorReason::LimitExceeded,
+                "this coordinator takes no more snapshots at once",
+            ))
+        };
+        let _permit = self.snapshots.try_acquire().map_err(|_| busy())?;
+        let size = first.size_bytes;
+        if size > MAX_SNAPSHOT {
+            return Err(status(Refusal::invalid_field(
+                "size_bytes",
+                format!("at most {MAX_SNAPSHOT}, got {size}"),
+            )));
+        }
+        let mut data = BytesMut::from(&first.data[..]);
+        while (data.len() as u64) < size {
+            let Some(part) = next_part(&mut parts).await? else {
+                break;
+            };
+            data.extend_from_slice(&part.data);
+        }
+        if data.len() as u64 != size || blake3::hash(&data).as_bytes()[..] != first.digest[..] {
+            return Err(status(Refusal::new(
+                ErrorReason::DigestMismatch,
+                format!(
+                    "the snapshot is not what it was said to be: {} of {size} bytes came",
+                    data.len()
+                ),
+            )));
+        }
+        self.members
+            .snapshot(envelope.from, first.message, data.freeze())
+            .await
+            .map_err(status)?;
+        Ok(Response::new(SendSnapshotResponse {}))
+    }
+
+    type ReadFramesStream = Answers<ReadFramesResponse>;
+
+    async fn read_frames(
+        &self,
+        request: Request<ReadFramesRequest>,
+    ) -> Result<Response<Self::ReadFramesStream>, Status> {
+        let request = request.into_inner();
+        let execution = <[u8; 16]>::try_from(&request.execution_id[..])
+            .map_err(|_| status(Refusal::invalid_field("execution_id", "must be 16 bytes")))?;
+        let key = FeedKey {
+            execution,
+            attempt: request.attempt,
+        };
+        let feeds = self.feeds.clone();
+        Ok(Response::new(stream::fill(2, move |out| async move {
+            let mut next = request.first_record;
+            loop {
+                let batches = feeds.read(key, next, FRAMES).await?;
+                if batches.is_empty() {
+                    return Ok(());
+                }
+                for batch in batches {
+                    next = batch.end_record();
+                    let frames = ReadFramesResponse {
+                        first_record: batch.first_record,
+                        record_count: batch.count,
+                        frames: batch.frames,
+                    };
+                    if out.send(Ok(frames)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        })))
+    }
+}
+
+/// The next part of a snapshot, unless the sender has stalled.
+async fn next_part(
+    parts: &mut Streaming<SendSnapshotRequest>,
+) -> Result<Option<SendSnapshotRequest>, Status> {
+    timeout(PART_PATIENCE, parts.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("the snapshot has stalled"))?
+}
