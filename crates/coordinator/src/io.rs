@@ -5,7 +5,7 @@ use std::fmt;
 use contract::link::{Fence, SynchronizeRequest, SynchronizeResponse};
 use feed::Seal;
 use ledger::Ledger;
-use raft::eraftpb::{ConfState, Message};
+use raft::eraftpb::{ConfState, Message, MessageType};
 
 use crate::group::Batch;
 use crate::{Answer, Refusal, Request};
@@ -164,11 +164,35 @@ pub enum Output {
         /// The ledger at that index.
         ledger: Ledger,
     },
+    /// A member sent something that no sound member sends; raft did not see it. The host closes the connection it came by.
+    PeerRefused {
+        /// Raft id that the message said.
+        member: u64,
+        /// What was wrong with it.
+        why: &'static str,
+    },
+    /// Stop the process: going on would make this member's ledger another than the others' (I-04), or would need a newer version.
+    /// Nothing is done from here on.
+    Halt {
+        /// Why, for people.
+        why: String,
+    },
     /// Entries up to this index may be removed from the disk.
     CompactLog {
         /// The last entry to remove.
         index: u64,
     },
+}
+
+impl Output {
+    /// Sends a message of raft's; a snapshot goes its own way.
+    pub(crate) fn message(message: Message) -> Self {
+        let message = Box::new(message);
+        match message.get_msg_type() {
+            MessageType::MsgSnapshot => Self::SendSnapshot { message },
+            _ => Self::Send(message),
+        }
+    }
 }
 
 impl fmt::Display for Output {
@@ -245,6 +269,8 @@ impl fmt::Display for Output {
                 )
             }
             Self::StoreSnapshot { index, .. } => write!(f, "store snapshot {index}"),
+            Self::PeerRefused { member, why } => write!(f, "refuse member {member}: {why}"),
+            Self::Halt { why } => write!(f, "halt: {why}"),
             Self::CompactLog { index } => write!(f, "compact log to {index}"),
         }
     }

@@ -11,8 +11,9 @@
 //!                                       └──> the ledger ahead ──> schedule ──> one more entry └──> Publish, Reply, Desired, SealFeed
 //! ```
 //!
-//! Reading order: `coordinator` is the loop, `io` its inputs and outputs, `group` drives raft, `admission` turns requests into commands,
-//! `reports` what workers say into commands, `desired` the ledger into what workers are told.
+//! Reading order: `coordinator` is the loop, `io` its inputs and outputs, `proposals` how decisions come into the log and out of it,
+//! `admission` turns requests into commands; `leadership`, `reads`, `membership`, `snapshots` and `peers` are what a group of many needs; `workers` is the
+//! conversation with them, `reports` what they say as commands, `desired` what they are told; `group` drives raft.
 
 mod coordinator;
 
@@ -24,15 +25,29 @@ mod refusal;
 
 pub mod names;
 
+mod proposals;
+
 mod admission;
 
 mod tokens;
 
+mod outcome;
+
+mod leadership;
+
+mod reads;
+
+mod membership;
+
+mod snapshots;
+
+mod peers;
+
+mod workers;
+
 mod reports;
 
 mod desired;
-
-mod outcome;
 
 mod session;
 
@@ -40,11 +55,8 @@ mod pace;
 
 mod group;
 
-mod log;
-
 pub use coordinator::{Config, Coordinator, may_write};
-pub use group::{Batch, Group, Recovered, TICK_MS};
+pub use group::{Base, Batch, Committed, Group, Recovered, TICK_MS, Unfit};
 pub use io::{Input, MemberView, Now, Output, SessionId, Token};
-pub use log::Base;
 pub use refusal::{Refusal, Violation};
 pub use request::{Answer, Request, TokenUse};

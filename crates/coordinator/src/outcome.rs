@@ -86,9 +86,10 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         | Refused::TokenExpired
         | Refused::TokenRole { .. }
         | Refused::TokenName { .. } => Refusal::new(ErrorReason::JoinDenied, message),
-        Refused::AlreadyApplied { .. } | Refused::Unknown | Refused::Malformed { .. } => {
-            Refusal::new(ErrorReason::InternalFault, message)
-        }
+        Refused::Diverged { .. }
+        | Refused::AlreadyApplied { .. }
+        | Refused::Unknown
+        | Refused::Malformed { .. } => Refusal::new(ErrorReason::InternalFault, message),
     }
 }
 

@@ -158,6 +158,8 @@ impl World {
             | Output::SendSnapshot { .. }
             | Output::Fresh { .. }
             | Output::Members(_)
+            | Output::PeerRefused { .. }
+            | Output::Halt { .. }
             | Output::Publish(_)
             | Output::EndSession { .. }
             | Output::SealFeed { .. } => {}

@@ -319,7 +319,9 @@ impl Ledger {
                 member.member_id
             );
             hold!(
-                member.is_removed() || addresses.insert(&member.address),
+                member.is_removed()
+                    || member.address.is_empty()
+                    || addresses.insert(&member.address),
                 "I-13: two members are at {}",
                 member.address
             );

@@ -23,6 +23,8 @@ pub struct Ledger {
     pub(crate) revision: u64,
     pub(crate) time_ms: i64,
     pub(crate) feature_level: u32,
+    /// Of everything that changed up to here.
+    pub(crate) digest: [u8; 32],
     pub(crate) projects: OrdMap<Arc<str>, Arc<Project>>,
     pub(crate) data: OrdMap<Uuid, Arc<Datum>>,
     pub(crate) workers: OrdMap<Arc<str>, Arc<Worker>>,
@@ -66,6 +68,11 @@ impl Ledger {
     /// Index of the last applied entry.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// A running digest of everything that changed: equal on every member at the same revision (I-04).
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// The ledger's time: the greatest clock of a leader seen so far, Unix milliseconds.

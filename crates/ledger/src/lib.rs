@@ -39,6 +39,7 @@ mod actions;
 mod edges;
 mod pipeline;
 
+mod digest;
 mod identity;
 mod invariants;
 mod json;

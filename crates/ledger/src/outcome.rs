@@ -214,6 +214,12 @@ pub enum Refused {
         /// For which.
         name: Arc<str>,
     },
+    /// This ledger is not what the leader's was at that index. Whoever sees this must stop: one of the two is wrong.
+    #[error("this ledger differs from the leader's at index {index}")]
+    Diverged {
+        /// Raft index of the last entry in what was compared.
+        index: u64,
+    },
     /// An older incarnation of the worker is spoken of.
     #[error("the worker's incarnation is {current} by now")]
     StaleIncarnation {

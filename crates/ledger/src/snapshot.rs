@@ -70,6 +70,7 @@ impl Ledger {
             members: self.members().map(Member::record).collect(),
             tokens: self.tokens().map(Token::record).collect(),
             revocations: self.revocations().map(Revocation::record).collect(),
+            digest: prost::bytes::Bytes::copy_from_slice(&self.digest),
         }
     }
 
@@ -92,6 +93,8 @@ impl Ledger {
             revision: snapshot.applied_index,
             time_ms: snapshot.leader_time_ms,
             feature_level: snapshot.feature_level,
+            // One of a version before there were digests has none; so had whoever wrote it.
+            digest: digest(&snapshot.digest).unwrap_or_default(),
             ..Self::default()
         };
         let mut counts = Vec::new();

@@ -18,11 +18,14 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::AdmitMember) -> Result<Ou
             Seen::Never(key) => Some(key),
         },
     };
-    if command.address.is_empty() {
+    let known = ledger.member(command.member_id);
+    let may_be_empty = key.is_none() && known.is_none() && command.member_id != 0;
+    if command.address.is_empty() && !may_be_empty {
         return Err(malformed("address is empty"));
     }
     let taken = ledger.members().find(|member| {
         !member.is_removed()
+            && !member.address.is_empty()
             && *member.address == *command.address
             && member.member_id != command.member_id
     });
@@ -32,7 +35,6 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::AdmitMember) -> Result<Ou
             member_id: taken.member_id,
         });
     }
-    let known = ledger.member(command.member_id);
     if known.is_some_and(Member::is_removed) {
         let member_id = command.member_id;
         return Err(Refused::MemberRemoved { member_id });
@@ -40,7 +42,8 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::AdmitMember) -> Result<Ou
     let newest = ledger.members().next_back().map(|member| member.member_id);
     let member_id = match command.member_id {
         0 => newest.unwrap_or_default() + 1,
-        given if known.is_some() || newest.is_none() => given,
+        // A leader says who the others are: founders that never said so themselves.
+        given if known.is_some() || key.is_none() => given,
         given => return Err(Refused::UnknownMember { member_id: given }),
     };
     let admit_time_ms = known.map_or(ledger.time_ms, |known| known.admit_time_ms);

@@ -7,6 +7,7 @@ mod remove_member;
 mod create_execution;
 mod create_pipeline;
 mod request;
+mod verify_state;
 
 mod cancel_execution;
 mod cancel_pipeline;
@@ -28,6 +29,7 @@ mod start_attempt;
 use contract::ledger as pb;
 use contract::ledger::command::Kind;
 
+use crate::digest;
 use crate::ledger::Ledger;
 use crate::outcome::{Applied, Outcome, Refused};
 
@@ -52,14 +54,16 @@ pub(crate) fn apply(ledger: &mut Ledger, index: u64, entry: &pb::Entry) -> Appli
             (1..=ENTRY_VERSION, Some(kind)) => apply_one(ledger, kind),
             _ => Err(Refused::Unknown),
         });
-    Applied {
+    let applied = Applied {
         outcomes: outcomes.collect(),
         subjects: ledger
             .changes
             .since(before)
             .map(|(_, subject)| subject.clone())
             .collect(),
-    }
+    };
+    ledger.digest = digest::fold(ledger, &applied);
+    applied
 }
 
 fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
@@ -78,11 +82,10 @@ fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
         Kind::LoseAttempt(command) => lose_attempt::apply(ledger, command),
         Kind::AdmitMember(command) => admit_member::apply(ledger, command),
         Kind::RemoveMember(command) => remove_member::apply(ledger, command),
-        // Whoever applies it compares before it does: the ledger itself is not changed by it.
-        Kind::VerifyState(_) => Ok(Outcome::Nothing),
         Kind::CreateToken(command) => create_token::apply(ledger, command),
         Kind::ConsumeToken(command) => consume_token::apply(ledger, command),
         Kind::RevokeToken(command) => revoke_token::apply(ledger, command),
         Kind::RevokePrincipal(command) => revoke_principal::apply(ledger, command),
+        Kind::VerifyState(command) => verify_state::apply(ledger, command),
     }
 }

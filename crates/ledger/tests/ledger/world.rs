@@ -64,6 +64,7 @@ impl World {
         let mut snapshot = self.ledger.snapshot();
         snapshot.applied_index = 0;
         snapshot.leader_time_ms = 0;
+        snapshot.digest = Default::default();
         if self.entries.is_empty() {
             // The first entry founds the cluster, which no outcome tells.
             snapshot.cluster_id = "c".to_owned();

@@ -615,6 +615,10 @@ impl Running {
                 self.links.send_snapshot(message.to, bytes, load);
             }
             Output::Members(members) => self.set_members(members),
+            Output::PeerRefused { member, why } => {
+                tracing::warn!(member, why, "a message of another member was refused");
+            }
+            Output::Halt { why } => return Err(Fault::new(why)),
         }
         Ok(())
     }

@@ -352,7 +352,8 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
         member_id: identity.member_id,
         cluster_id: identity.cluster_id.clone(),
         address: address.to_owned(),
-        seed: identity.member_id,
+        // Another one in every life: reads of an earlier one may still be on their way.
+        seed: uuid::Uuid::new_v4().as_u64_pair().0,
         snapshot_entries: config.snapshot_entries,
         lost_after_us: config.lost_after.as_micros() as u64,
         stop_grace_ms: config.stop_grace.as_millis() as u64,

@@ -116,7 +116,7 @@ impl CoordinatorHost {
             member_id: 1,
             cluster_id: "5e3c1a52-0000-4000-8000-000000000001".to_owned(),
             address: "c1".to_owned(),
-            seed: 1,
+            seed: self.life,
             snapshot_entries: stage.swarm.snapshot_entries,
             lost_after_us: stage.swarm.lost_after_us,
             stop_grace_ms: GRACE_MS,
@@ -399,6 +399,10 @@ impl CoordinatorHost {
                 self.disk.compact(index);
             }
             Output::Members(_) => {}
+            Output::PeerRefused { member, why } => stage
+                .checkers
+                .violated("I-25", format!("member {member} was refused: {why}")),
+            Output::Halt { why } => stage.checkers.violated("I-04", why),
             Output::Fresh { token, .. } => stage
                 .checkers
                 .violated("I-03", format!("nobody asked for read {}", token.0)),

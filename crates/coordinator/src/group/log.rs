@@ -2,9 +2,10 @@
 //!
 //! `snapshot.index < first_index <= last_index + 1`, entries are dense, terms never fall.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
-use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
 use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
 /// Index of the snapshot that every founding member starts from, so that the membership has a place in the log's history.
@@ -23,12 +24,39 @@ pub struct Base {
     pub members: ConfState,
 }
 
+impl Base {
+    /// The same as raft says it.
+    pub fn metadata(&self) -> SnapshotMetadata {
+        let mut metadata = SnapshotMetadata {
+            index: self.index,
+            term: self.term,
+            ..SnapshotMetadata::default()
+        };
+        metadata.set_conf_state(self.members.clone());
+        metadata
+    }
+}
+
+impl From<&SnapshotMetadata> for Base {
+    fn from(metadata: &SnapshotMetadata) -> Self {
+        Self {
+            index: metadata.index,
+            term: metadata.term,
+            members: metadata.get_conf_state().clone(),
+        }
+    }
+}
+
 /// The log in memory.
 #[derive(Debug)]
 pub struct Log {
     hard_state: HardState,
     base: Base,
     entries: VecDeque<Entry>,
+    /// The newest snapshot that is on the disk and holds something; what a member that lags too far is sent.
+    stored: Option<Base>,
+    /// Least index of a snapshot that raft asked for and did not get.
+    wanted: Cell<Option<u64>>,
 }
 
 impl Log {
@@ -41,9 +69,55 @@ impl Log {
         hard_state.term = hard_state.term.max(base.term);
         Self {
             hard_state,
+            stored: (base.index > FOUNDING_INDEX).then(|| base.clone()),
             base,
             entries: entries.into(),
+            wanted: Cell::new(None),
         }
+    }
+
+    /// Begins again after a leader's snapshot, which is on its way to the disk. Everything else is forgotten.
+    pub fn install(&mut self, base: Base) {
+        self.entries.clear();
+        self.base = base;
+    }
+
+    /// Told that a snapshot is on the disk: from now on it may be sent.
+    pub fn snapshot_stored(&mut self, stored: Base) {
+        if self
+            .stored
+            .as_ref()
+            .is_none_or(|older| older.index < stored.index)
+        {
+            self.stored = Some(stored);
+        }
+    }
+
+    /// Index of the newest stored snapshot; 0 when there is none to send.
+    pub fn stored_index(&self) -> u64 {
+        self.stored.as_ref().map_or(0, |stored| stored.index)
+    }
+
+    /// Least index of a snapshot that was asked for in vain since the last call.
+    pub fn take_wanted(&mut self) -> Option<u64> {
+        self.wanted.take()
+    }
+
+    /// The index up to which entries can go so that of those up to `index` at most so many, of so many bytes, stay.
+    pub fn tail(&self, index: u64, entries: u64, bytes: u64) -> u64 {
+        let mut at = index;
+        let mut size = 0;
+        while at > self.base.index && index - at < entries {
+            let entry = self
+                .position(at)
+                .and_then(|position| self.entries.get(position));
+            size += entry.map_or(0, |entry| entry.data.len() as u64);
+            if size > bytes {
+                break;
+            }
+            at -= 1;
+        }
+        at
     }
 
     /// Takes in entries that are on their way to the disk; they replace what they overlap.
@@ -78,6 +152,11 @@ impl Log {
         }
         self.base.index = index;
         self.base.term = term;
+    }
+
+    /// The hard state that was handed over last.
+    pub fn hard_state(&self) -> &HardState {
+        &self.hard_state
     }
 
     /// How many entries are held.
@@ -143,9 +222,20 @@ impl Storage for Log {
         Ok(self.last())
     }
 
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        // Snapshots are built beside the loop and shipped on their own stream; raft asks again later.
-        Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        // The log goes on after the snapshot, or whoever got it could not be sent what follows.
+        let usable = |stored: &&Base| {
+            stored.index >= request_index.max(self.base.index) && stored.index <= self.last()
+        };
+        let Some(stored) = self.stored.as_ref().filter(usable) else {
+            // It is made beside the loop; raft asks again.
+            let wanted = self.wanted.get().unwrap_or_default();
+            self.wanted.set(Some(wanted.max(request_index)));
+            return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        };
+        let mut snapshot = Snapshot::default();
+        snapshot.set_metadata(stored.metadata());
+        Ok(snapshot)
     }
 }
 
@@ -223,5 +313,38 @@ mod tests {
         let log = Log::new(hard_state, base, vec![entry(6, 3)]);
         let state = log.initial_state().unwrap();
         assert_eq!((state.hard_state.commit, state.hard_state.term), (6, 3));
+    }
+
+    #[test]
+    fn a_snapshot_is_handed_out_once_it_is_stored_and_asked_for_until_then() {
+        let mut log = log(&[(2, 1), (3, 1), (4, 2)]);
+        let unavailable = Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        assert_eq!(log.snapshot(0, 2), unavailable, "the founding one is empty");
+        assert_eq!(log.snapshot(3, 2), unavailable);
+        assert_eq!((log.take_wanted(), log.take_wanted()), (Some(3), None));
+        let stored = Base {
+            index: 3,
+            term: 1,
+            members: ConfState::default(),
+        };
+        log.snapshot_stored(stored);
+        let snapshot = log.snapshot(3, 2).unwrap();
+        assert_eq!((snapshot.get_metadata().index, snapshot.data.len()), (3, 0));
+        assert_eq!(log.snapshot(4, 2), unavailable, "a newer one is asked for");
+        log.compact(4);
+        assert_eq!(log.snapshot(0, 2), unavailable, "nothing could follow it");
+    }
+
+    #[test]
+    fn a_tail_is_bounded_by_count_and_by_bytes() {
+        let mut log = log(&[]);
+        let large = |index| Entry {
+            data: vec![0; 10].into(),
+            ..entry(index, 1)
+        };
+        log.append(&(2..=11).map(large).collect::<Vec<_>>());
+        assert_eq!(log.tail(9, 3, 1_000), 6);
+        assert_eq!(log.tail(9, 100, 25), 7);
+        assert_eq!(log.tail(9, 100, 1_000), 1);
     }
 }

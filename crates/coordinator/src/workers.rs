@@ -1,0 +1,176 @@
+//! Workers: what they say becomes commands, what the ledger says becomes what they are told. Sessions are soft state: whoever leads next
+//! builds them up again from what workers say, and adopts what runs as it is.
+
+use std::collections::BTreeMap;
+
+use contract::ledger::{LoseWorker, command::Kind};
+use contract::link::{SynchronizeRequest, SynchronizeResponse};
+use schedule::{Facts, WorkerFact};
+
+use crate::coordinator::Coordinator;
+use crate::io::{Now, Output, SessionId};
+use crate::proposals::Queued;
+use crate::session::Session;
+use crate::{desired, reports};
+
+/// The newest state of each connection that nobody has decided on: there is no leader, or this one is not ready yet.
+pub(crate) type Unheard = BTreeMap<SessionId, Box<SynchronizeRequest>>;
+
+impl Coordinator {
+    /// A worker said what it has. Only a leader can do something about it; until one is known, it is kept.
+    pub(crate) fn worker_state(&mut self, now: Now, id: SessionId, state: Box<SynchronizeRequest>) {
+        if !self.is_ready() || self.group.is_transferring() {
+            let newer = |known: &Box<SynchronizeRequest>| known.generation >= state.generation;
+            if !self.unheard.get(&id).is_some_and(newer) {
+                self.unheard.insert(id, state);
+            }
+            return;
+        }
+        self.hear_worker(now, id, &state);
+    }
+
+    /// A worker's connection ended.
+    pub(crate) fn worker_gone(&mut self, now: Now, id: SessionId) {
+        self.unheard.remove(&id);
+        if let Some(session) = self.sessions.remove(&id) {
+            self.contacts.insert(session.worker, now.monotonic_us);
+        }
+    }
+
+    /// What was said before this member could decide.
+    pub(crate) fn hear_workers(&mut self, now: Now) {
+        for (id, state) in std::mem::take(&mut self.unheard) {
+            self.hear_worker(now, id, &state);
+        }
+    }
+
+    fn hear_worker(&mut self, now: Now, id: SessionId, state: &SynchronizeRequest) {
+        let tip = self
+            .ahead
+            .back()
+            .map_or(&self.ledger, |ahead| &ahead.ledger);
+        if let Err(refusal) = reports::check(tip, state) {
+            self.sessions.remove(&id);
+            self.outputs.push(Output::EndSession {
+                session: id,
+                refusal,
+            });
+            return;
+        }
+        if !self.sessions.contains_key(&id) {
+            // A worker speaks on one connection: an older one of the same worker is of no use any more.
+            self.sessions
+                .retain(|_, session| session.worker != state.worker);
+        }
+        let session = self
+            .sessions
+            .entry(id)
+            .or_insert_with(|| Session::new(state));
+        self.contacts.insert(state.worker.clone(), now.monotonic_us);
+        if session.take_in(state) {
+            let commands = reports::commands(tip, state);
+            self.inbox.extend(commands.into_iter().map(Queued::from));
+        }
+    }
+
+    /// Ends every connection: another member leads, and workers must speak to it.
+    pub(crate) fn end_sessions(&mut self) {
+        if self.sessions.is_empty() && self.unheard.is_empty() {
+            return;
+        }
+        let refusal = self.not_leader();
+        let mut ids: Vec<SessionId> = std::mem::take(&mut self.sessions).into_keys().collect();
+        ids.extend(std::mem::take(&mut self.unheard).into_keys());
+        ids.sort_unstable();
+        ids.dedup();
+        for session in ids {
+            self.outputs.push(Output::EndSession {
+                session,
+                refusal: refusal.clone(),
+            });
+        }
+    }
+
+    /// Declares workers lost that were out of contact for too long and hold attempts.
+    pub(crate) fn declare_lost(&mut self, now: Now) {
+        let connected: Vec<&str> = self
+            .sessions
+            .values()
+            .map(|session| session.worker.as_str())
+            .collect();
+        let mut lost = Vec::new();
+        for worker in self.tip().workers() {
+            let contact = self
+                .contacts
+                .get(&*worker.name)
+                .copied()
+                .unwrap_or(now.monotonic_us);
+            let silent_us = now.monotonic_us.saturating_sub(contact);
+            if !worker.lost
+                && silent_us > self.config.lost_after_us
+                && !connected.contains(&&*worker.name)
+            {
+                lost.push(LoseWorker {
+                    name: worker.name.to_string(),
+                    incarnation: worker.incarnation,
+                });
+            }
+        }
+        self.inbox.extend(
+            lost.into_iter()
+                .map(|lost| Queued::own(Kind::LoseWorker(lost))),
+        );
+    }
+
+    /// What the scheduler must know beside the ledger.
+    pub(crate) fn facts(&self) -> Facts {
+        let workers = self
+            .sessions
+            .values()
+            .filter_map(|session| {
+                let worker = self.tip().worker(&session.worker)?;
+                let offer = &worker.offer;
+                Some(WorkerFact {
+                    name: worker.name.to_string(),
+                    connected: !worker.lost && worker.incarnation == session.incarnation,
+                    slots: offer.slot_count,
+                    backlog: self.pace.backlog(&worker.name, offer.slot_count),
+                    draining: offer.draining,
+                })
+            })
+            .collect();
+        Facts { workers }
+    }
+
+    /// Tells every worker whose desired state differs from what it knows.
+    pub(crate) fn tell_workers(&mut self) {
+        if !self.is_ready() {
+            return;
+        }
+        for (id, session) in &mut self.sessions {
+            let registered = self
+                .ledger
+                .worker(&session.worker)
+                .is_some_and(|worker| !worker.lost && worker.incarnation == session.incarnation);
+            if !registered {
+                continue;
+            }
+            let wanted = desired::wanted(&self.ledger, &session.worker);
+            if !session.must_be_told(&wanted) {
+                continue;
+            }
+            self.generation += 1;
+            let attempts = desired::attempts(&self.ledger, session, &self.config);
+            self.outputs.push(Output::Desired {
+                session: *id,
+                desired: SynchronizeResponse {
+                    generation: self.generation,
+                    attempts,
+                    cluster_id: self.ledger.cluster_id().to_owned(),
+                    worker_generation: session.generation,
+                },
+            });
+            session.tell(wanted, self.generation);
+        }
+    }
+}
