@@ -20,8 +20,8 @@ impl Coordinator {
     /// A worker said what it has. Only a leader can do something about it; until one is known, it is kept.
     pub(crate) fn worker_state(&mut self, now: Now, id: SessionId, state: Box<SynchronizeRequest>) {
         if !self.is_ready() || self.group.is_transferring() {
-            let newer = |known: &Box<SynchronizeRequest>| known.generation >= state.generation;
-            if !self.unheard.get(&id).is_some_and(newer) {
+            let known = self.unheard.get(&id).map(|known| known.generation);
+            if known.is_none_or(|known| known < state.generation) {
                 self.unheard.insert(id, state);
             }
             return;
