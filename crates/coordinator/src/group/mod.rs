@@ -540,6 +540,11 @@ impl Group {
         self.node.raft.raft_log.last_index()
     }
 
+    /// Term of the entry at `index`; 0 when it is not there.
+    pub fn term_at(&self, index: u64) -> u64 {
+        self.node.raft.raft_log.term(index).unwrap_or(0)
+    }
+
     /// Index up to which a member's log is known to be this one's; none when raft does not know it. Only a leader knows.
     pub fn matched(&self, member: u64) -> Option<u64> {
         let progress = self.node.raft.prs().get(member)?;
