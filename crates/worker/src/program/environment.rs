@@ -23,6 +23,11 @@ pub(super) fn variables(
 
     let execution = fence.execution_uuid();
     let mut ours = vec![
+        // For systems outside that are to refuse an attempt which was replaced: the parts only rise.
+        (
+            "ATTEMPT_TOKEN",
+            format!("{execution}.{}.{}", fence.attempt, fence.index),
+        ),
         ("VH_JOB_ID", format!("exec-{execution}")),
         ("VH_EXECUTION_ID", execution),
         ("VH_PROJECT_ID", assignment.project_id.clone()),

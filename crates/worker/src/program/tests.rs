@@ -295,6 +295,7 @@ fn the_script_and_the_environment() {
         .map(|(name, value)| format!("{name}={value}\n"));
     expect![[r#"
         A=1
+        ATTEMPT_TOKEN=01974bba-3031-3233-3435-363738396162.2.9
         PYTHONUNBUFFERED=1
         VH_CONFIG_DIR=/valohai/config
         VH_EXECUTION_ID=01974bba-3031-3233-3435-363738396162
