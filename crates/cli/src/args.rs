@@ -75,6 +75,15 @@ pub struct Global {
         help_heading = GLOBAL
     )]
     pub project: Option<String>,
+    /// For how long to try while the cluster cannot answer, in seconds
+    #[arg(
+        long,
+        global = true,
+        default_value_t = 60.0,
+        value_name = "SECONDS",
+        help_heading = GLOBAL
+    )]
+    pub deadline: f64,
     /// Look at what one coordinator has, at once and also without a majority; it may lack what is newest
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub stale: bool,
@@ -113,7 +122,7 @@ pub enum Command {
     Worker(Worker),
     /// Run a coordinator
     Coordinator(Coordinator),
-    /// Look at the cluster
+    /// Look at the cluster, change who belongs to it, back it up
     #[command(subcommand)]
     Cluster(ClusterCommand),
     /// Print the completions of a shell
@@ -370,18 +379,26 @@ pub struct Worker {
     /// What to look at.
     #[command(subcommand)]
     pub command: Option<WorkerCommand>,
+    /// Read settings from the section [worker] of this file; what is given here counts more
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Address of a coordinator, HOST:PORT; repeat for several
-    #[arg(long, required = true, value_name = "ADDRESS")]
+    #[arg(
+        long,
+        required_unless_present = "config",
+        value_delimiter = ',',
+        value_name = "ADDRESS"
+    )]
     pub coordinator: Vec<String>,
     /// Where it keeps attempts and blobs
-    #[arg(long, value_name = "DIR", required = true)]
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
     pub data_dir: Option<PathBuf>,
     /// Its name, unique in the cluster; by default that of the machine
     #[arg(long)]
     pub name: Option<String>,
-    /// Where it serves its blobs to others, HOST:PORT; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
-    pub listen: String,
+    /// Where it serves its blobs to others, HOST:PORT; port 0 takes a free one [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
     /// Address at which others reach it, if it is not the one it listens on
     #[arg(long, value_name = "ADDRESS")]
     pub advertise: Option<String>,
@@ -411,12 +428,15 @@ pub enum WorkerCommand {
 /// Runs a coordinator.
 #[derive(Debug, Args)]
 pub struct Coordinator {
+    /// Read settings from the section [coordinator] of this file; what is given here counts more
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where it keeps its state
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// Where it serves, HOST:PORT; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:7461", value_name = "ADDRESS")]
-    pub listen: String,
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub data_dir: Option<PathBuf>,
+    /// Where it serves, HOST:PORT; port 0 takes a free one [default: 127.0.0.1:7461]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
     /// Address at which others reach it, if it is not the one it listens on
     #[arg(long, value_name = "ADDRESS")]
     pub advertise: Option<String>,
@@ -426,9 +446,12 @@ pub struct Coordinator {
     /// Join the cluster of these coordinators, HOST:PORT, if the data directory is empty
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub join: Vec<String>,
-    /// How long a worker may be out of contact before its attempts are given to others, in seconds
-    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
-    pub lost_after: f64,
+    /// Join as what `shoal cluster add` admitted
+    #[arg(long, value_name = "ID")]
+    pub admission: Option<String>,
+    /// How long a worker may be out of contact before its attempts are given to others, in seconds [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub lost_after: Option<f64>,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,
@@ -437,8 +460,38 @@ pub struct Coordinator {
 /// The cluster.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
-    /// Show members, leader and indexes
+    /// Show every coordinator: role, term, indexes, lag, disk and version
     Status,
+    /// Admit a coordinator that will serve at an address; `shoal coordinator --join` does so by itself
+    Add {
+        /// Where it will serve, HOST:PORT
+        address: String,
+    },
+    /// Remove a coordinator for good
+    Remove {
+        /// Its number, as `shoal cluster status` shows it
+        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        member: i64,
+    },
+    /// Let another coordinator lead
+    TransferLeader {
+        /// Its number; by default whichever is furthest along
+        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        member: Option<i64>,
+    },
+    /// Write the whole replicated state to a file, as a backup
+    Snapshot {
+        /// Where to
+        file: PathBuf,
+    },
+    /// Found a new cluster from a backup, for when a majority of disks is lost
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Directory of its first coordinator; empty, or not there yet
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
 }
 
 /// Prints completions.

@@ -39,13 +39,18 @@ pub enum Runs {
 
 impl Connection {
     /// A connection to the coordinators at these addresses. `tell` is told when they cannot be reached for a while.
-    pub fn to(addresses: Vec<String>, tell: fn(&str)) -> Self {
+    pub fn to(addresses: Vec<String>, deadline: Duration, tell: fn(&str)) -> Self {
+        let remote = Remote {
+            addresses,
+            tell,
+            need: Mutex::default(),
+        };
+        let options = client::Options {
+            deadline,
+            ..client::Options::default()
+        };
         Self {
-            client: Client::new(Remote {
-                addresses,
-                tell,
-                need: Mutex::default(),
-            }),
+            client: Client::with_options(remote, options),
             embedded: None,
         }
     }

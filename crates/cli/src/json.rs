@@ -288,31 +288,6 @@ pub fn worker(worker: &api::Worker) -> Value {
     })
 }
 
-/// The cluster.
-pub fn cluster(cluster: &api::Cluster) -> Value {
-    let members: Vec<Value> = cluster
-        .members
-        .iter()
-        .map(|member| {
-            json!({
-                "member_id": member.member_id,
-                "address": text(&member.address),
-                "learner": member.learner,
-                "leader": member.member_id == cluster.leader_id,
-            })
-        })
-        .collect();
-    json!({
-        "cluster_id": cluster.cluster_id,
-        "members": members,
-        "leader_id": cluster.leader_id,
-        "term": cluster.term,
-        "commit_index": cluster.commit_index,
-        "applied_index": cluster.applied_index,
-        "version": cluster.version,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

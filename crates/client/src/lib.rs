@@ -22,8 +22,11 @@ mod log;
 
 mod blobs;
 
+mod cluster;
+
 pub use blobs::BlobSource;
 pub use calls::{Client, Options};
+pub use cluster::BackupPart;
 pub use error::{Error, Kind, Violation};
 pub use log::{LogEvent, LogStart, MetadataEvent};
 pub use resolve::{Fixed, Resolve};

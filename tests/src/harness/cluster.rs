@@ -1,17 +1,23 @@
-//! A coordinator and workers as separate processes on loopback, each of which can be killed and started again.
+//! Coordinators and workers as separate processes on loopback, each of which can be killed and started again.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
-use super::{Place, Process};
+use serde_json::Value;
 
-/// A coordinator and its workers.
+use super::{PATIENCE, Place, Process};
+
+/// Coordinators and their workers.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Where everything is. Its commands speak to the coordinator.
+    /// Where everything is. Its commands speak to the coordinators.
     pub place: Place,
-    /// The coordinator.
+    /// The first coordinator, which founded the cluster.
     pub coordinator: Coordinator,
+    /// The coordinators that joined it, in their order.
+    pub others: Vec<Coordinator>,
     /// The workers, in the order they were added.
     pub workers: Vec<Worker>,
 }
@@ -21,6 +27,10 @@ pub struct Cluster {
 pub struct Coordinator {
     /// Where it serves; the same after a restart.
     pub address: String,
+    /// Its own directory.
+    pub data: PathBuf,
+    /// What it was started with beside that.
+    arguments: Vec<String>,
     process: Process,
 }
 
@@ -36,14 +46,117 @@ pub struct Worker {
 impl Cluster {
     /// A coordinator without workers.
     pub fn new(name: &str) -> Self {
+        Self::of(name, 1)
+    }
+
+    /// So many coordinators without workers: all of them vote, and one leads.
+    pub fn of(name: &str, coordinators: usize) -> Self {
         let mut place = Place::new(name);
-        let coordinator = Coordinator::start(&place, "127.0.0.1:0");
+        let data = place.path().join("coordinator");
+        let coordinator = Coordinator::start(&place, data, "127.0.0.1:0", &["--bootstrap"]);
         place.use_cluster(&coordinator.address);
-        Self {
+        let mut cluster = Self {
             place,
             coordinator,
+            others: Vec::new(),
             workers: Vec::new(),
+        };
+        for _ in 1..coordinators {
+            cluster.add_coordinator();
         }
+        cluster
+    }
+
+    /// Adds a coordinator and waits until it votes.
+    pub fn add_coordinator(&mut self) {
+        let number = self.others.len() + 2;
+        let data = self.place.path().join(format!("coordinator-{number}"));
+        let join = format!("--join={}", self.addresses().join(","));
+        let joined = Coordinator::start(&self.place, data, "127.0.0.1:0", &[&join]);
+        let address = joined.address.clone();
+        self.others.push(joined);
+        self.place.use_cluster(&self.addresses().join(","));
+        self.wait_for(|status| {
+            member_at(status, &address)
+                .is_some_and(|member| member["role"] == "follower" || member["role"] == "leader")
+        });
+    }
+
+    /// Every coordinator, the founder first.
+    pub fn coordinators(&mut self) -> impl Iterator<Item = &mut Coordinator> {
+        std::iter::once(&mut self.coordinator).chain(&mut self.others)
+    }
+
+    /// Where the coordinators serve, the founder first.
+    pub fn addresses(&self) -> Vec<String> {
+        std::iter::once(&self.coordinator)
+            .chain(&self.others)
+            .map(|coordinator| coordinator.address.clone())
+            .collect()
+    }
+
+    /// What `shoal cluster status` says.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        self.place.json(&["cluster", "status"])
+    }
+
+    /// Waits until the status is as wanted. Every look is a command that waits for answers by itself.
+    #[track_caller]
+    pub fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(
+                Instant::now() < until,
+                "the cluster stays as it is: {status:#}"
+            );
+        }
+    }
+
+    /// Waits until one coordinator leads and says so itself, and gives its position among [`Self::coordinators`].
+    #[track_caller]
+    pub fn leader(&self) -> usize {
+        let leader = |status: &Value| {
+            let members = status["members"].as_array()?;
+            let leader = members
+                .iter()
+                .find(|member| member["role"] == "leader" && member["reachable"] == true)?;
+            let address = leader["address"].as_str()?.to_owned();
+            self.addresses().iter().position(|other| *other == address)
+        };
+        let status = self.wait_for(|status| leader(status).is_some());
+        leader(&status).expect("there is one")
+    }
+
+    /// The coordinator at a position of [`Self::coordinators`].
+    pub fn coordinator_at(&mut self, position: usize) -> &mut Coordinator {
+        match position {
+            0 => &mut self.coordinator,
+            other => &mut self.others[other - 1],
+        }
+    }
+
+    /// Starts a coordinator again where it was, and waits until it has caught up.
+    pub fn restart_coordinator(&mut self, position: usize) {
+        let Self {
+            coordinator,
+            others,
+            place,
+            ..
+        } = self;
+        let coordinator = match position {
+            0 => coordinator,
+            other => &mut others[other - 1],
+        };
+        coordinator.restart(place);
+        let address = coordinator.address.clone();
+        self.wait_for(|status| {
+            member_at(status, &address).is_some_and(|member| member["ready"] == true)
+        });
     }
 
     /// Adds a worker with two slots, and perhaps an environment that it serves.
@@ -64,7 +177,9 @@ impl Cluster {
             "--slots=2".to_owned(),
             format!("--name={name}"),
         ];
-        arguments.push(format!("--coordinator={}", self.coordinator.address));
+        for address in self.addresses() {
+            arguments.push(format!("--coordinator={address}"));
+        }
         arguments.push(format!("--data-dir={}", data.display()));
         arguments.extend(environment.map(|environment| format!("--environment={environment}")));
         let process = start_worker(&self.place, &arguments, around);
@@ -76,20 +191,38 @@ impl Cluster {
     }
 }
 
+/// What a status says of the member at an address.
+fn member_at<'a>(status: &'a Value, address: &str) -> Option<&'a Value> {
+    let members = status["members"].as_array()?;
+    members.iter().find(|member| member["address"] == address)
+}
+
 impl Coordinator {
-    fn start(place: &Place, listen: &str) -> Self {
-        let file = place.path().join("coordinator.address");
-        let arguments = [
-            "coordinator",
-            "--bootstrap",
-            &format!("--data-dir={}", place.path().join("coordinator").display()),
-            &format!("--listen={listen}"),
-            &format!("--address-file={}", file.display()),
-        ];
-        let mut process = place.start(&arguments);
-        process.wait_for("coordinator serves on");
+    fn start(place: &Place, data: PathBuf, listen: &str, arguments: &[&str]) -> Self {
+        let mut file = data.clone();
+        file.set_extension("address");
+        let process = {
+            let own = [
+                format!("--data-dir={}", data.display()),
+                format!("--listen={listen}"),
+                format!("--address-file={}", file.display()),
+            ];
+            let all: Vec<&str> = ["coordinator"]
+                .into_iter()
+                .chain(arguments.iter().copied())
+                .chain(own.iter().map(String::as_str))
+                .collect();
+            let mut process = place.start(&all);
+            process.wait_for("coordinator serves on");
+            process
+        };
         let address = fs::read_to_string(file).expect("the coordinator wrote where it serves");
-        Self { address, process }
+        Self {
+            address,
+            data,
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            process,
+        }
     }
 
     /// Kills it as a crash would.
@@ -97,9 +230,19 @@ impl Coordinator {
         self.process.kill();
     }
 
+    /// Asks it to end, as a service manager does, and waits until it has.
+    pub fn stop(&mut self) {
+        let status = self.process.terminate();
+        assert!(
+            status.success(),
+            "a coordinator that is told to end: {status}"
+        );
+    }
+
     /// Starts it again where it was.
     pub fn restart(&mut self, place: &Place) {
-        *self = Self::start(place, &self.address);
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        *self = Self::start(place, self.data.clone(), &self.address, &arguments);
     }
 }
 

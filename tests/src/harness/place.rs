@@ -95,6 +95,14 @@ impl Place {
         fs::write(self.project().join("valohai.yaml"), yaml).expect("a file can be written");
     }
 
+    /// Another place with the same project, whose commands speak to the same cluster: for a thread of its own.
+    pub fn another(&self) -> Self {
+        let mut other = Self::new("another");
+        copy(&self.project(), &other.project());
+        other.cluster.clone_from(&self.cluster);
+        other
+    }
+
     /// Copies one of the repository's examples into the project.
     pub fn example(&self, name: &str) {
         let example = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -12,18 +12,51 @@ use node::coordinator::{CoordinatorConfig, CoordinatorNode, Join, Joined, async_
 
 use super::Context;
 use crate::args::Coordinator;
+use crate::settings::{self, Section};
 use crate::{Exit, Failure};
 
-pub(super) async fn run(context: &Context, arguments: Coordinator) -> Result<Exit, Failure> {
-    let mut config = CoordinatorConfig::new(context.current.join(&arguments.data_dir));
-    config.listen = arguments.listen;
+/// Where a coordinator serves unless told otherwise.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:7461";
+
+pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result<Exit, Failure> {
+    let file = match &arguments.config {
+        Some(file) => Some(Section::read(&context.current.join(file), "coordinator")?),
+        None => None,
+    };
+    if let Some(file) = &file {
+        settings::coordinator(file, &mut arguments)?;
+    }
+    let Some(data_dir) = arguments.data_dir else {
+        return Err(Failure::usage("a coordinator needs a data directory")
+            .hint("give --data-dir, or data_dir in its section of the file"));
+    };
+    let mut config = CoordinatorConfig::new(context.current.join(data_dir));
+    config.listen = arguments
+        .listen
+        .unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
     config.advertise = arguments.advertise;
     config.bootstrap = arguments.bootstrap;
     if !arguments.join.is_empty() {
-        config.join = Some(Arc::new(Members(arguments.join)));
+        config.join = Some(Arc::new(Members {
+            addresses: arguments.join,
+            admission: arguments.admission,
+        }));
     }
-    config.lost_after = Duration::try_from_secs_f64(arguments.lost_after)
-        .map_err(|_| Failure::usage("--lost-after must be a number of seconds, 0 or more"))?;
+    let seconds = |name: &str, seconds: f64| {
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| Failure::usage(format!("{name} must be a number of seconds, 0 or more")))
+    };
+    if let Some(lost_after) = arguments.lost_after {
+        config.lost_after = seconds("--lost-after", lost_after)?;
+    }
+    if let Some(file) = &file {
+        if let Some(grace) = file.seconds("stop_grace")? {
+            config.stop_grace = seconds("stop_grace", grace)?;
+        }
+        if let Some(entries) = file.count("snapshot_entries")? {
+            config.snapshot_entries = entries;
+        }
+    }
     let coordinator = CoordinatorNode::start(config)
         .await
         .map_err(|fault| Failure::new(fault.to_string()))?;
@@ -41,17 +74,25 @@ pub(super) async fn run(context: &Context, arguments: Coordinator) -> Result<Exi
     Ok(Exit::Done)
 }
 
-/// The coordinators of the cluster that is to be joined.
-struct Members(Vec<String>);
+/// The cluster that is to be joined.
+struct Members {
+    /// Addresses of its coordinators.
+    addresses: Vec<String>,
+    /// The request by which it was admitted already.
+    admission: Option<String>,
+}
 
 #[async_trait]
 impl Join for Members {
     async fn join(&self, address: &str, request_id: &str) -> Result<Joined, Fault> {
         let request = api::AddMemberRequest {
-            request_id: request_id.to_owned(),
+            request_id: self
+                .admission
+                .clone()
+                .unwrap_or_else(|| request_id.to_owned()),
             address: address.to_owned(),
         };
-        let client = Client::new(Fixed(self.0.clone()));
+        let client = Client::new(Fixed(self.addresses.clone()));
         let answer = client.add_member(request).await.map_err(|error| {
             let hint = error
                 .hint

@@ -28,6 +28,7 @@ mod serve;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::CommandFactory as _;
 use contract::api::Consistency;
@@ -95,7 +96,7 @@ impl Context {
                 } else {
                     |text| print::tell(&format!("{text}\n"))
                 };
-                Connection::to(addresses.collect(), tell)
+                Connection::to(addresses.collect(), self.deadline(), tell)
             }
             None => Connection::embedded(self.home(), runs),
         }
@@ -116,6 +117,14 @@ impl Context {
     /// Whether there is no embedded node and never was one.
     pub(crate) fn nothing_here(&self) -> bool {
         self.global.cluster.is_none() && !self.home().path().exists()
+    }
+
+    /// For how long a call is tried.
+    fn deadline(&self) -> Duration {
+        // Below a millisecond it would not be tried again at all.
+        Duration::try_from_secs_f64(self.global.deadline)
+            .unwrap_or(Duration::MAX)
+            .clamp(Duration::from_millis(1), Duration::from_secs(1 << 24))
     }
 
     /// How fresh what is looked at must be.

@@ -6,6 +6,7 @@ use node::worker::WorkerConfig;
 use super::Context;
 use super::coordinator::serve_until_told;
 use crate::args::{Worker, WorkerCommand};
+use crate::settings::{self, Section};
 use crate::tables::{self, Now};
 use crate::{Exit, Failure, json};
 
@@ -48,12 +49,22 @@ pub(super) async fn execute(context: &Context, arguments: Worker) -> Result<Exit
 }
 
 /// Runs a worker until it is told to end. Programs of steps go on.
-async fn run(context: &Context, arguments: Worker) -> Result<Exit, Failure> {
+async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> {
+    if let Some(file) = &arguments.config {
+        let section = Section::read(&context.current.join(file), "worker")?;
+        settings::worker(&section, &mut arguments)?;
+    }
+    if arguments.coordinator.is_empty() {
+        return Err(Failure::usage("a worker needs a coordinator")
+            .hint("give --coordinator, or coordinators in its section of the file"));
+    }
     let Some(data_dir) = arguments.data_dir else {
         return Err(Failure::usage("a worker needs --data-dir"));
     };
     let mut config = WorkerConfig::new(context.current.join(data_dir), arguments.coordinator);
-    config.listen = arguments.listen;
+    if let Some(listen) = arguments.listen {
+        config.listen = listen;
+    }
     config.advertise = arguments.advertise;
     config.environments = arguments.environments;
     if let Some(name) = arguments.name {

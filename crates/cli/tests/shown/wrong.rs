@@ -96,15 +96,15 @@ fn commands() {
     place.check(
         "worker --data-dir x",
         &expect![[r#"
-        exit 2
-        --- stderr
-        error: the following required arguments were not provided:
-          --coordinator <ADDRESS>
+            exit 2
+            --- stderr
+            error: the following required arguments were not provided:
+              --coordinator <ADDRESS>
 
-        Usage: shoal worker --coordinator <ADDRESS> --data-dir <DIR>
+            Usage: shoal worker --data-dir <DIR> --coordinator <ADDRESS>
 
-        For more information, try '--help'.
-    "#]],
+            For more information, try '--help'.
+        "#]],
     );
     place.check(
         "completions tcsh",

@@ -222,21 +222,38 @@ impl Storage for Log {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        // A member takes no snapshot that does not know it: one that is newer than its admission is needed.
+        let least = match &self.stored {
+            Some(stored) if !knows(&stored.members, to) => request_index.max(stored.index + 1),
+            _ => request_index,
+        };
         // The log goes on after the snapshot, or whoever got it could not be sent what follows.
         let usable = |stored: &&Base| {
-            stored.index >= request_index.max(self.base.index) && stored.index <= self.last()
+            stored.index >= least.max(self.base.index) && stored.index <= self.last()
         };
         let Some(stored) = self.stored.as_ref().filter(usable) else {
             // It is made beside the loop; raft asks again.
             let wanted = self.wanted.get().unwrap_or_default();
-            self.wanted.set(Some(wanted.max(request_index)));
+            self.wanted.set(Some(wanted.max(least)));
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         };
         let mut snapshot = Snapshot::default();
         snapshot.set_metadata(stored.metadata());
         Ok(snapshot)
     }
+}
+
+/// Whether a membership has a member, in any part.
+fn knows(members: &ConfState, member: u64) -> bool {
+    [
+        &members.voters,
+        &members.learners,
+        &members.voters_outgoing,
+        &members.learners_next,
+    ]
+    .iter()
+    .any(|part| part.contains(&member))
 }
 
 #[cfg(test)]
@@ -325,12 +342,18 @@ mod tests {
         let stored = Base {
             index: 3,
             term: 1,
-            members: ConfState::default(),
+            members: ConfState {
+                learners: vec![2],
+                ..ConfState::default()
+            },
         };
         log.snapshot_stored(stored);
         let snapshot = log.snapshot(3, 2).unwrap();
         assert_eq!((snapshot.get_metadata().index, snapshot.data.len()), (3, 0));
         assert_eq!(log.snapshot(4, 2), unavailable, "a newer one is asked for");
+        assert_eq!(log.take_wanted(), Some(4));
+        assert_eq!(log.snapshot(0, 7), unavailable, "it does not know member 7");
+        assert_eq!(log.take_wanted(), Some(4), "one that is newer is asked for");
         log.compact(4);
         assert_eq!(log.snapshot(0, 2), unavailable, "nothing could follow it");
     }

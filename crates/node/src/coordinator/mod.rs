@@ -6,6 +6,7 @@ mod hands;
 mod peers;
 mod recover;
 mod requests;
+mod restore;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use self::engine::{Engine, Found};
 use self::feeds::FeedHost;
 use self::peers::Peers;
 use self::requests::Requests;
+pub use self::restore::{Restored, restore};
 use crate::Fault;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;

@@ -138,6 +138,17 @@ fn cluster_of(start: &Start) -> Option<String> {
 fn read(store: &mut dyn LogStore, identity: Identity) -> Result<Start, Fault> {
     let state = store.load()?;
     let Some((meta, data)) = store.latest_snapshot()? else {
+        if state.entries.is_empty() && identity.member_id != FOUNDER {
+            // It has joined, has heard of a term, and has got nothing else yet.
+            return Ok(Start {
+                identity,
+                recovered: Recovered {
+                    hard_state: state.hard_state,
+                    ..Recovered::default()
+                },
+                ledger: Ledger::new(),
+            });
+        }
         return Err(Fault::new(
             "the data directory holds a log without the snapshot it began with; it is damaged",
         ));
@@ -252,6 +263,15 @@ mod tests {
         assert_eq!(start.identity, identity);
         assert!(start.recovered.base.members.voters.is_empty());
         assert!(!is_alone(&start));
+        let mut store = MemoryLog::default();
+        let heard = raft::eraftpb::HardState {
+            term: 7,
+            ..Default::default()
+        };
+        store.append(&[], Some(&heard)).unwrap();
+        let start = recover(dir.path(), &mut store, None).unwrap();
+        assert_eq!(start.recovered.hard_state.term, 7);
+        assert_eq!(start.recovered.base.index, 0);
     }
 
     #[test]

@@ -1,0 +1,239 @@
+//! `shoal cluster status`: every member as it sees itself. Each is asked by itself, so that a part of the cluster that cannot be
+//! reached is shown as such and hides nothing of the rest.
+
+use std::collections::BTreeMap;
+
+use client::Client;
+use contract::api;
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::super::Context;
+use crate::print::{table, units};
+use crate::{Exit, Failure};
+
+/// The cluster as its members see it together.
+struct Status {
+    /// As the best informed of them sees it.
+    cluster: api::Cluster,
+    members: Vec<Member>,
+}
+
+/// A member, and what it said of itself.
+struct Member {
+    known: api::Member,
+    said: Result<api::Cluster, client::Error>,
+}
+
+pub(super) async fn show(context: &Context) -> Result<Exit, Failure> {
+    let status = match &context.global.cluster {
+        Some(addresses) => {
+            let given = addresses
+                .split(',')
+                .map(|address| address.trim().to_owned());
+            ask(given.collect()).await?
+        }
+        None => {
+            let connection = context.connect();
+            let answer = connection
+                .client
+                .get_cluster(api::GetClusterRequest {})
+                .await;
+            context.close(connection).await;
+            Status::alone(answer?.cluster.unwrap_or_default())
+        }
+    };
+    context.print(|| status.json(), || status.text())?;
+    Ok(Exit::Done)
+}
+
+/// Asks the coordinators at these addresses, and then those that they know of.
+async fn ask(given: Vec<String>) -> Result<Status, Failure> {
+    let mut said: BTreeMap<String, Result<api::Cluster, client::Error>> = BTreeMap::new();
+    let mut to_ask = given.clone();
+    while !to_ask.is_empty() {
+        let answers = join_all(to_ask.iter().map(|address| Client::look(address))).await;
+        said.extend(to_ask.into_iter().zip(answers));
+        let known = said.values().flatten().flat_map(|cluster| &cluster.members);
+        to_ask = known
+            .map(|member| member.address.clone())
+            .filter(|address| !address.is_empty() && !said.contains_key(address))
+            .collect();
+        to_ask.sort();
+        to_ask.dedup();
+    }
+    // Who follows the newest term knows most; a leader knows itself.
+    let best = said.values().flatten().max_by_key(|cluster| {
+        (
+            // One that has just joined knows of nobody.
+            !cluster.members.is_empty(),
+            cluster.term,
+            cluster.leader_id != 0,
+            cluster.leader_id == cluster.member_id,
+            cluster.applied_index,
+        )
+    });
+    let Some(cluster) = best.cloned() else {
+        let first = given.first().and_then(|address| said.remove(address));
+        return Err(match first {
+            Some(Err(error)) => error.into(),
+            _ => Failure::usage("--cluster names no coordinator"),
+        });
+    };
+    let members = cluster.members.iter().map(|known| {
+        let unknown = || client::Error::new(client::Kind::Unavailable, "its address is not known");
+        Member {
+            known: known.clone(),
+            said: said
+                .remove(&known.address)
+                .unwrap_or_else(|| Err(unknown())),
+        }
+    });
+    let members = members.collect();
+    Ok(Status { cluster, members })
+}
+
+impl Status {
+    /// A cluster of which one coordinator is all that is asked.
+    fn alone(cluster: api::Cluster) -> Self {
+        let members = cluster.members.iter().map(|known| Member {
+            known: known.clone(),
+            said: Ok(cluster.clone()),
+        });
+        Self {
+            members: members.collect(),
+            cluster,
+        }
+    }
+
+    fn role(&self, member: &Member) -> &'static str {
+        match (
+            member.known.member_id == self.cluster.leader_id,
+            member.known.learner,
+        ) {
+            (true, _) => "leader",
+            (false, true) => "learner",
+            (false, false) => "follower",
+        }
+    }
+
+    /// How many entries a member is behind what is known to be committed.
+    fn lag(&self, said: &api::Cluster) -> i64 {
+        let committed = self
+            .members
+            .iter()
+            .flat_map(|member| &member.said)
+            .map(|other| other.commit_index)
+            .max();
+        (committed.unwrap_or_default() - said.commit_index).max(0)
+    }
+
+    /// What is wrong with the whole, for people.
+    fn trouble(&self) -> Option<String> {
+        let voters = self.members.iter().filter(|member| !member.known.learner);
+        let (all, there) = voters.fold((0, 0), |(all, there), member| {
+            (all + 1, there + usize::from(member.said.is_ok()))
+        });
+        if there * 2 <= all {
+            return Some(format!(
+                "NO QUORUM: {there} of {all} voters can be reached; writes and fresh reads wait for a majority"
+            ));
+        }
+        (self.cluster.leader_id == 0).then(|| "no leader is known".to_owned())
+    }
+
+    fn json(&self) -> Value {
+        let members: Vec<Value> = self
+            .members
+            .iter()
+            .map(|member| self.member(member))
+            .collect();
+        json!({
+            "cluster_id": self.cluster.cluster_id,
+            "members": members,
+            "leader_id": self.cluster.leader_id,
+            "term": self.cluster.term,
+            "commit_index": self.cluster.commit_index,
+            "applied_index": self.cluster.applied_index,
+            "version": self.cluster.version,
+            "trouble": self.trouble(),
+        })
+    }
+
+    fn member(&self, member: &Member) -> Value {
+        let mut value = json!({
+            "member_id": member.known.member_id,
+            "address": member.known.address,
+            "role": self.role(member),
+            "learner": member.known.learner,
+            "leader": member.known.member_id == self.cluster.leader_id,
+            "reachable": member.said.is_ok(),
+        });
+        let more = match &member.said {
+            Ok(said) => json!({
+                "ready": said.ready,
+                "term": said.term,
+                "commit_index": said.commit_index,
+                "applied_index": said.applied_index,
+                "last_index": said.last_index,
+                "snapshot_index": said.snapshot_index,
+                "lag": self.lag(said),
+                "disk_available_bytes": said.disk_available_bytes,
+                "disk_total_bytes": said.disk_total_bytes,
+                "version": said.version,
+                "error": null,
+            }),
+            Err(error) => json!({"ready": false, "error": error.message}),
+        };
+        if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
+            value.extend(more);
+        }
+        value
+    }
+
+    fn text(&self) -> String {
+        let rows: Vec<Vec<String>> = self
+            .members
+            .iter()
+            .map(|member| {
+                let name = [
+                    member.known.member_id.to_string(),
+                    self.role(member).to_owned(),
+                    member.known.address.clone(),
+                ];
+                let rest = match &member.said {
+                    Ok(said) => [
+                        if said.ready { "ready" } else { "catching up" }.to_owned(),
+                        said.term.to_string(),
+                        said.commit_index.to_string(),
+                        self.lag(said).to_string(),
+                        format!(
+                            "{} of {}",
+                            units::size(said.disk_available_bytes.unsigned_abs()),
+                            units::size(said.disk_total_bytes.unsigned_abs())
+                        ),
+                        said.version.clone(),
+                    ],
+                    Err(_) => ["unreachable", "", "", "", "", ""].map(str::to_owned),
+                };
+                name.into_iter().chain(rest).collect()
+            })
+            .collect();
+        let heads = [
+            "MEMBER",
+            "ROLE",
+            "ADDRESS",
+            "STATE",
+            "TERM",
+            "COMMITTED",
+            "LAG",
+            "DISK FREE",
+            "VERSION",
+        ];
+        let mut text = format!("cluster {}\n", self.cluster.cluster_id);
+        if let Some(trouble) = self.trouble() {
+            text += &format!("{trouble}\n");
+        }
+        format!("{text}\n{}", table::render(&heads, &rows))
+    }
+}

@@ -1,0 +1,297 @@
+//! The settings of a machine's daemons: one TOML file, a section for each. What is given on the command line counts more.
+//!
+//! ```toml
+//! [coordinator]
+//! data_dir = "/var/lib/shoal/coordinator"
+//! listen = "0.0.0.0:7461"
+//! advertise = "10.0.0.1:7461"
+//! join = ["10.0.0.2:7461", "10.0.0.3:7461"]
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use crate::args::{Coordinator, Worker};
+use crate::{Failure, place};
+
+/// Sections, and what stands in each.
+const SECTIONS: [(&str, &[&str]); 2] = [
+    (
+        "coordinator",
+        &[
+            "data_dir",
+            "listen",
+            "advertise",
+            "bootstrap",
+            "join",
+            "admission",
+            "lost_after",
+            "stop_grace",
+            "snapshot_entries",
+            "address_file",
+        ],
+    ),
+    (
+        "worker",
+        &[
+            "coordinators",
+            "data_dir",
+            "name",
+            "listen",
+            "advertise",
+            "slots",
+            "environments",
+            "address_file",
+        ],
+    ),
+];
+
+/// One section of a file that was read and checked.
+pub struct Section {
+    file: PathBuf,
+    name: &'static str,
+    values: Table,
+}
+
+impl Section {
+    /// Reads a section of a file. All of the file is checked, so that a mistake in another section does not wait for the daemon
+    /// that reads that one.
+    ///
+    /// # Errors
+    /// When the file is not TOML, or has a section or a key that nobody knows.
+    pub fn read(file: &Path, name: &'static str) -> Result<Self, Failure> {
+        let text = String::from_utf8(place::read(file)?)
+            .map_err(|_| Failure::usage(format!("{} is not UTF-8", file.display())))?;
+        let mut sections = check(file, &text)?;
+        let values = match sections.remove(name) {
+            Some(Value::Table(values)) => values,
+            _ => Table::new(),
+        };
+        Ok(Self {
+            file: file.to_owned(),
+            name,
+            values,
+        })
+    }
+
+    /// Puts what the file says where the command line says nothing.
+    ///
+    /// # Errors
+    /// When a value is of another kind than its key needs.
+    fn text(&self, key: &str, into: &mut Option<String>) -> Result<(), Failure> {
+        if let Some(value) = self.get(key, "text", |value| value.as_str().map(str::to_owned))? {
+            into.get_or_insert(value);
+        }
+        Ok(())
+    }
+
+    fn path(&self, key: &str, into: &mut Option<PathBuf>) -> Result<(), Failure> {
+        if let Some(value) = self.get(key, "a path", |value| value.as_str().map(PathBuf::from))? {
+            into.get_or_insert(value);
+        }
+        Ok(())
+    }
+
+    fn list(&self, key: &str, into: &mut Vec<String>) -> Result<(), Failure> {
+        let strings = |value: &Value| {
+            let items = value.as_array()?.iter();
+            items.map(|item| item.as_str().map(str::to_owned)).collect()
+        };
+        if let Some(values) = self.get::<Vec<String>>(key, "a list of texts", strings)?
+            && into.is_empty()
+        {
+            *into = values;
+        }
+        Ok(())
+    }
+
+    /// A number of seconds.
+    ///
+    /// # Errors
+    /// When it is none, or below zero.
+    pub fn seconds(&self, key: &str) -> Result<Option<f64>, Failure> {
+        self.get(key, "a number of seconds, 0 or more", |value| {
+            let number = value
+                .as_float()
+                .or(value.as_integer().map(|whole| whole as f64));
+            number.filter(|seconds| *seconds >= 0.0)
+        })
+    }
+
+    /// A count.
+    ///
+    /// # Errors
+    /// When it is none, or below one.
+    pub fn count(&self, key: &str) -> Result<Option<u64>, Failure> {
+        self.get(key, "a number, 1 or more", |value| {
+            u64::try_from(value.as_integer()?)
+                .ok()
+                .filter(|count| *count > 0)
+        })
+    }
+
+    fn get<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(value) = self.values.get(key) else {
+            return Ok(None);
+        };
+        read(value).map(Some).ok_or_else(|| {
+            Failure::usage(format!(
+                "{}: {}.{key} must be {expected}, got {value}",
+                self.file.display(),
+                self.name
+            ))
+        })
+    }
+}
+
+/// Fills in a coordinator's settings.
+///
+/// # Errors
+/// When a value is of another kind than its key needs.
+pub fn coordinator(section: &Section, arguments: &mut Coordinator) -> Result<(), Failure> {
+    section.path("data_dir", &mut arguments.data_dir)?;
+    section.text("listen", &mut arguments.listen)?;
+    section.text("advertise", &mut arguments.advertise)?;
+    let bootstrap = section.get("bootstrap", "true or false", Value::as_bool)?;
+    arguments.bootstrap |= bootstrap.unwrap_or_default() && arguments.join.is_empty();
+    if !arguments.bootstrap {
+        section.list("join", &mut arguments.join)?;
+    }
+    section.text("admission", &mut arguments.admission)?;
+    arguments.lost_after = match arguments.lost_after {
+        None => section.seconds("lost_after")?,
+        given => given,
+    };
+    section.path("address_file", &mut arguments.address_file)
+}
+
+/// Fills in a worker's settings.
+///
+/// # Errors
+/// When a value is of another kind than its key needs.
+pub fn worker(section: &Section, arguments: &mut Worker) -> Result<(), Failure> {
+    section.list("coordinators", &mut arguments.coordinator)?;
+    section.path("data_dir", &mut arguments.data_dir)?;
+    section.text("name", &mut arguments.name)?;
+    section.text("listen", &mut arguments.listen)?;
+    section.text("advertise", &mut arguments.advertise)?;
+    arguments.slots = match arguments.slots {
+        None => section
+            .count("slots")?
+            .map(|slots| u32::try_from(slots).unwrap_or(u32::MAX)),
+        given => given,
+    };
+    section.list("environments", &mut arguments.environments)?;
+    section.path("address_file", &mut arguments.address_file)
+}
+
+/// Reads the file and checks that everything in it is known.
+fn check(file: &Path, text: &str) -> Result<Table, Failure> {
+    let table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| Failure::usage(format!("{}: {error}", file.display())))?;
+    let unknown = |what: &str, mistaken: &str, known: &mut dyn Iterator<Item = &'static str>| {
+        let known: Vec<&str> = known.collect();
+        let hint = match spec::nearest::nearest(mistaken, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", known.join(", ")),
+        };
+        Failure::usage(format!(
+            "{}: {what} `{mistaken}` is not known",
+            file.display()
+        ))
+        .hint(hint)
+    };
+    for (section, values) in &table {
+        let Some((_, keys)) = SECTIONS.iter().find(|(name, _)| name == section) else {
+            let mut names = SECTIONS.iter().map(|(name, _)| *name);
+            return Err(unknown("the section", section, &mut names));
+        };
+        let Value::Table(values) = values else {
+            return Err(Failure::usage(format!(
+                "{}: `{section}` must be a section, [{section}]",
+                file.display()
+            )));
+        };
+        if let Some(mistaken) = values.keys().find(|key| !keys.contains(&key.as_str())) {
+            let what = format!("in [{section}], the key");
+            return Err(unknown(&what, mistaken, &mut keys.iter().copied()));
+        }
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn refused(text: &str, expected: Expect) {
+        let failure = check(Path::new("shoal.toml"), text).unwrap_err();
+        expected.assert_eq(&failure.to_string());
+    }
+
+    #[test]
+    fn what_nobody_knows_is_refused_with_the_nearest_name() {
+        refused(
+            "[coordinator]\nlisten_adress = 'x'\n",
+            expect![[r#"
+                error: shoal.toml: in [coordinator], the key `listen_adress` is not known
+                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, stop_grace, snapshot_entries, address_file
+            "#]],
+        );
+        refused(
+            "[worker]\nslot = 2\n",
+            expect![[r#"
+                error: shoal.toml: in [worker], the key `slot` is not known
+                  hint: did you mean `slots`?
+            "#]],
+        );
+        refused(
+            "[cordinator]\n",
+            expect![[r#"
+                error: shoal.toml: the section `cordinator` is not known
+                  hint: did you mean `coordinator`?
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_command_line_counts_more_than_the_file() {
+        let values = "listen = 'file:1'\nadvertise = 'file:2'\nlost_after = 5";
+        let section = Section {
+            file: PathBuf::from("shoal.toml"),
+            name: "coordinator",
+            values: values.parse().unwrap(),
+        };
+        let mut arguments = Coordinator {
+            config: None,
+            data_dir: Some(PathBuf::from("given")),
+            listen: Some("given:1".to_owned()),
+            advertise: None,
+            bootstrap: false,
+            join: Vec::new(),
+            admission: None,
+            lost_after: None,
+            address_file: None,
+        };
+        coordinator(&section, &mut arguments).unwrap();
+        assert_eq!(arguments.listen.as_deref(), Some("given:1"));
+        assert_eq!(arguments.advertise.as_deref(), Some("file:2"));
+        assert_eq!(arguments.lost_after, Some(5.0));
+        let wrong = Section {
+            values: "slots = 'many'".parse().unwrap(),
+            name: "worker",
+            file: PathBuf::from("shoal.toml"),
+        };
+        assert!(wrong.count("slots").is_err());
+    }
+}
