@@ -255,3 +255,15 @@ pub(super) fn is_member(from: u64, members: &ProgressTracker) -> bool {
     let conf = members.conf();
     conf.voters().contains(from) || conf.learners().contains(&from)
 }
+
+/// Whether this is what a member may say to one that does not know it yet: that it leads, or wants to.
+pub(super) fn is_first_word(message: &Message) -> Result<(), Unfit> {
+    match message.get_msg_type() {
+        MessageType::MsgAppend
+        | MessageType::MsgHeartbeat
+        | MessageType::MsgSnapshot
+        | MessageType::MsgRequestVote
+        | MessageType::MsgRequestPreVote => Ok(()),
+        _ => Err(Late("an answer of somebody who was never asked")),
+    }
+}
