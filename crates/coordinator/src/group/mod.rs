@@ -562,7 +562,10 @@ impl Group {
     pub fn is_caught_up(&self, member: u64) -> bool {
         let progress = self.node.raft.prs().get(member);
         progress.is_some_and(|progress| {
-            progress.state == ProgressState::Replicate
+            // Not only one that is sent entries as they come: after a snapshot raft waits with those for the next entry, if the
+            // member's answer was here before the host's word that it arrived.
+            progress.state != ProgressState::Snapshot
+                && progress.matched > 0
                 && progress.matched + CAUGHT_UP >= self.last_index()
         }) && self.is_heard(member)
     }

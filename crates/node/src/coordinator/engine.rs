@@ -558,8 +558,9 @@ impl Running {
             Output::Persist(batch) => {
                 self.unsaid.installed |= batch.snapshot.is_some();
                 let number = batch.number;
-                self.hands.store(batch)?;
-                self.handle(Input::Persisted { number });
+                if self.hands.store(batch)? {
+                    self.handle(Input::Persisted { number });
+                }
             }
             Output::Publish(ledger) => self.publish(ledger),
             Output::Reply { token, result } => {
@@ -597,7 +598,7 @@ impl Running {
                 },
                 ledger,
             ),
-            Output::CompactLog { index } => self.hands.compact(index),
+            Output::CompactLog { index } => self.hands.compact(index)?,
             Output::Send(message) => {
                 let to = message.to;
                 let promise = self.hands.promise(&message, &self.mind);
@@ -614,7 +615,7 @@ impl Running {
                 let bytes = hands::encode(&message).unwrap_or_default();
                 self.links.send_snapshot(message.to, bytes, load);
             }
-            Output::Members(members) => self.set_members(members),
+            Output::Members(members) => self.set_members(members)?,
             Output::PeerRefused { member, why } => {
                 tracing::warn!(member, why, "a message of another member was refused");
             }
@@ -630,7 +631,10 @@ impl Running {
         self.publish.send_replace(ledger);
     }
 
-    fn set_members(&mut self, members: Vec<MemberView>) {
+    fn set_members(&mut self, members: Vec<MemberView>) -> Result<(), Fault> {
+        if members.len() > 1 {
+            self.hands.write_beside()?;
+        }
         let addresses: BTreeMap<u64, String> = members
             .iter()
             .map(|member| (member.member_id, member.address.clone()))
@@ -643,8 +647,12 @@ impl Running {
             .map(|member| member.member_id)
             .collect();
         self.peers.set_members(&addresses, removed);
-        self.links.keep(&addresses);
+        // One that has just joined is told of nobody until it has the ledger; it answers who has spoken to it.
+        if !addresses.is_empty() {
+            self.links.keep(&addresses);
+        }
         lock(&self.view).members = members;
+        Ok(())
     }
 
     /// Hands a message to a connection. One that cannot take it is closed: the worker comes back and is told afresh.
