@@ -6,12 +6,15 @@ use crate::coordinator::{Coordinator, PATIENCE_TICKS};
 use crate::io::{Now, Output, Token};
 use crate::{Answer, Refusal};
 
+/// Ticks after which a member that is about to stop, and leads once more, hands over again.
+const HANDOVER_TICKS: u64 = 1_000 / crate::TICK_MS;
+
 /// Leadership on its way to another member.
 #[derive(Default)]
 pub(crate) struct Handover {
     callers: Vec<Caller>,
-    /// This node is about to stop.
-    stepping_down: bool,
+    /// This node is about to stop; the tick from which it may hand over, again.
+    stepping_down: Option<u64>,
 }
 
 /// Somebody who waits for another leader.
@@ -128,20 +131,26 @@ impl Coordinator {
 
     /// This node is about to stop.
     pub(crate) fn step_down(&mut self) {
-        self.handover.stepping_down = true;
+        self.handover
+            .stepping_down
+            .get_or_insert(self.group.ticks());
         self.move_handover();
     }
 
     fn move_handover(&mut self) {
         let leads = self.group.leads();
-        if self.handover.stepping_down
-            && leads
+        let (leader, now) = (self.group.leader(), self.group.ticks());
+        if self
+            .handover
+            .stepping_down
+            .is_some_and(|tick| leads && tick <= now)
             && !self.group.is_transferring()
             && let Some(to) = self.group.successor(|_| false)
         {
             self.group.transfer(to);
+            // Two that stop at once would hand it to each other for ever.
+            self.handover.stepping_down = Some(now + HANDOVER_TICKS);
         }
-        let (leader, now) = (self.group.leader(), self.group.ticks());
         for caller in std::mem::take(&mut self.handover.callers) {
             let result = if leads && self.group.is_transferring() {
                 None

@@ -99,7 +99,10 @@ fn perform(world: &mut World, act: Act) {
         Act::Transfer(id, member_id) => {
             world.ask(id, Request::TransferLeadership { member_id });
         }
-        Act::StepDown(id) => world.happen(id, coordinator::Input::StepDown),
+        Act::StepDown(id) => {
+            world.nodes.get_mut(&id).unwrap().stopping = true;
+            world.happen(id, coordinator::Input::StepDown);
+        }
         Act::Calm(ticks) => world.run(ticks.into()),
         Act::AddMember(id) => add_member(world, id),
         Act::RemoveMember(id, member_id) => {
@@ -157,7 +160,7 @@ fn check(count: u64, seed: u64, acts: Vec<Act>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(crate::cases(40))]
 
     #[test]
     fn three_members_keep_every_promise(seed: u64, acts in acts(3, false)) {

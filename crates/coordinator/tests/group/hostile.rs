@@ -172,7 +172,7 @@ fn is_harmless(message: &Message) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(crate::cases(100))]
 
     /// Nothing that can be said to a member ends it, whatever state it is in. (A member that lies about its log can harm the group's
     /// agreement; that nobody but members speaks is the transport's part.)

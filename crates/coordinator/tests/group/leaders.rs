@@ -97,6 +97,22 @@ fn a_leader_hands_over_when_it_is_asked_to_and_when_it_stops() {
 }
 
 #[test]
+fn members_that_all_stop_do_not_hand_leadership_round_for_ever() {
+    let mut world = World::of(3, 8);
+    world.elect();
+    world.run(10);
+    for id in 1..=3 {
+        world.handle(id, Input::StepDown);
+    }
+    for id in 1..=3 {
+        world.settle(id);
+    }
+    let before = world.mind(1).group().term();
+    world.run(30);
+    assert!(world.mind(1).group().term() <= before + 3);
+}
+
+#[test]
 fn what_is_in_flight_at_a_handover_is_answered_when_it_commits() {
     let mut world = World::of(3, 5);
     world.elect();

@@ -8,3 +8,15 @@ mod hostile;
 mod leaders;
 mod members;
 mod reads;
+
+/// So many cases, unless `PROPTEST_CASES` says how many.
+fn cases(count: u32) -> proptest::test_runner::Config {
+    let config = proptest::test_runner::Config::default();
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => proptest::test_runner::Config {
+            cases: count,
+            ..config
+        },
+    }
+}

@@ -84,6 +84,8 @@ pub struct Node {
     pub members: Vec<MemberView>,
     /// Whether batches are stored at once.
     pub stores: bool,
+    /// Whether it was told to step down.
+    pub stopping: bool,
     pub halted: Option<String>,
     pub refused: Vec<String>,
     pub ended: Vec<(u64, Refusal)>,
@@ -432,7 +434,7 @@ impl World {
 
     /// Everything on its way arrives, in the order it was sent.
     pub fn drain(&mut self) {
-        for _ in 0..100_000 {
+        for _ in 0..20_000 {
             if self.network.is_empty() {
                 return;
             }
@@ -521,6 +523,10 @@ impl World {
     pub fn heal_and_check(&mut self) {
         self.cut.clear();
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            // Who was about to stop has stopped by now.
+            if std::mem::take(&mut self.nodes.get_mut(&id).unwrap().stopping) {
+                self.crash(id, 0);
+            }
             self.nodes.get_mut(&id).unwrap().stores = true;
             self.start(id);
             self.persist(id);
