@@ -15,7 +15,7 @@ pub const DOMAIN: &str = "shoal.run";
 const PAGES: &str = "docs/errors";
 
 /// How long a caller should wait before it asks again, where asking again makes sense.
-const RETRY_DELAY: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The gRPC code of a reason.
 pub fn code(reason: ErrorReason) -> Code {

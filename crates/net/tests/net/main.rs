@@ -20,6 +20,8 @@ mod links;
 
 mod members;
 
+mod follows;
+
 mod http;
 
 mod servers;

@@ -29,6 +29,7 @@ fn kind(reason: ErrorReason) -> Kind {
         R::NotLeader | R::OutcomeUnknown | R::NoQuorum | R::NotReady => Kind::Unavailable,
         R::PastEnd | R::RevisionCompacted => Kind::OutOfRange,
         R::LimitExceeded | R::DiskFull => Kind::Exhausted,
+        R::Unauthenticated | R::NotPermitted | R::JoinDenied => Kind::Denied,
         R::InternalFault | R::Unspecified => Kind::Internal,
     }
 }

@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc as channel, oneshot, watch};
 use super::feeds::FeedHost;
 use super::hands::{self, Hands, Reporter};
 use super::peers::Peers;
+use super::view::{Leader, View};
 use crate::Fault;
 
 /// Raft's clock.
@@ -78,33 +79,12 @@ pub struct Engine {
     sessions: Arc<AtomicU64>,
 }
 
-/// Who leads, as this member sees it.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Leader {
-    /// Raft id; 0 when nobody is known.
-    id: u64,
-    is_self: bool,
-}
-
 /// The loop's end of the channel, until it runs.
 pub struct Inbox {
     events: mpsc::Receiver<Event>,
     publish: watch::Sender<Ledger>,
     say_ready: watch::Sender<bool>,
     say_leader: watch::Sender<Leader>,
-}
-
-/// What others may see of the loop beside the ledger.
-#[derive(Default)]
-struct View {
-    members: Vec<MemberView>,
-    member_id: u64,
-    leader: u64,
-    term: u64,
-    commit: u64,
-    last: u64,
-    snapshot: u64,
-    contacts: BTreeMap<String, Contact>,
 }
 
 /// What the loop owns and works with.
@@ -339,38 +319,9 @@ impl net::ports::Sessions for Engine {
 
 impl net::ports::Surroundings for Engine {
     fn cluster(&self) -> api::Cluster {
-        // Not known is shown as zero.
         let space = disk::space_of(&self.data_dir).ok();
-        let bytes = |count: Option<u64>| count.unwrap_or_default() as i64;
-        let (cluster_id, revision) = {
-            let ledger = self.ledger.borrow();
-            (ledger.cluster_id().to_owned(), ledger.revision())
-        };
-        let view = lock(&self.view);
-        api::Cluster {
-            cluster_id,
-            members: view
-                .members
-                .iter()
-                .map(|member| api::Member {
-                    member_id: member.member_id as i64,
-                    address: member.address.clone(),
-                    learner: member.learner,
-                    ..api::Member::default()
-                })
-                .collect(),
-            leader_id: view.leader as i64,
-            term: view.term as i64,
-            commit_index: view.commit as i64,
-            applied_index: revision as i64,
-            version: crate::VERSION.to_owned(),
-            member_id: view.member_id as i64,
-            last_index: view.last as i64,
-            snapshot_index: view.snapshot as i64,
-            disk_available_bytes: bytes(space.as_ref().map(|space| space.available_bytes)),
-            disk_total_bytes: bytes(space.as_ref().map(|space| space.total_bytes)),
-            ready: self.is_ready(),
-        }
+        let ledger = self.ledger.borrow().clone();
+        lock(&self.view).cluster(&ledger, self.is_ready(), space)
     }
 
     fn contact(&self, worker: &str) -> Option<Contact> {
@@ -439,6 +390,7 @@ impl Running {
                     self.handle(Input::Unreachable { member });
                 }
                 self.handle(Input::Tick);
+                lock(&self.view).look_at_others(&self.mind);
                 // After a pause, such as a suspended machine, ticks are not made up for.
                 next_tick = (next_tick + TICK).max(now);
             }
@@ -675,15 +627,7 @@ impl Running {
         let follows = leader.id != 0 && !leader.is_self && group.term_at(commit) == term;
         let ready = self.mind.is_ready() || follows;
         let alone = self.mind.is_ready() && self.mind.members().voters == [group.id()];
-        {
-            let mut view = lock(&self.view);
-            view.member_id = group.id();
-            view.leader = leader.id;
-            view.term = term;
-            view.commit = commit;
-            view.last = group.last_index();
-            view.snapshot = self.hands.snapshot_index();
-        }
+        lock(&self.view).look(&self.mind, self.hands.snapshot_index());
         self.alone.store(alone, Ordering::Release);
         self.say_ready
             .send_if_modified(|said| std::mem::replace(said, ready) != ready);

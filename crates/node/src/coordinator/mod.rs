@@ -7,6 +7,7 @@ mod peers;
 mod recover;
 mod requests;
 mod restore;
+mod view;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -263,6 +263,18 @@ impl Known {
         }
     }
 
+    /// Refuses one that was removed, also when it was connected before.
+    fn is_member(&self, member: u64) -> Result<(), Refusal> {
+        if !self.removed.contains(&member) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorReason::StateForbids,
+            format!("member {member} was removed"),
+        )
+        .with(WHY, "removed"))
+    }
+
     fn promised(&self, member: u64) -> Promise {
         self.peers
             .get(&member)
@@ -287,13 +299,7 @@ impl net::ports::Members for Peers {
         self.is_for_us(envelope)?;
         let mut known = self.known();
         let from = envelope.from;
-        if known.removed.contains(&from) {
-            return Err(Refusal::new(
-                ErrorReason::StateForbids,
-                format!("member {from} was removed"),
-            )
-            .with(WHY, "removed"));
-        }
+        known.is_member(from)?;
         let (holds, promise) = (envelope.holds.unwrap_or_default(), known.promised(from));
         if is_behind(holds, promise) {
             return Err(Refusal::new(
@@ -335,6 +341,7 @@ impl net::ports::Members for Peers {
     ) -> Result<(), Refusal> {
         let room = {
             let mut known = self.known();
+            known.is_member(from)?;
             known.note(from, promise);
             let room = known.room.entry(from);
             room.or_insert_with(|| Arc::new(Semaphore::new(WAITING)))

@@ -1,0 +1,100 @@
+//! What others may see of the loop beside the ledger: who leads, how far the log is, who was last in contact when.
+
+use std::collections::BTreeMap;
+
+use contract::api;
+use coordinator::{Coordinator, MemberView};
+use disk::Space;
+use ledger::Ledger;
+use net::ports::Contact;
+
+/// Who leads, as this member sees it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Leader {
+    /// Raft id; 0 when nobody is known.
+    pub(super) id: u64,
+    pub(super) is_self: bool,
+}
+
+/// The loop as others may see it.
+#[derive(Default)]
+pub(super) struct View {
+    pub(super) members: Vec<MemberView>,
+    pub(super) contacts: BTreeMap<String, Contact>,
+    /// How far the logs of the others equal the leader's, and whether it hears them; empty unless this member leads.
+    progress: BTreeMap<u64, (u64, bool)>,
+    member_id: u64,
+    leader: u64,
+    term: u64,
+    commit: u64,
+    last: u64,
+    snapshot: u64,
+}
+
+impl View {
+    /// Takes in how things are.
+    pub(super) fn look(&mut self, mind: &Coordinator, snapshot: u64) {
+        let group = mind.group();
+        self.member_id = group.id();
+        self.leader = group.leader();
+        self.term = group.term();
+        self.commit = group.commit_index();
+        self.last = group.last_index();
+        self.snapshot = snapshot;
+    }
+
+    /// Takes in how far the others are.
+    pub(super) fn look_at_others(&mut self, mind: &Coordinator) {
+        self.progress.clear();
+        if mind.leads() {
+            let group = mind.group();
+            let others = self.members.iter().map(|member| member.member_id);
+            self.progress.extend(others.map(|member| {
+                let matched = group.matched(member).unwrap_or_default();
+                (member, (matched, group.is_heard(member)))
+            }));
+        }
+    }
+
+    /// The cluster as people see it.
+    pub(super) fn cluster(
+        &self,
+        ledger: &Ledger,
+        ready: bool,
+        space: Option<Space>,
+    ) -> api::Cluster {
+        // Not known is shown as zero.
+        let (available, total) = space.map_or((0, 0), |space| {
+            (space.available_bytes as i64, space.total_bytes as i64)
+        });
+        let member = |member: &MemberView| {
+            let (matched, active) = self
+                .progress
+                .get(&member.member_id)
+                .copied()
+                .unwrap_or_default();
+            api::Member {
+                member_id: member.member_id as i64,
+                address: member.address.clone(),
+                learner: member.learner,
+                matched_index: matched as i64,
+                active,
+            }
+        };
+        api::Cluster {
+            cluster_id: ledger.cluster_id().to_owned(),
+            members: self.members.iter().map(member).collect(),
+            leader_id: self.leader as i64,
+            term: self.term as i64,
+            commit_index: self.commit as i64,
+            applied_index: ledger.revision() as i64,
+            version: crate::VERSION.to_owned(),
+            member_id: self.member_id as i64,
+            last_index: self.last as i64,
+            snapshot_index: self.snapshot as i64,
+            disk_available_bytes: available,
+            disk_total_bytes: total,
+            ready,
+        }
+    }
+}
