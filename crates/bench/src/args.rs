@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::{Args as Group, Parser, Subcommand};
 
+use crate::contenders::group::Kind;
+
 /// Measures Shoal beside its floors and peers; prints JSON lines, and a table on standard error.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
@@ -44,6 +46,10 @@ pub(crate) enum Row {
         #[arg(long, default_value_t = 100, value_parser = at_least_one)]
         length: usize,
     },
+    /// Writes through three coordinators, one at a time and many in flight, beside etcd
+    P5(Submit),
+    /// The leader of three is killed under load: the first write after it, beside etcd
+    P9(Failover),
     /// Footprint: memory and disk of the daemons, start of the embedded node
     P10(Footprint),
     /// Cold build of the workspace
@@ -79,6 +85,62 @@ pub(crate) struct Common {
     /// Where the data of the daemons is put: a file system whose syncs are real; by default that of temporary files
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
+}
+
+/// Writes.
+#[derive(Debug, Group)]
+pub(crate) struct Submit {
+    /// How it is measured.
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Writes of a round that are made one at a time
+    #[arg(long, default_value_t = 200, value_parser = at_least_one)]
+    pub(crate) count: usize,
+    /// Writes of a round that are made many at a time
+    #[arg(long, default_value_t = 5_000, value_parser = at_least_one)]
+    pub(crate) many: usize,
+    /// How many of these are in flight
+    #[arg(long, default_value_t = 256, value_parser = at_least_one)]
+    pub(crate) in_flight: usize,
+    /// etcd, which must be installed, takes no part
+    #[arg(long)]
+    pub(crate) alone: bool,
+}
+
+impl Submit {
+    /// Who takes part.
+    pub(crate) fn contenders(&self) -> Vec<Kind> {
+        contenders(self.alone)
+    }
+}
+
+/// Failover.
+#[derive(Debug, Group)]
+pub(crate) struct Failover {
+    /// How it is measured; there are no rounds.
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// How often the leader is killed
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
+    pub(crate) kills: usize,
+    /// etcd, which must be installed, takes no part
+    #[arg(long)]
+    pub(crate) alone: bool,
+}
+
+impl Failover {
+    /// Who takes part.
+    pub(crate) fn contenders(&self) -> Vec<Kind> {
+        contenders(self.alone)
+    }
+}
+
+fn contenders(alone: bool) -> Vec<Kind> {
+    if alone {
+        vec![Kind::Shoal]
+    } else {
+        vec![Kind::Shoal, Kind::Etcd]
+    }
 }
 
 /// Footprint.

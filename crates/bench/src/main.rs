@@ -13,6 +13,10 @@ mod race;
 
 mod contenders;
 
+mod submit;
+
+mod failover;
+
 mod footprint;
 
 mod build;
@@ -50,6 +54,8 @@ fn run(arguments: args::Args) -> anyhow::Result<()> {
         args::Row::P3 { race, length } => {
             race::run("P3", race, work::Work::Chain { length: *length })?
         }
+        args::Row::P5(submit) => submit::run(submit)?,
+        args::Row::P9(failover) => failover::run(failover)?,
         args::Row::P10(footprint) => footprint::run(footprint)?,
         args::Row::P12(build) => build::run(build)?,
     };

@@ -55,6 +55,9 @@ pub(crate) enum Unit {
     /// Steps a second: more is better.
     #[serde(rename = "steps/s")]
     EachSecond,
+    /// Writes a second: more is better.
+    #[serde(rename = "writes/s")]
+    WritesEachSecond,
     /// Milliseconds.
     #[serde(rename = "ms")]
     Milliseconds,
@@ -75,6 +78,7 @@ impl Unit {
         match self {
             Unit::MillisecondsEach => "ms/step",
             Unit::EachSecond => "steps/s",
+            Unit::WritesEachSecond => "writes/s",
             Unit::Milliseconds => "ms",
             Unit::Seconds => "s",
             Unit::Mebibytes => "MiB",

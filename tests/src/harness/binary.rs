@@ -15,13 +15,15 @@ pub(super) fn shoal() -> &'static Path {
     &SHOAL
 }
 
-/// `target/PROFILE/shoal`, for a test that is `target/PROFILE/deps/NAME`.
+/// `target/PROFILE/shoal`, for a test that is `target/PROFILE/deps/NAME` or a program that is `target/PROFILE/NAME`.
 fn beside_the_tests() -> PathBuf {
     let test = env::current_exe().expect("a test knows its own path");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("a test lies in target/PROFILE/deps");
+    let directory = test.parent().expect("a program lies in a directory");
+    let profile = if directory.ends_with("deps") {
+        directory.parent().expect("deps lies in target/PROFILE")
+    } else {
+        directory
+    };
     let shoal = profile.join("shoal");
     if !shoal.exists() {
         build(profile);

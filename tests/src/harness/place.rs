@@ -17,6 +17,7 @@ use super::{Gate, Kind, Log, PATIENCE, Process, binary, kill};
 pub struct Place {
     directory: TempDir,
     cluster: Option<String>,
+    program: PathBuf,
     commands: Cell<u32>,
 }
 
@@ -67,6 +68,7 @@ impl Place {
         let place = Self {
             directory,
             cluster: None,
+            program: binary::shoal().to_owned(),
             commands: Cell::new(0),
         };
         for part in ["project", "logs"] {
@@ -80,6 +82,15 @@ impl Place {
         self.directory.path()
     }
 
+    /// Keeps everything here when the place is dropped, and says where it is: something is to be looked at.
+    pub fn keep(&mut self) {
+        self.directory.disable_cleanup(true);
+        eprintln!(
+            "what was done and left is kept in {}",
+            self.path().display()
+        );
+    }
+
     /// The directory that commands run in.
     pub fn project(&self) -> PathBuf {
         self.path().join("project")
@@ -88,6 +99,15 @@ impl Place {
     /// From now on commands speak to this coordinator instead of running everything themselves.
     pub fn use_cluster(&mut self, address: &str) {
         self.cluster = Some(address.to_owned());
+    }
+
+    /// From now on commands are of another file with the same program, as after an upgrade.
+    pub fn upgrade(&mut self) {
+        let upgraded = self.path().join("upgraded");
+        fs::create_dir_all(&upgraded).expect("a directory can be made");
+        let program = upgraded.join("shoal");
+        fs::copy(&self.program, &program).expect("a program can be copied");
+        self.program = program;
     }
 
     /// Writes the project's `valohai.yaml`.
@@ -188,7 +208,7 @@ impl Place {
 
     /// A command of this place, not started yet.
     pub fn shoal(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary::shoal());
+        let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(self.project());
         for name in ["SHOAL_CLUSTER", "SHOAL_PROJECT", "SHOAL_LOG"] {
             command.env_remove(name);

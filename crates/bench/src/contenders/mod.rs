@@ -2,11 +2,15 @@
 
 pub(crate) mod shoal;
 
-mod floor;
+pub(crate) mod floor;
 
 mod peer;
 
 pub(crate) mod cluster;
+
+pub(crate) mod group;
+
+mod etcd;
 
 use crate::args;
 use crate::work::Work;

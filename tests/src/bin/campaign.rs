@@ -1,0 +1,283 @@
+//! Real processes under real faults: workloads by nemeses, power cuts, damaged files.
+//!
+//!     cargo run --release -p cluster-tests --bin campaign -- run --workload register --nemesis kill-leader --seconds 60
+//!     cargo run --release -p cluster-tests --bin campaign -- run --workload all --nemesis all --seconds 60 --record
+//!     cargo run --release -p cluster-tests --bin campaign -- power-cut --cuts 300
+//!     cargo run --release -p cluster-tests --bin campaign -- damage --trials 200
+//!
+//! One line a run; exit code 1 when something that was promised does not hold. Some faults need the right to mount.
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+use cluster_tests::faults::campaign::{self, LEAST_OPERATIONS, Plan};
+use cluster_tests::faults::nemesis::Nemesis;
+use cluster_tests::faults::storage;
+use cluster_tests::faults::workload::Workload;
+
+/// Set in the process whose mounts nobody else sees.
+const PRIVATE: &str = "SHOAL_CAMPAIGN_PRIVATE";
+
+/// Breaks clusters of real processes and looks whether what was promised holds.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// A workload under a nemesis
+    Run(Run),
+    /// The power of all coordinators at once
+    PowerCut(PowerCut),
+    /// Files of one coordinator
+    Damage(DamageTrials),
+    /// Print the names of workloads and nemeses
+    List,
+}
+
+/// What holds for all.
+#[derive(Debug, Args)]
+struct Common {
+    /// How many coordinators
+    #[arg(long, default_value_t = 3)]
+    coordinators: usize,
+    /// Chance
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Append a line to docs/reliability/ledger.tsv
+    #[arg(long)]
+    record: bool,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Its name, several with commas, or `all`
+    #[arg(long, default_value = "all")]
+    workload: String,
+    /// Its name, several with commas, or `all`
+    #[arg(long, default_value = "all")]
+    nemesis: String,
+    /// For how long things break, in seconds
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct PowerCut {
+    /// How often
+    #[arg(long, default_value_t = 300)]
+    cuts: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct DamageTrials {
+    /// How often
+    #[arg(long, default_value_t = 200)]
+    trials: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if std::env::var_os(PRIVATE).is_none()
+        && let Some(code) = in_private()
+    {
+        return Ok(code);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let is_good = runtime.block_on(async {
+        match &arguments.what {
+            What::Run(run) => runs(run).await,
+            What::PowerCut(cuts) => power_cut(cuts).await,
+            What::Damage(trials) => damage(trials).await,
+            What::List => {
+                println!("{}", names(&Workload::ALL));
+                println!("{}", names(&Nemesis::ALL));
+                Ok(true)
+            }
+        }
+    })?;
+    Ok(if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs this command again where its mounts end with it; none where that cannot be had.
+fn in_private() -> Option<ExitCode> {
+    let unshare = ["--mount", "--propagation", "private"];
+    let probe = Command::new("unshare").args(unshare).arg("true").output();
+    if !probe.is_ok_and(|done| done.status.success()) {
+        return None;
+    }
+    let status = Command::new("unshare")
+        .args(unshare)
+        .arg(std::env::current_exe().ok()?)
+        .args(std::env::args_os().skip(1))
+        .env(PRIVATE, "1")
+        .status()
+        .ok()?;
+    Some(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn names(all: &[impl ToString]) -> String {
+    let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+    names.join(" ")
+}
+
+/// What a list of names means.
+fn chosen<T: Copy + ToString>(
+    asked: &str,
+    all: &[T],
+    named: impl Fn(&str) -> Option<T>,
+) -> anyhow::Result<Vec<T>> {
+    if asked == "all" {
+        return Ok(all.to_vec());
+    }
+    asked
+        .split(',')
+        .map(|name| named(name).with_context(|| format!("{name:?} is none of: {}", names(all))))
+        .collect()
+}
+
+async fn runs(run: &Run) -> anyhow::Result<bool> {
+    let workloads = chosen(&run.workload, &Workload::ALL, Workload::named)?;
+    let nemeses = chosen(&run.nemesis, &Nemesis::ALL, Nemesis::named)?;
+    let mut bad = 0;
+    for nemesis in &nemeses {
+        for workload in &workloads {
+            let plan = Plan {
+                workload: *workload,
+                nemesis: *nemesis,
+                faulty: Duration::from_secs(run.seconds),
+                coordinators: run.common.coordinators,
+                least_operations: LEAST_OPERATIONS,
+                seed: run.common.seed,
+            };
+            match campaign::run(plan).await {
+                Ok(outcome) => {
+                    println!("{outcome}");
+                    for violation in &outcome.report.violations {
+                        println!("    {violation}");
+                    }
+                    bad += usize::from(!outcome.is_good());
+                    if run.common.record {
+                        storage::record(
+                            "L4",
+                            run.common.seed,
+                            outcome.faults,
+                            outcome.report.tally.ok,
+                            outcome.report.violations.len(),
+                            &format!(
+                                "campaign run --workload {workload} --nemesis {nemesis} --seconds {} --coordinators {} --seed {}",
+                                run.seconds, run.common.coordinators, run.common.seed
+                            ),
+                        )?;
+                    }
+                }
+                Err(error) => {
+                    bad += 1;
+                    println!("{workload} x {nemesis}: FAILED: {error:#}");
+                }
+            }
+        }
+    }
+    let all = workloads.len() * nemeses.len();
+    println!("{} of {all} runs are good", all - bad);
+    Ok(bad == 0)
+}
+
+async fn power_cut(cuts: &PowerCut) -> anyhow::Result<bool> {
+    let start = Instant::now();
+    let common = &cuts.common;
+    let found = storage::power_cuts(common.coordinators, cuts.cuts, common.seed, |so_far| {
+        if so_far.trials.is_multiple_of(10) || !so_far.violations.is_empty() {
+            eprintln!(
+                "{} cuts, {} acknowledged, {} violations",
+                so_far.trials,
+                so_far.acknowledged,
+                so_far.violations.len()
+            );
+        }
+    })
+    .await?;
+    for violation in &found.violations {
+        println!("    {violation}");
+    }
+    println!(
+        "power cuts of {} coordinators at once: {} cuts, {} acknowledged writes, {} violations, {}",
+        common.coordinators,
+        found.trials,
+        found.acknowledged,
+        found.violations.len(),
+        storage::seconds(start)
+    );
+    if common.record {
+        storage::record(
+            "L5",
+            common.seed,
+            found.trials,
+            found.acknowledged,
+            found.violations.len(),
+            &format!(
+                "campaign power-cut --cuts {} --coordinators {} --seed {}",
+                cuts.cuts, common.coordinators, common.seed
+            ),
+        )?;
+    }
+    Ok(found.violations.is_empty())
+}
+
+async fn damage(asked: &DamageTrials) -> anyhow::Result<bool> {
+    let start = Instant::now();
+    let common = &asked.common;
+    ensure!(common.coordinators > 0, "there must be a coordinator");
+    if asked.trials == 0 {
+        bail!("no trials show nothing");
+    }
+    let each = |trial: &str| eprintln!("{trial}");
+    let found = storage::damages(common.coordinators, asked.trials, common.seed, each).await?;
+    for violation in &found.violations {
+        println!("    {violation}");
+    }
+    println!(
+        "damage to one of {} coordinators: {} trials, {} noticed, {} harmless, {} acknowledged writes, {} violations, {}",
+        common.coordinators,
+        found.trials,
+        found.detected,
+        found.harmless,
+        found.acknowledged,
+        found.violations.len(),
+        storage::seconds(start)
+    );
+    if common.record {
+        storage::record(
+            "L5",
+            common.seed,
+            found.trials,
+            found.acknowledged,
+            found.violations.len(),
+            &format!(
+                "campaign damage --trials {} --coordinators {} --seed {}",
+                asked.trials, common.coordinators, common.seed
+            ),
+        )?;
+    }
+    Ok(found.violations.is_empty())
+}
