@@ -12,8 +12,8 @@ import ray
 
 
 @ray.remote
-def trivial():
-    subprocess.run(["bash", "-c", "/bin/true"], check=True)
+def trivial(script):
+    subprocess.run(["bash", "-c", script], check=True)
 
 
 @ray.remote
@@ -27,14 +27,14 @@ def single(request):
     seconds = []
     for _ in range(request["count"]):
         start = time.perf_counter()
-        ray.get(trivial.remote())
+        ray.get(trivial.remote(request["script"]))
         seconds.append(time.perf_counter() - start)
     return seconds
 
 
 def many(request):
     start = time.perf_counter()
-    ray.get([trivial.remote() for _ in range(request["count"])])
+    ray.get([trivial.remote(request["script"]) for _ in range(request["count"])])
     return [time.perf_counter() - start]
 
 

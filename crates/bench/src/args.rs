@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args as Group, Parser, Subcommand};
 
 use crate::contenders::group::Kind;
+use crate::work::Script;
 
 /// Measures Shoal beside its floors and peers; prints JSON lines, and a table on standard error.
 #[derive(Debug, Parser)]
@@ -65,6 +66,9 @@ pub(crate) struct Race {
     /// Steps that run at once
     #[arg(long, default_value_t = 2, value_parser = at_least_one)]
     pub(crate) slots: usize,
+    /// What the shell of a trivial step runs, in every contender: its own `true`, or a second program
+    #[arg(long, value_enum, default_value = "true")]
+    pub(crate) script: Script,
     /// A cluster that runs already, HOST:PORT, instead of one of its own: for profilers
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) cluster: Option<String>,

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use crate::args;
 use crate::contenders::{Contender as _, cluster, shoal::Shoal};
 use crate::report::Figure;
-use crate::work::{Unit, Work};
+use crate::work::{Script, Unit, Work};
 
 const ROW: &str = "P10";
 
@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &args::Footprint) -> anyhow::Result<Vec<Figure>> {
         shoal.round(Work::Many {
             count: arguments.count,
             slots: 2,
+            script: Script::Builtin,
         })?;
         let each =
             |after: u64, before: u64| after.saturating_sub(before) as f64 / arguments.count as f64;

@@ -41,7 +41,8 @@ fn main() -> ExitCode {
 fn run(arguments: args::Args) -> anyhow::Result<()> {
     let figures = match &arguments.row {
         args::Row::P1 { race, count } => {
-            race::run("P1", race, work::Work::Single { count: *count })?
+            let (count, script) = (*count, race.script);
+            race::run("P1", race, work::Work::Single { count, script })?
         }
         args::Row::P2 { race, count } => race::run(
             "P2",
@@ -49,6 +50,7 @@ fn run(arguments: args::Args) -> anyhow::Result<()> {
             work::Work::Many {
                 count: *count,
                 slots: race.slots,
+                script: race.script,
             },
         )?,
         args::Row::P3 { race, length } => {

@@ -9,7 +9,7 @@ use crate::args;
 use crate::contenders::group::{Group, Writer};
 use crate::contenders::{Contender as _, cluster, floor};
 use crate::report::{Figure, median};
-use crate::work::{Unit, Work};
+use crate::work::{Script, Unit, Work};
 
 const ROW: &str = "P5";
 
@@ -35,6 +35,7 @@ pub(crate) fn run(arguments: &args::Submit) -> anyhow::Result<Vec<Figure>> {
     for round in 0..=arguments.common.rounds {
         let floor = sync.round(Work::Single {
             count: arguments.count,
+            script: Script::Builtin,
         })?;
         let mut values = vec![median(&floor) * 1_000.0];
         for group in &groups {

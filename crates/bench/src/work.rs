@@ -1,6 +1,30 @@
 //! The work that is done by each contender of a race, and the unit it is told in.
 
+use clap::ValueEnum;
 use serde::Serialize;
+
+/// What the shell of a trivial step runs; the floor, Shoal and the peers run the very same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+pub(crate) enum Script {
+    /// Nothing beside the shell itself.
+    #[serde(rename = "true")]
+    #[value(name = "true")]
+    Builtin,
+    /// A second program.
+    #[serde(rename = "/bin/true")]
+    #[value(name = "/bin/true")]
+    Program,
+}
+
+impl Script {
+    /// As the shell reads it.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Script::Builtin => "true",
+            Script::Program => "/bin/true",
+        }
+    }
+}
 
 /// One round's work. Peers are sent it as JSON.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -10,6 +34,8 @@ pub(crate) enum Work {
     Single {
         /// How many.
         count: usize,
+        /// What each runs.
+        script: Script,
     },
     /// Trivial steps that wait for nothing.
     Many {
@@ -17,6 +43,8 @@ pub(crate) enum Work {
         count: usize,
         /// How many run at once.
         slots: usize,
+        /// What each runs.
+        script: Script,
     },
     /// Steps that each read the small file of the one before.
     Chain {

@@ -2,6 +2,7 @@
 //! here, so that the log holds what is run and not how to work it out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use contract::api::{self, ErrorReason};
 use contract::ledger::{self as pb, Command, RequestKey, command::Kind};
@@ -9,8 +10,9 @@ use ledger::Uuid;
 use prost::Message;
 use spec::model::Config;
 use spec::plan::launch::{Assignment, Launch, find_name};
-use spec::{Code, Diagnostic, Severity};
+use spec::{Code, Diagnostic, Parsed, Severity};
 
+use crate::files::Files;
 use crate::{Refusal, Request, names, tokens};
 
 /// Longest file that is read, in bytes.
@@ -49,10 +51,10 @@ pub(crate) enum Admitted {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(crate) fn admit(request: Request) -> Result<Admitted, Refusal> {
+pub(crate) fn admit(files: &mut Files, request: Request) -> Result<Admitted, Refusal> {
     match request {
-        Request::CreatePipeline(request) => create_pipeline(request),
-        Request::CreateExecution(request) => create_execution(request),
+        Request::CreatePipeline(request) => create_pipeline(files, request),
+        Request::CreateExecution(request) => create_execution(files, request),
         Request::CancelPipeline(request) => {
             let (project, number) = names::numbered("name", &request.name, "pipelines")?;
             let key = key(
@@ -127,13 +129,17 @@ fn propose(kind: Kind) -> Result<Admitted, Refusal> {
     })
 }
 
-fn create_pipeline(mut request: api::CreatePipelineRequest) -> Result<Admitted, Refusal> {
+fn create_pipeline(
+    files: &mut Files,
+    mut request: api::CreatePipelineRequest,
+) -> Result<Admitted, Refusal> {
     let project = names::project("parent", &request.parent)?;
     let id = std::mem::take(&mut request.request_id);
     let key = key(&id, &request)?;
     check_words(&request.title, &request.annotations)?;
     let file = File::new(&request.config_name);
-    let (config, mut warnings) = file.read(&request.config)?;
+    let parsed = file.parse(files, &request.config)?;
+    let (config, mut warnings) = file.read(&parsed)?;
     let known = config
         .pipelines
         .iter()
@@ -150,7 +156,7 @@ fn create_pipeline(mut request: api::CreatePipelineRequest) -> Result<Admitted, 
         request.environment,
     )?;
     let expanded =
-        spec::plan::expand(&config, pipeline, &launch).map_err(|errors| file.refuse(&errors))?;
+        spec::plan::expand(config, pipeline, &launch).map_err(|errors| file.refuse(&errors))?;
     warnings.extend(expanded.warnings.iter().map(|warning| file.line(warning)));
     if request.validate_only {
         return Ok(Admitted::Valid { warnings });
@@ -176,13 +182,17 @@ fn create_pipeline(mut request: api::CreatePipelineRequest) -> Result<Admitted, 
     })
 }
 
-fn create_execution(mut request: api::CreateExecutionRequest) -> Result<Admitted, Refusal> {
+fn create_execution(
+    files: &mut Files,
+    mut request: api::CreateExecutionRequest,
+) -> Result<Admitted, Refusal> {
     let project = names::project("parent", &request.parent)?;
     let id = std::mem::take(&mut request.request_id);
     let key = key(&id, &request)?;
     check_words(&request.title, &request.annotations)?;
     let file = File::new(&request.config_name);
-    let (config, mut warnings) = file.read(&request.config)?;
+    let parsed = file.parse(files, &request.config)?;
+    let (config, mut warnings) = file.read(&parsed)?;
     let known = config.steps.iter().map(|step| step.name.value.as_str());
     let name = find_name("step", &request.step, known)
         .map_err(|error| Refusal::invalid_field("step", error.to_string()))?;
@@ -298,8 +308,7 @@ impl<'a> File<'a> {
         }
     }
 
-    /// Reads the file, with its warnings.
-    fn read(&self, bytes: &[u8]) -> Result<(Config, Vec<String>), Refusal> {
+    fn parse(&self, files: &mut Files, bytes: &[u8]) -> Result<Arc<Parsed>, Refusal> {
         if bytes.len() > MAX_CONFIG {
             let (size, limit) = (bytes.len(), MAX_CONFIG);
             return Err(Refusal::invalid_field(
@@ -307,14 +316,18 @@ impl<'a> File<'a> {
                 format!("{} has {size} bytes; at most {limit} are read", self.name),
             ));
         }
-        let parsed = spec::parse(bytes);
+        Ok(files.read(bytes))
+    }
+
+    /// What the file says, with its warnings.
+    fn read<'p>(&self, parsed: &'p Parsed) -> Result<(&'p Config, Vec<String>), Refusal> {
         let of = |severity| {
             parsed
                 .diagnostics
                 .iter()
                 .filter(move |found| found.severity == severity)
         };
-        match parsed.config {
+        match &parsed.config {
             Some(config) => {
                 let warnings = of(Severity::Warning)
                     .map(|warning| self.line(warning))

@@ -15,6 +15,7 @@ use contract::link::Fence;
 use ledger::Ledger;
 use raft::eraftpb::ConfState;
 
+use crate::files::Files;
 use crate::group::{Base, Committed, Group, Recovered};
 use crate::io::{Input, MemberView, Now, Output, SessionId};
 use crate::leadership::Handover;
@@ -68,6 +69,7 @@ pub struct Coordinator {
     /// When each worker was last in contact, on the monotonic clock.
     pub(crate) contacts: BTreeMap<String, u64>,
     pub(crate) pace: Pace,
+    pub(crate) files: Files,
     pub(crate) led_term: u64,
     pub(crate) generation: u64,
     /// Tick at which a leader was known last.
@@ -114,6 +116,7 @@ impl Coordinator {
             unheard: Unheard::default(),
             contacts: BTreeMap::new(),
             pace: Pace::default(),
+            files: Files::default(),
             led_term: 0,
             generation: 0,
             led_tick: 0,

@@ -29,6 +29,8 @@ mod proposals;
 
 mod admission;
 
+mod files;
+
 mod tokens;
 
 mod outcome;

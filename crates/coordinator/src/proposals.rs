@@ -64,7 +64,7 @@ pub(crate) struct Ahead {
 impl Coordinator {
     /// Somebody asked for a mutation.
     pub(crate) fn request(&mut self, token: Token, request: Request) {
-        match admission::admit(request) {
+        match admission::admit(&mut self.files, request) {
             Ok(admission::Admitted::Propose { command, warnings }) => {
                 if let Err(refusal) = self.check_members(&command) {
                     return self.refuse(token, refusal);

@@ -25,6 +25,8 @@ pub(crate) struct Session {
     seen_generation: u64,
     /// Generation of its state that was answered last: a state is answered once.
     answered: u64,
+    /// Revision of the ledger and generation of the state when it was last seen to what the worker must be told.
+    looked_at: Option<(u64, u64)>,
 }
 
 impl Session {
@@ -38,6 +40,7 @@ impl Session {
             told_generation: 0,
             seen_generation: 0,
             answered: 0,
+            looked_at: None,
         }
     }
 
@@ -59,6 +62,12 @@ impl Session {
     /// Whether the worker has the attempt, and so knows its assignment.
     pub(crate) fn knows(&self, fence: &Fence) -> bool {
         self.reported.contains(fence)
+    }
+
+    /// Whether the ledger, at `revision`, or the worker's state has moved since this was asked last.
+    pub(crate) fn must_be_looked_at(&mut self, revision: u64) -> bool {
+        let now = Some((revision, self.generation));
+        std::mem::replace(&mut self.looked_at, now) != now
     }
 
     /// Whether the worker must be told: what it should have differs from what it was told last, or it was told and has

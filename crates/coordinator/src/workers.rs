@@ -148,6 +148,9 @@ impl Coordinator {
             return;
         }
         for (id, session) in &mut self.sessions {
+            if !session.must_be_looked_at(self.ledger.revision()) {
+                continue;
+            }
             let registered = self
                 .ledger
                 .worker(&session.worker)

@@ -118,11 +118,11 @@ impl Attempts {
 
     /// Removes an attempt and all in it. An error if it is running.
     pub fn retire(&self, dir: &AttemptDir) -> io::Result<()> {
-        let state = dir.state()?;
-        if matches!(state, AttemptState::Running { .. }) {
+        // Where there is an exit, nothing runs, whatever it says.
+        let ended = RunFile::has_exit(dir.path());
+        if !ended && matches!(dir.state()?, AttemptState::Running { .. }) {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        let ended = matches!(state, AttemptState::Ended(_));
         let keep = ended && self.spares().names.len() < MAX_SPARE;
         match keep.then(|| self.recycle(dir)) {
             Some(Ok(())) => Ok(()),
@@ -133,23 +133,24 @@ impl Attempts {
 
     fn recycle(&self, dir: &AttemptDir) -> io::Result<()> {
         let root = dir.root();
+        let own = rustix::process::geteuid().as_raw();
         let mut keep = vec!["root", "exit.json", FEED];
         keep.extend(self.kept.beside);
         empty_but(dir.path(), &keep)?;
-        keep_files(dir.path(), &keep[2..], 0o600)?;
+        keep_files(dir.path(), &keep[2..], 0o600, own)?;
         empty_feed(&dir.path().join(FEED))?;
         empty_but(&root, &PARTS)?;
-        check_dir(&root)?;
+        check_dir(&root, own)?;
         for part in PARTS {
             let path = root.join(part);
-            check_dir(&path)?;
+            check_dir(&path, own)?;
             let keep = if part == "config" {
                 self.kept.config
             } else {
                 &[]
             };
             empty_but(&path, keep)?;
-            keep_files(&path, keep, 0o644)?;
+            keep_files(&path, keep, 0o644, own)?;
         }
         RunFile::recycle(&beneath::open_dir(dir.path())?)?;
         let mut spares = self.spares();
@@ -182,15 +183,14 @@ impl Attempts {
 }
 
 /// Keeps of these files only those that are as the host made them; a program may have put something else in their place.
-fn keep_files(path: &Path, names: &[&str], mode: u32) -> io::Result<()> {
+fn keep_files(path: &Path, names: &[&str], mode: u32, own: u32) -> io::Result<()> {
     for name in names {
         let file = path.join(name);
         let found = match fs::symlink_metadata(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             found => found?,
         };
-        let own = found.uid() == rustix::process::geteuid().as_raw();
-        let as_made = found.is_file() && found.nlink() == 1 && own;
+        let as_made = found.is_file() && found.nlink() == 1 && found.uid() == own;
         if !as_made || found.mode() & 0o7777 != mode {
             fs::remove_file(file)?;
         }
@@ -214,10 +214,9 @@ fn make_dir(path: &Path) -> io::Result<()> {
 }
 
 /// That the program left the directory as it was, and did not put another in its place.
-fn check_dir(path: &Path) -> io::Result<()> {
+fn check_dir(path: &Path, own: u32) -> io::Result<()> {
     let found = fs::symlink_metadata(path)?;
-    let own = found.uid() == rustix::process::geteuid().as_raw();
-    match found.is_dir() && own && found.mode() & 0o7777 == MODE {
+    match found.is_dir() && found.uid() == own && found.mode() & 0o7777 == MODE {
         true => Ok(()),
         false => Err(io::ErrorKind::InvalidData.into()),
     }

@@ -192,6 +192,11 @@ impl RunFile {
         Ok(rename(dir, LOCK, EXIT)?)
     }
 
+    /// Whether the attempt at `dir` has ended, however.
+    pub(crate) fn has_exit(dir: &Path) -> bool {
+        rustix::fs::stat(dir.join(EXIT)).is_ok()
+    }
+
     /// How the attempt at `dir` ended; the inner `None` if there is an exit but it is not this attempt's.
     pub(crate) fn exit(dir: &Path) -> io::Result<Option<Option<Exit>>> {
         let bytes = match fs::read(dir.join(EXIT)) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
+use super::processor;
 use crate::args;
 
 /// A directory for data, removed at the end.
@@ -103,6 +104,31 @@ impl Cluster {
     /// Resident memory of its coordinator, in bytes.
     pub(crate) fn coordinator_memory(&self) -> anyhow::Result<u64> {
         resident(self.coordinator.process.id())
+    }
+
+    /// Processor seconds of everything of the cluster that lives: who, and how much.
+    pub(crate) fn processor(&self) -> anyhow::Result<Vec<(&'static str, f64)>> {
+        let worker = self.worker.process.id();
+        let (mut spawners, mut shims, mut programs) = (0.0, 0.0, 0.0);
+        for spawner in processor::children(worker)? {
+            spawners += processor::of(spawner)?.own;
+            for shim in processor::children(spawner)? {
+                let used = processor::of(shim)?;
+                shims += used.own;
+                programs += used.children;
+            }
+        }
+        Ok(vec![
+            ("processor, programs", programs),
+            ("processor, shims", shims),
+            ("processor, spawner", spawners),
+            ("processor, worker", processor::of(worker)?.own),
+            (
+                "processor, coordinator",
+                processor::of(self.coordinator.process.id())?.own,
+            ),
+            ("processor, client", processor::of(std::process::id())?.own),
+        ])
     }
 
     /// Bytes that the coordinator's data takes on the disk.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 
-use super::Contender;
+use super::{Contender, processor};
 use crate::work::Work;
 
 /// The steps' shells alone, running a script.
@@ -16,6 +16,8 @@ pub(crate) struct Processes {
     name: String,
     script: &'static str,
     directory: TempDir,
+    /// Processor time that each step of the last round took, in milliseconds.
+    processor_ms: f64,
 }
 
 impl Processes {
@@ -26,6 +28,7 @@ impl Processes {
             name: format!("floor: bash -c {script}"),
             script,
             directory,
+            processor_ms: 0.0,
         })
     }
 
@@ -49,14 +52,20 @@ impl Contender for Processes {
 
     fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
         match work {
-            Work::Single { count } => (0..count)
+            Work::Single { count, .. } => (0..count)
                 .map(|_| {
                     let start = Instant::now();
                     self.bash(self.script)?;
                     Ok(start.elapsed().as_secs_f64())
                 })
                 .collect(),
-            Work::Many { count, slots } => Ok(vec![xargs(self.script, count, slots)?]),
+            Work::Many { count, slots, .. } => {
+                let before = processor::of_ended_children()?;
+                let seconds = xargs(self.script, count, slots)?;
+                let used = processor::of_ended_children()? - before;
+                self.processor_ms = used * 1_000.0 / count as f64;
+                Ok(vec![seconds])
+            }
             Work::Chain { length } => {
                 let start = Instant::now();
                 for step in 0..length {
@@ -67,6 +76,13 @@ impl Contender for Processes {
                 }
                 Ok(vec![start.elapsed().as_secs_f64()])
             }
+        }
+    }
+
+    fn parts(&mut self) -> Vec<(&'static str, f64)> {
+        match self.processor_ms {
+            0.0 => Vec::new(),
+            used => vec![("processor, xargs and programs", used)],
         }
     }
 }
@@ -113,7 +129,7 @@ impl Contender for Sync {
     }
 
     fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
-        let Work::Single { count } = work else {
+        let Work::Single { count, .. } = work else {
             anyhow::bail!("only single appends are measured");
         };
         (0..count)

@@ -12,6 +12,8 @@ pub(crate) mod group;
 
 mod etcd;
 
+mod processor;
+
 use crate::args;
 use crate::work::Work;
 
@@ -23,7 +25,7 @@ pub(crate) trait Contender {
     /// Does the work once. For [`Work::Single`] the seconds of each step, else one number: the seconds of all.
     fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>>;
 
-    /// What the last round's figure is made of, where that is known: names and milliseconds, in their order in time.
+    /// What the last round's figure is made of, where that is known: names and milliseconds of a step.
     fn parts(&mut self) -> Vec<(&'static str, f64)> {
         Vec::new()
     }
@@ -32,15 +34,12 @@ pub(crate) trait Contender {
 /// Everyone who takes part in a race: the floor first.
 pub(crate) fn all(arguments: &args::Race, work: Work) -> anyhow::Result<Vec<Box<dyn Contender>>> {
     let scratch = || cluster::scratch(&arguments.common);
-    // What the trivial step runs is a second program beside the shell; a chain's steps have scripts of their own.
-    let scripts: &[&str] = match work {
-        Work::Single { .. } | Work::Many { .. } => &["true", "/bin/true"],
-        Work::Chain { .. } => &["read and write"],
+    let script = match work {
+        Work::Single { script, .. } | Work::Many { script, .. } => script.text(),
+        Work::Chain { .. } => "read and write",
     };
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
-    for script in scripts {
-        contenders.push(Box::new(floor::Processes::new(script, scratch()?)?));
-    }
+    contenders.push(Box::new(floor::Processes::new(script, scratch()?)?));
     if matches!(work, Work::Single { .. }) {
         contenders.push(Box::new(floor::Sync::new(scratch()?)?));
     }

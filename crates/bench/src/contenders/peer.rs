@@ -1,7 +1,7 @@
 //! A peer: another system, driven by a script that is told its work a JSON line at a time.
 //!
 //! The script is started with the number of slots as its last argument. It prints `{"ready": true, "version": "…"}` once it
-//! can work; then for each line such as `{"work":"many","count":2000,"slots":2}` it does the work and prints
+//! can work; then for each line such as `{"work":"many","count":2000,"slots":2,"script":"true"}` it does the work and prints
 //! `{"seconds": [0.5]}`. It ends when its standard input does.
 
 use std::io::{BufRead as _, BufReader, Write as _};

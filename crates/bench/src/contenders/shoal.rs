@@ -12,7 +12,7 @@ use super::Contender;
 use super::cluster::Cluster;
 use crate::args;
 use crate::report;
-use crate::work::Work;
+use crate::work::{Script, Work};
 
 /// Requests in flight while many executions are submitted.
 const IN_FLIGHT: usize = 64;
@@ -20,7 +20,11 @@ const IN_FLIGHT: usize = 64;
 /// The steps and, for a chain, the blueprint.
 const STEPS: &str = r#"
 - step:
-    name: trivial
+    name: "true"
+    image: busybox
+    command: "true"
+- step:
+    name: /bin/true
     image: busybox
     command: /bin/true
 - step:
@@ -44,6 +48,8 @@ pub(crate) struct Shoal {
     cluster: Option<Cluster>,
     /// Executions of the last round that ran one at a time.
     last: Vec<Moments>,
+    /// Processor time of a step of the last round that ran many, in milliseconds, by who used it.
+    processor: Vec<(&'static str, f64)>,
 }
 
 /// When what happened to one execution; the clock is the machine's for all who tell.
@@ -63,7 +69,10 @@ impl Shoal {
         let cluster = runtime.block_on(Cluster::start(common, slots))?;
         let mut shoal = Self::of(runtime, cluster.address());
         shoal.cluster = Some(cluster);
-        shoal.round(Work::Single { count: 1 })?;
+        shoal.round(Work::Single {
+            count: 1,
+            script: Script::Builtin,
+        })?;
         Ok(shoal)
     }
 
@@ -77,6 +86,14 @@ impl Shoal {
         self.cluster.as_ref().context("the cluster is not our own")
     }
 
+    /// Processor seconds of the cluster, if it is our own.
+    fn processor(&self) -> anyhow::Result<Vec<(&'static str, f64)>> {
+        match &self.cluster {
+            Some(cluster) => cluster.processor(),
+            None => Ok(Vec::new()),
+        }
+    }
+
     fn of(runtime: Runtime, address: &str) -> Self {
         // A name of its own: a cluster that runs already may have seen other runs.
         let project = format!("projects/bench-{}-0", std::process::id());
@@ -86,6 +103,7 @@ impl Shoal {
             project,
             cluster: None,
             last: Vec::new(),
+            processor: Vec::new(),
         }
     }
 }
@@ -104,9 +122,10 @@ impl Contender for Shoal {
 
     fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
         self.last.clear();
+        self.processor.clear();
         match work {
-            Work::Single { count } => {
-                let single = single(&self.client, &self.project, count);
+            Work::Single { count, script } => {
+                let single = single(&self.client, &self.project, script, count);
                 self.last = self.runtime.block_on(single)?;
                 Ok(self
                     .last
@@ -114,12 +133,20 @@ impl Contender for Shoal {
                     .map(|one| seconds(one.submitted, one.seen))
                     .collect())
             }
-            Work::Many { count, .. } => {
+            Work::Many { count, script, .. } => {
+                let before = self.processor()?;
                 // A watch begins with all there is: a project of its own keeps a round free of the rounds before.
                 self.project = next(&self.project);
-                let seconds = self
-                    .runtime
-                    .block_on(many(&self.client, &self.project, count))?;
+                let seconds =
+                    self.runtime
+                        .block_on(many(&self.client, &self.project, script, count))?;
+                let after = self.processor()?;
+                let each = |used: f64| used * 1_000.0 / count as f64;
+                self.processor = before
+                    .iter()
+                    .zip(after)
+                    .map(|((_, before), (who, after))| (who, each(after - before)))
+                    .collect();
                 Ok(vec![seconds])
             }
             Work::Chain { length } => Ok(vec![self.runtime.block_on(chain(
@@ -140,7 +167,7 @@ impl Contender for Shoal {
             report::median(&all)
         };
         if self.last.is_empty() {
-            return Vec::new();
+            return self.processor.clone();
         }
         vec![
             (
@@ -186,11 +213,16 @@ fn next(project: &str) -> String {
 }
 
 /// Submits an execution and watches it until it is complete, so many times.
-async fn single(client: &Client, project: &str, count: usize) -> anyhow::Result<Vec<Moments>> {
+async fn single(
+    client: &Client,
+    project: &str,
+    script: Script,
+    count: usize,
+) -> anyhow::Result<Vec<Moments>> {
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
         let submitted = SystemTime::now();
-        let name = submit(client, project).await?;
+        let name = submit(client, project, script).await?;
         let answered = SystemTime::now();
         let mut watch = client.watch_executions(&name);
         let attempt = loop {
@@ -213,10 +245,10 @@ async fn single(client: &Client, project: &str, count: usize) -> anyhow::Result<
 }
 
 /// Submits all, some at a time, while one watch sees them complete.
-async fn many(client: &Client, project: &str, count: usize) -> anyhow::Result<f64> {
+async fn many(client: &Client, project: &str, script: Script, count: usize) -> anyhow::Result<f64> {
     let start = Instant::now();
     // The first is waited for: only then there is a project to watch.
-    submit(client, project).await?;
+    submit(client, project, script).await?;
     let mut watch = client.watch_executions(project);
     let submitter = {
         let (client, project) = (client.clone(), project.to_owned());
@@ -229,7 +261,7 @@ async fn many(client: &Client, project: &str, count: usize) -> anyhow::Result<f6
                     done??;
                 }
                 let (client, project) = (client.clone(), project.clone());
-                flying.spawn(async move { submit(&client, &project).await });
+                flying.spawn(async move { submit(&client, &project, script).await });
             }
             while let Some(done) = flying.join_next().await {
                 done??;
@@ -295,12 +327,12 @@ fn blueprint(length: usize) -> String {
 }
 
 /// Submits one trivial execution; tells its name.
-async fn submit(client: &Client, project: &str) -> anyhow::Result<String> {
+async fn submit(client: &Client, project: &str, script: Script) -> anyhow::Result<String> {
     let answer = client
         .create_execution(api::CreateExecutionRequest {
             parent: project.to_owned(),
             config: STEPS.as_bytes().to_vec().into(),
-            step: "trivial".to_owned(),
+            step: script.text().to_owned(),
             ..Default::default()
         })
         .await?;

@@ -118,6 +118,7 @@ impl Running {
                 },
                 None => inbox.recv().ok(),
             };
+            let nothing_came = event.is_none();
             for event in event.into_iter().chain(inbox.try_iter().take(BATCH)) {
                 match event {
                     Event::Input(input) => self.feed_mind(input)?,
@@ -126,7 +127,11 @@ impl Running {
                 }
             }
             self.look_at_silent()?;
-            self.feed_mind(Input::Tick)?;
+            // Every input tells the mind the time; without one it would not see that the clock was set.
+            let is_due = self.mind.poll_wakeup().is_some_and(|at| at <= now_us());
+            if is_due || nothing_came {
+                self.feed_mind(Input::Tick)?;
+            }
         }
     }
 
@@ -202,11 +207,19 @@ impl Running {
         }
     }
 
+    /// Work that is answered at once, if it takes no time.
+    fn answered(&mut self, work: impl FnOnce(&Hands) -> Option<Input>) -> Result<(), Fault> {
+        match work(&self.hands) {
+            Some(answer) => self.feed_mind(answer),
+            None => Ok(()),
+        }
+    }
+
     fn perform(&mut self, output: Output) -> Result<(), Fault> {
         match output {
             Output::Prepare { fence, assignment } => {
                 match self.attempts.begin(fence, &assignment) {
-                    Ok(attempt) => self.hands.prepare(fence, attempt),
+                    Ok(attempt) => self.answered(|hands| hands.prepare(fence, attempt))?,
                     // A full disk is the trouble of one attempt: what others leave when they end makes room.
                     Err(error) if is_full(&error) => {
                         let outcome = Err(PrepareError::DiskFull(format!(
@@ -228,7 +241,7 @@ impl Running {
             Output::Stop { fence, how } => self.attempts.stop(fence, how)?,
             Output::Collect { fence } => {
                 if let Some(attempt) = self.attempts.shared(fence) {
-                    self.hands.collect(fence, attempt);
+                    self.answered(|hands| hands.collect(fence, attempt))?;
                 }
             }
             Output::Push { fence, batch, .. } => {

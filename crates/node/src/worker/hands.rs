@@ -1,7 +1,7 @@
 //! The work that takes long: fetching and unpacking, hashing outputs, deleting. Each piece runs on a thread of the pool and
 //! comes back to the loop as an input.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contract::link::OutputFile;
 use disk::blobs::{Blobs, Ingested};
@@ -20,7 +20,15 @@ pub(super) struct Hands {
     engine: Engine,
     kitchen: Arc<Kitchen>,
     directories: Arc<Directories>,
+    removals: Arc<Mutex<Removals>>,
     pool: Handle,
+}
+
+/// Directories that are to be removed, by one thread one after the other: what comes meanwhile costs no thread of its own.
+#[derive(Default)]
+struct Removals {
+    waiting: Vec<AttemptDir>,
+    running: bool,
 }
 
 impl Hands {
@@ -34,30 +42,46 @@ impl Hands {
             engine,
             kitchen: Arc::new(kitchen),
             directories,
+            removals: Arc::default(),
             pool,
         }
     }
 
-    /// Prepares an attempt.
-    pub(super) fn prepare(&self, fence: Fence, attempt: Arc<Attempt>) {
+    /// Prepares an attempt. What takes no time is done at once and answered; else the answer comes to the loop.
+    pub(super) fn prepare(&self, fence: Fence, attempt: Arc<Attempt>) -> Option<Input> {
+        let assignment = &attempt.assignment;
+        if assignment.inputs.is_empty() && assignment.source.is_none() {
+            return Some(self.prepared(fence, &attempt));
+        }
         let hands = self.clone();
         self.pool.spawn_blocking(move || {
-            let outcome = prepare(&hands.kitchen, &attempt).map(|ready| {
-                let prepared = ready.prepared.clone();
-                attempt.set_ready(ready);
-                prepared
-            });
-            hands.engine.input(Input::Prepared { fence, outcome });
+            let prepared = hands.prepared(fence, &attempt);
+            hands.engine.input(prepared);
         });
+        None
     }
 
-    /// Stores what a program left behind.
-    pub(super) fn collect(&self, fence: Fence, attempt: Arc<Attempt>) {
+    fn prepared(&self, fence: Fence, attempt: &Attempt) -> Input {
+        let outcome = prepare(&self.kitchen, attempt).map(|ready| {
+            let prepared = ready.prepared.clone();
+            attempt.set_ready(ready);
+            prepared
+        });
+        Input::Prepared { fence, outcome }
+    }
+
+    /// Stores what a program left behind. Where that is nothing it is answered at once; else the answer comes to the loop.
+    pub(super) fn collect(&self, fence: Fence, attempt: Arc<Attempt>) -> Option<Input> {
+        if matches!(outputs::is_empty(&attempt.dir.outputs()), Ok(true)) {
+            let outcome = Ok(Vec::new());
+            return Some(Input::Collected { fence, outcome });
+        }
         let hands = self.clone();
         self.pool.spawn_blocking(move || {
             let outcome = collect(&hands.kitchen.blobs, &attempt);
             hands.engine.input(Input::Collected { fence, outcome });
         });
+        None
     }
 
     /// Looks for outputs that a running program has finished with, and stores them.
@@ -79,14 +103,33 @@ impl Hands {
 
     /// Removes the directory of an attempt that is forgotten.
     pub(super) fn remove(&self, directory: AttemptDir) {
-        let directories = self.directories.clone();
+        let mut removals = lock(&self.removals);
+        removals.waiting.push(directory);
+        if std::mem::replace(&mut removals.running, true) {
+            return;
+        }
+        let hands = self.clone();
         self.pool.spawn_blocking(move || {
-            if let Err(error) = directories.retire(&directory) {
-                // The next start of the daemon tries again.
-                tracing::warn!(directory = %directory.path().display(), "cannot be removed: {error}");
+            while let Some(directory) = hands.next_removal() {
+                if let Err(error) = hands.directories.retire(&directory) {
+                    // The next start of the daemon tries again.
+                    tracing::warn!(directory = %directory.path().display(), "cannot be removed: {error}");
+                }
             }
         });
     }
+
+    fn next_removal(&self) -> Option<AttemptDir> {
+        let mut removals = lock(&self.removals);
+        let next = removals.waiting.pop();
+        removals.running = next.is_some();
+        next
+    }
+}
+
+/// Nobody leaves the list half changed, so a panic elsewhere does not matter here.
+fn lock(removals: &Mutex<Removals>) -> MutexGuard<'_, Removals> {
+    removals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn collect(blobs: &Blobs, attempt: &Attempt) -> Result<Vec<OutputFile>, CollectError> {

@@ -19,7 +19,7 @@ pub use properties::Properties;
 use crate::beneath;
 use crate::inputs::BadName;
 use properties::Reader;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
@@ -181,6 +181,17 @@ pub fn collect(
         warnings,
         root,
     })
+}
+
+/// Whether there is nothing at all in `outputs`, so that [`collect`] would find nothing: what most short programs leave.
+pub fn is_empty(outputs: &Path) -> io::Result<bool> {
+    let mut entries = Dir::new(beneath::open_dir(outputs)?)?;
+    while let Some(entry) = entries.read() {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Opens a file that was found, and makes sure that it is still the same.

@@ -53,6 +53,16 @@ fn content(mut file: File) -> String {
 }
 
 #[test]
+fn nothing_is_told_from_anything() {
+    let tree = Tree::new();
+    assert!(is_empty(&tree.outputs()).unwrap());
+    fs::create_dir(tree.outputs().join("d")).unwrap();
+    assert!(!is_empty(&tree.outputs()).unwrap());
+    fs::remove_dir_all(tree.outputs()).unwrap();
+    assert!(is_empty(&tree.outputs()).is_err());
+}
+
+#[test]
 fn files_are_named_by_their_paths_in_order() {
     let tree = Tree::new();
     for name in ["b.txt", "a/z.bin", "a/b/c", "a.b", "späß, ok \\ name", "-n"] {
