@@ -28,7 +28,7 @@ impl Coordinator {
         }
         // Ids rise: who was added after all that this member knows has a higher one than all it knows.
         let newest = self.ledger.members().next_back();
-        let is_newer = newest.is_some_and(|newest| newest.member_id < message.from);
+        let is_newer = newest.is_none_or(|newest| newest.member_id < message.from);
         let may_be_new = known.is_some() || is_newer;
         self.group.check(&message, may_be_new)?;
         match message.get_msg_type() {

@@ -205,8 +205,10 @@ fn append_response(message: &Message, raft: &Raft<Log>) -> Result<(), Unfit> {
     if message.term < raft.term {
         return Err(Late("an answer to an earlier leader"));
     }
-    if message.index > last || message.reject_hint > last || message.request_snapshot > last {
-        // After this member lost its tail; or a lie. Either way raft must not believe it.
+    // A leader that crashed may have lost entries that others have acknowledged; it hears of them as a follower.
+    let leads = raft.state == raft::StateRole::Leader && message.term == raft.term;
+    let past = [message.index, message.reject_hint, message.request_snapshot];
+    if leads && past.iter().any(|index| *index > last) {
         return Err(Bad("the answer is about entries past this log"));
     }
     Ok(())

@@ -9,14 +9,12 @@ mod leaders;
 mod members;
 mod reads;
 
-/// So many cases, unless `PROPTEST_CASES` says how many.
+/// So many cases, unless `PROPTEST_CASES` says how many: proptest's own default is 256.
 fn cases(count: u32) -> proptest::test_runner::Config {
     let config = proptest::test_runner::Config::default();
-    match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => config,
-        None => proptest::test_runner::Config {
-            cases: count,
-            ..config
-        },
-    }
+    let cases = match config.cases {
+        256 => count,
+        given => given,
+    };
+    proptest::test_runner::Config { cases, ..config }
 }

@@ -577,6 +577,8 @@ impl World {
                 continue;
             };
             assert_eq!(node.halted, None);
+            let at = (node.published.revision(), ledger.revision());
+            assert_eq!(at.0, at.1, "I-08: member {id} does not follow {leader}");
             assert_eq!(
                 node.published.state_hash(),
                 ledger.state_hash(),

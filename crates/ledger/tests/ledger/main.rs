@@ -20,6 +20,8 @@ mod workers;
 
 mod tokens;
 
+mod members;
+
 mod snapshots;
 
 mod properties;
