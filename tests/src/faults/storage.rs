@@ -269,19 +269,24 @@ pub async fn damages(
             }
         };
         each(&format!("{kind:?} {what}: {verdict}"));
-        if chance.random_ratio(1, 4) {
-            damage::copy(&whole, &earlier)?;
-        }
-        // One that has served has gone on: to put its disk back would be to roll it back, which it must refuse.
-        if fleet.coordinator(one).runs() {
-            findings.trials += 1;
-            continue;
-        }
-        fleet.coordinator(one).kill();
-        damage::copy(&whole, &data)?;
-        fleet.start_coordinator(one)?;
-        fleet.coordinator_serves(one).await?;
         findings.trials += 1;
+        let noticed = !fleet.coordinator(one).runs();
+        match (coordinators, noticed) {
+            // Nobody else has the state: its own files, whole again, are all there is.
+            (1, _) => {
+                fleet.coordinator(one).kill();
+                damage::copy(&whole, &data)?;
+                fleet.start_coordinator(one)?;
+                fleet.coordinator_serves(one).await?;
+            }
+            // As its message says. To put its disk back is no way: the others may have gone on.
+            (_, true) => {
+                fleet.replace_coordinator(one).await?;
+                fs::remove_dir_all(&earlier)?;
+            }
+            // What was not read yet may still be noticed at a later start.
+            (_, false) => {}
+        }
     }
     let there = newest(&client, 0).await?;
     findings.violations.extend(compare(&acked, &there));
