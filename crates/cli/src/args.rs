@@ -408,6 +408,10 @@ pub struct Worker {
     /// Environment it serves; repeat for several
     #[arg(long = "environment", value_name = "SLUG")]
     pub environments: Vec<String>,
+    /// What becomes of its steps when no coordinator hears it: `keep_running`, `wait` (never given to others), or `stop_after=35s`; by
+    /// default what the coordinators say
+    #[arg(long, value_name = "POLICY")]
+    pub on_disconnect: Option<node::OnDisconnect>,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,
@@ -452,6 +456,9 @@ pub struct Coordinator {
     /// How long a worker may be out of contact before its attempts are given to others, in seconds [default: 60]
     #[arg(long, value_name = "SECONDS")]
     pub lost_after: Option<f64>,
+    /// What becomes of the steps of a worker that is out of contact, unless it says otherwise: `keep_running`, `wait` (never given to others), or `stop_after=35s` [default: keep_running]
+    #[arg(long, value_name = "POLICY")]
+    pub on_disconnect: Option<node::OnDisconnect>,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,

@@ -27,6 +27,7 @@ const SECTIONS: [(&str, &[&str]); 2] = [
             "join",
             "admission",
             "lost_after",
+            "on_disconnect",
             "stop_grace",
             "snapshot_entries",
             "address_file",
@@ -42,6 +43,7 @@ const SECTIONS: [(&str, &[&str]); 2] = [
             "advertise",
             "slots",
             "environments",
+            "on_disconnect",
             "address_file",
         ],
     ),
@@ -79,6 +81,15 @@ impl Section {
     ///
     /// # Errors
     /// When a value is of another kind than its key needs.
+    fn policy(&self, into: &mut Option<node::OnDisconnect>) -> Result<(), Failure> {
+        let expected = "keep_running, wait or stop_after=35s";
+        let value = self.get("on_disconnect", expected, |value| {
+            value.as_str()?.parse().ok()
+        })?;
+        *into = into.or(value);
+        Ok(())
+    }
+
     fn text(&self, key: &str, into: &mut Option<String>) -> Result<(), Failure> {
         if let Some(value) = self.get(key, "text", |value| value.as_str().map(str::to_owned))? {
             into.get_or_insert(value);
@@ -168,6 +179,7 @@ pub fn coordinator(section: &Section, arguments: &mut Coordinator) -> Result<(),
         None => section.seconds("lost_after")?,
         given => given,
     };
+    section.policy(&mut arguments.on_disconnect)?;
     section.path("address_file", &mut arguments.address_file)
 }
 
@@ -188,6 +200,7 @@ pub fn worker(section: &Section, arguments: &mut Worker) -> Result<(), Failure> 
         given => given,
     };
     section.list("environments", &mut arguments.environments)?;
+    section.policy(&mut arguments.on_disconnect)?;
     section.path("address_file", &mut arguments.address_file)
 }
 
@@ -245,7 +258,7 @@ mod tests {
             "[coordinator]\nlisten_adress = 'x'\n",
             expect![[r#"
                 error: shoal.toml: in [coordinator], the key `listen_adress` is not known
-                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, stop_grace, snapshot_entries, address_file
+                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, on_disconnect, stop_grace, snapshot_entries, address_file
             "#]],
         );
         refused(
@@ -266,7 +279,8 @@ mod tests {
 
     #[test]
     fn the_command_line_counts_more_than_the_file() {
-        let values = "listen = 'file:1'\nadvertise = 'file:2'\nlost_after = 5";
+        let values =
+            "listen = 'file:1'\nadvertise = 'file:2'\nlost_after = 5\non_disconnect = 'wait'";
         let section = Section {
             file: PathBuf::from("shoal.toml"),
             name: "coordinator",
@@ -281,12 +295,14 @@ mod tests {
             join: Vec::new(),
             admission: None,
             lost_after: None,
+            on_disconnect: None,
             address_file: None,
         };
         coordinator(&section, &mut arguments).unwrap();
         assert_eq!(arguments.listen.as_deref(), Some("given:1"));
         assert_eq!(arguments.advertise.as_deref(), Some("file:2"));
         assert_eq!(arguments.lost_after, Some(5.0));
+        assert_eq!(arguments.on_disconnect, Some(node::OnDisconnect::Wait));
         let wrong = Section {
             values: "slots = 'many'".parse().unwrap(),
             name: "worker",

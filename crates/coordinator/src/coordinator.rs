@@ -15,6 +15,7 @@ use contract::link::Fence;
 use ledger::Ledger;
 use raft::eraftpb::ConfState;
 
+use crate::disconnect::OnDisconnect;
 use crate::files::Files;
 use crate::group::{Base, Committed, Group, Recovered};
 use crate::io::{Input, MemberView, Now, Output, SessionId};
@@ -23,6 +24,7 @@ use crate::pace::Pace;
 use crate::proposals::{Ahead, Queued};
 use crate::reads::Reads;
 use crate::session::Session;
+use crate::standing::Standing;
 use crate::workers::Unheard;
 
 /// Ticks after which a caller that could not be served hears `NO_QUORUM`, or `OUTCOME_UNKNOWN`: three seconds.
@@ -45,6 +47,8 @@ pub struct Config {
     pub lost_after_us: u64,
     /// Time a program has between the first signal and the kill, in milliseconds.
     pub stop_grace_ms: u64,
+    /// What becomes of the attempts of a worker that is out of contact, unless it offers otherwise.
+    pub on_disconnect: OnDisconnect,
 }
 
 /// A coordinator's mind.
@@ -70,6 +74,7 @@ pub struct Coordinator {
     pub(crate) contacts: BTreeMap<String, u64>,
     pub(crate) pace: Pace,
     pub(crate) files: Files,
+    pub(crate) standing: Standing,
     pub(crate) led_term: u64,
     pub(crate) generation: u64,
     /// Tick at which a leader was known last.
@@ -117,6 +122,7 @@ impl Coordinator {
             contacts: BTreeMap::new(),
             pace: Pace::default(),
             files: Files::default(),
+            standing: Standing::default(),
             led_term: 0,
             generation: 0,
             led_tick: 0,

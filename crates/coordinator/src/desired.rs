@@ -10,6 +10,7 @@ use ledger::{Datum, Execution, Fence, InputFile, Ledger};
 
 use crate::coordinator::Config;
 use crate::session::Session;
+use crate::standing::Standing;
 
 /// Each attempt the worker should have, and whether it should stop.
 pub(crate) fn wanted(ledger: &Ledger, worker: &str) -> BTreeMap<Fence, bool> {
@@ -19,11 +20,17 @@ pub(crate) fn wanted(ledger: &Ledger, worker: &str) -> BTreeMap<Fence, bool> {
 }
 
 /// The same in the words of the conversation; what the worker knows already is not said again.
-pub(crate) fn attempts(ledger: &Ledger, session: &Session, config: &Config) -> Vec<DesiredAttempt> {
+pub(crate) fn attempts(
+    ledger: &Ledger,
+    session: &Session,
+    config: &Config,
+    standing: &Standing,
+) -> Vec<DesiredAttempt> {
     executions(ledger, &session.worker)
         .map(|(fence, execution)| DesiredAttempt {
             fence: Some(fence.into()),
-            assignment: (!session.knows(&fence)).then(|| assignment(ledger, execution, config)),
+            assignment: (!session.knows(&fence))
+                .then(|| assignment(ledger, execution, config, standing)),
             stop: execution.state() == State::Stopping,
             stop_reason: execution.stop_reason.into(),
         })
@@ -40,7 +47,12 @@ fn executions<'a>(
 }
 
 /// All a worker needs to know to run an execution.
-fn assignment(ledger: &Ledger, execution: &Execution, config: &Config) -> Assignment {
+fn assignment(
+    ledger: &Ledger,
+    execution: &Execution,
+    config: &Config,
+    standing: &Standing,
+) -> Assignment {
     let template = execution.template().clone();
     let pipeline = ledger.pipeline(&execution.project, execution.pipeline);
     Assignment {
@@ -77,7 +89,8 @@ fn assignment(ledger: &Ledger, execution: &Execution, config: &Config) -> Assign
             .collect(),
         environment_variables: template.environment_variables,
         source: execution.source().cloned(),
-        source_locations: vec![config.address.clone()],
+        // A majority had the source before the execution was accepted; the others fetch it.
+        source_locations: standing.addresses(),
         time_limit_ms: template.time_limit_ms,
         no_output_timeout_ms: template.no_output_timeout_ms,
         stop_condition: template.stop_condition,

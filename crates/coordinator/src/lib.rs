@@ -53,11 +53,16 @@ mod desired;
 
 mod session;
 
+mod standing;
+
+mod disconnect;
+
 mod pace;
 
 mod group;
 
 pub use coordinator::{Config, Coordinator, may_write};
+pub use disconnect::OnDisconnect;
 pub use group::{Base, Batch, Committed, Group, Recovered, TICK_MS, Unfit};
 pub use io::{Input, MemberView, Now, Output, SessionId, Token};
 pub use refusal::{Refusal, Violation};

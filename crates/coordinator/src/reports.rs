@@ -3,21 +3,26 @@
 
 use std::collections::BTreeSet;
 
-use contract::api::{EndReason, ErrorReason};
+use contract::api::{EndReason, ErrorReason, State};
 use contract::ledger::{
     Command, FinishAttempt, LoseAttempt, PublishOutputs, RegisterWorker, StartAttempt,
     command::Kind,
 };
 use contract::link::{AttemptPhase, AttemptReport, OutputFile, SynchronizeRequest};
-use ledger::{Attempt, Execution, Fence, Ledger};
+use ledger::{Attempt, Execution, Fence, Ledger, Worker};
 
-use crate::Refusal;
+use crate::coordinator::Config;
+use crate::{Refusal, disconnect};
 
 /// Longest name of a worker, in bytes.
 const MAX_WORKER_NAME: usize = 63;
 
 /// Refuses a state that nothing should be believed of.
-pub(crate) fn check(tip: &Ledger, state: &SynchronizeRequest) -> Result<(), Refusal> {
+pub(crate) fn check(
+    tip: &Ledger,
+    state: &SynchronizeRequest,
+    config: &Config,
+) -> Result<(), Refusal> {
     let name = &state.worker;
     let good = !name.is_empty()
         && name.len() <= MAX_WORKER_NAME
@@ -30,12 +35,13 @@ pub(crate) fn check(tip: &Ledger, state: &SynchronizeRequest) -> Result<(), Refu
         );
         return Err(Refusal::invalid_field("worker", expected));
     }
-    if state.offer.is_none() {
+    let Some(offer) = &state.offer else {
         return Err(Refusal::invalid_field(
             "offer",
             "a worker must say what it offers",
         ));
-    }
+    };
+    disconnect::check(offer, config)?;
     match tip.worker(name) {
         Some(known) if known.incarnation > state.incarnation => Err(Refusal::new(
             ErrorReason::StaleIncarnation,
@@ -103,6 +109,23 @@ fn forgotten(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Kind> {
             Kind::LoseAttempt(LoseAttempt {
                 fence: Some(fence.into()),
                 message: format!("worker {} started again without it", state.worker),
+                reason: EndReason::Lost.into(),
+            })
+        })
+        .collect()
+}
+
+/// What ends at a worker that is waited for: only what somebody wants to end.
+pub(crate) fn waited_for(tip: &Ledger, worker: &Worker) -> Vec<Kind> {
+    let stopping = tip.assigned(&worker.name).filter(|fence| {
+        tip.execution_by_id(&fence.execution_id)
+            .is_some_and(|execution| execution.state() == State::Stopping)
+    });
+    stopping
+        .map(|fence| {
+            Kind::LoseAttempt(LoseAttempt {
+                fence: Some(fence.into()),
+                message: format!("worker {} is out of contact", worker.name),
                 reason: EndReason::Lost.into(),
             })
         })

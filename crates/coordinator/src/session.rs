@@ -25,8 +25,12 @@ pub(crate) struct Session {
     seen_generation: u64,
     /// Generation of its state that was answered last: a state is answered once.
     answered: u64,
-    /// Revision of the ledger and generation of the state when it was last seen to what the worker must be told.
-    looked_at: Option<(u64, u64)>,
+    /// Revision of the ledger, number of the standing and generation of the state when it was last seen to what the worker must be told.
+    looked_at: Option<(u64, u64, u64)>,
+    /// Number of the standing of the coordinators that it was told.
+    told_standing: u64,
+    /// It must know that it is heard: every state is answered.
+    pub(crate) counts_answers: bool,
 }
 
 impl Session {
@@ -41,6 +45,8 @@ impl Session {
             seen_generation: 0,
             answered: 0,
             looked_at: None,
+            told_standing: 0,
+            counts_answers: false,
         }
     }
 
@@ -64,16 +70,19 @@ impl Session {
         self.reported.contains(fence)
     }
 
-    /// Whether the ledger, at `revision`, or the worker's state has moved since this was asked last.
-    pub(crate) fn must_be_looked_at(&mut self, revision: u64) -> bool {
-        let now = Some((revision, self.generation));
+    /// Whether the ledger, at `revision`, the standing of the coordinators or the worker's state has moved since this was asked last.
+    pub(crate) fn must_be_looked_at(&mut self, revision: u64, standing: u64) -> bool {
+        let now = Some((revision, standing, self.generation));
         std::mem::replace(&mut self.looked_at, now) != now
     }
 
     /// Whether the worker must be told: what it should have differs from what it was told last, or it was told and has
     /// neither seen it nor acts on it.
-    pub(crate) fn must_be_told(&self, desired: &BTreeMap<Fence, bool>) -> bool {
-        if self.told.as_ref() != Some(desired) {
+    pub(crate) fn must_be_told(&self, desired: &BTreeMap<Fence, bool>, standing: u64) -> bool {
+        if self.told.as_ref() != Some(desired) || self.told_standing != standing {
+            return true;
+        }
+        if self.counts_answers && self.generation > self.answered {
             return true;
         }
         let acts = self.reported.iter().eq(desired.keys());
@@ -81,8 +90,9 @@ impl Session {
     }
 
     /// Notes what the worker is being told.
-    pub(crate) fn tell(&mut self, desired: BTreeMap<Fence, bool>, generation: u64) {
+    pub(crate) fn tell(&mut self, desired: BTreeMap<Fence, bool>, generation: u64, standing: u64) {
         self.told = Some(desired);
+        self.told_standing = standing;
         self.told_generation = generation;
         self.answered = self.generation;
     }

@@ -8,6 +8,7 @@ use contract::link::{SynchronizeRequest, SynchronizeResponse};
 use schedule::{Facts, WorkerFact};
 
 use crate::coordinator::Coordinator;
+use crate::disconnect::OnDisconnect;
 use crate::io::{Now, Output, SessionId};
 use crate::proposals::Queued;
 use crate::session::Session;
@@ -49,7 +50,7 @@ impl Coordinator {
             .ahead
             .back()
             .map_or(&self.ledger, |ahead| &ahead.ledger);
-        if let Err(refusal) = reports::check(tip, state) {
+        if let Err(refusal) = reports::check(tip, state, &self.config) {
             self.sessions.remove(&id);
             self.outputs.push(Output::EndSession {
                 session: id,
@@ -66,6 +67,8 @@ impl Coordinator {
             .sessions
             .entry(id)
             .or_insert_with(|| Session::new(state));
+        let offer = state.offer.clone().unwrap_or_default();
+        session.counts_answers = OnDisconnect::of(&offer, &self.config).stop_after_ms() != 0;
         self.contacts.insert(state.worker.clone(), now.monotonic_us);
         if session.take_in(state) {
             let commands = reports::commands(tip, state);
@@ -106,20 +109,23 @@ impl Coordinator {
                 .copied()
                 .unwrap_or(now.monotonic_us);
             let silent_us = now.monotonic_us.saturating_sub(contact);
-            if !worker.lost
-                && silent_us > self.config.lost_after_us
-                && !connected.contains(&&*worker.name)
+            if worker.lost
+                || silent_us <= self.config.lost_after_us
+                || connected.contains(&&*worker.name)
             {
-                lost.push(LoseWorker {
-                    name: worker.name.to_string(),
-                    incarnation: worker.incarnation,
-                });
+                continue;
+            }
+            match OnDisconnect::of(&worker.offer, &self.config) {
+                OnDisconnect::Wait => lost.extend(reports::waited_for(self.tip(), worker)),
+                OnDisconnect::KeepRunning | OnDisconnect::StopAfter { .. } => {
+                    lost.push(Kind::LoseWorker(LoseWorker {
+                        name: worker.name.to_string(),
+                        incarnation: worker.incarnation,
+                    }));
+                }
             }
         }
-        self.inbox.extend(
-            lost.into_iter()
-                .map(|lost| Queued::own(Kind::LoseWorker(lost))),
-        );
+        self.inbox.extend(lost.into_iter().map(Queued::own));
     }
 
     /// What the scheduler must know beside the ledger.
@@ -147,6 +153,7 @@ impl Coordinator {
         if !self.is_ready() {
             return;
         }
+        self.follow_members();
         for (id, session) in &mut self.sessions {
             if !session.must_be_looked_at(self.ledger.revision()) {
                 continue;
@@ -159,11 +166,15 @@ impl Coordinator {
                 continue;
             }
             let wanted = desired::wanted(&self.ledger, &session.worker);
-            if !session.must_be_told(&wanted) {
+            if !session.must_be_told(&wanted, self.standing.number()) {
                 continue;
             }
             self.generation += 1;
-            let attempts = desired::attempts(&self.ledger, session, &self.config);
+            let attempts = desired::attempts(&self.ledger, session, &self.config, &self.standing);
+            let worker = self.ledger.worker(&session.worker);
+            let stop_after_ms = worker.map_or(0, |worker| {
+                OnDisconnect::of(&worker.offer, &self.config).stop_after_ms()
+            });
             self.outputs.push(Output::Desired {
                 session: *id,
                 desired: SynchronizeResponse {
@@ -171,9 +182,23 @@ impl Coordinator {
                     attempts,
                     cluster_id: self.ledger.cluster_id().to_owned(),
                     worker_generation: session.generation,
+                    coordinators: self.standing.coordinators().to_vec(),
+                    stop_after_ms,
                 },
             });
-            session.tell(wanted, self.generation);
+            session.tell(wanted, self.generation, self.standing.number());
         }
+    }
+
+    /// Keeps what workers are told of the coordinators: those that vote, which are as many as a majority is counted of.
+    fn follow_members(&mut self) {
+        let (ledger, config) = (&self.ledger, &self.config);
+        let address = |id: u64| match ledger.member(id) {
+            _ if id == config.member_id => config.address.as_str(),
+            Some(member) => &*member.address,
+            None => "",
+        };
+        let voters = self.members.voters.iter();
+        self.standing.set(voters.map(|id| (*id, address(*id))));
     }
 }

@@ -8,7 +8,8 @@ use contract::link::{
     AttemptPhase, AttemptReport, AttemptResult, Fence, Offer, OutputFile, SynchronizeRequest,
 };
 use coordinator::{
-    Answer, Config, Coordinator, Input, Now, Output, Recovered, Refusal, Request, SessionId, Token,
+    Answer, Config, Coordinator, Input, Now, OnDisconnect, Output, Recovered, Refusal, Request,
+    SessionId, Token,
 };
 use expect_test::{Expect, expect};
 use ledger::Ledger;
@@ -64,6 +65,7 @@ fn config() -> Config {
         snapshot_entries: 1_000,
         lost_after_us: 60_000_000,
         stop_grace_ms: 10_000,
+        on_disconnect: OnDisconnect::KeepRunning,
     }
 }
 

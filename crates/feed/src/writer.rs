@@ -120,13 +120,15 @@ impl Writer {
         writer
     }
 
-    /// The coordinators of today. Those that stay keep their progress; new ones are sent everything.
+    /// The coordinators of today. Those that stay keep their progress; new ones are sent everything, and what is acked is what
+    /// a majority of these has: the others may be gone for good.
     pub fn set_holders(&mut self, holders: impl IntoIterator<Item = HolderId>) {
         let mut before = std::mem::take(&mut self.holders);
         self.holders = holders
             .into_iter()
             .map(|id| (id, before.remove(&id).unwrap_or_default()))
             .collect();
+        self.acked = 0;
         self.raise_acked();
     }
 

@@ -22,7 +22,7 @@ const SERVER_KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duratio
 /// What a connection is for; decides its windows and how soon a dead end is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// A worker's conversation with a coordinator.
+    /// A worker's conversation with a coordinator, and its feeds.
     Link,
     /// Bytes of blobs, from any node.
     Blobs,
@@ -41,7 +41,7 @@ impl Use {
     /// How often to ask a silent end whether it is there, and for how long it may stay silent then.
     fn keepalive(self) -> Option<(Duration, Duration)> {
         match self {
-            Self::Link => Some((Duration::from_secs(5), Duration::from_secs(5))),
+            Self::Link => Some((Duration::from_secs(3), Duration::from_secs(5))),
             Self::Blobs => None,
             Self::Peer => Some((Duration::from_secs(1), Duration::from_secs(3))),
         }

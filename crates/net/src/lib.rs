@@ -3,7 +3,8 @@
 //! ```text
 //! server side   ports <- context <- services <- server      what the host implements, and who calls it
 //! border        required, convert, page, status             requests checked, records told, refusals sent
-//! client side   link, peers, peer_blobs, fetch              a worker's link, other coordinators, blobs of other nodes, http(s) inputs
+//! client side   waits, link, feed_link                      a worker's conversation with the leader, its feeds to every coordinator
+//!               peers, peer_blobs, fetch                    other coordinators, blobs of other nodes, http(s) inputs
 //! both          endpoint                                    how connections are made
 //! ```
 //!
@@ -36,7 +37,11 @@ mod panic;
 
 mod server;
 
+mod waits;
+
 mod link;
+
+mod feed_link;
 
 mod peer_blobs;
 
@@ -44,6 +49,7 @@ mod peers;
 
 mod fetch;
 
+pub use feed_link::{FeedLink, FeedLinkEvent, Pushes};
 pub use fetch::{HttpError, HttpFetcher, HttpLimits, HttpSink};
 pub use link::{Link, LinkEvent};
 pub use peer_blobs::{ChunkSink, PeerBlobs, PeerError, Wanted};

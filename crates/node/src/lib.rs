@@ -23,6 +23,7 @@ mod blobs;
 mod fault;
 mod faults;
 
+pub use ::coordinator::OnDisconnect;
 pub use fault::Fault;
 
 /// Version of this program.

@@ -20,6 +20,11 @@ impl Clock {
         now
     }
 
+    /// The last time that was read.
+    pub(crate) fn last_us(&self) -> u64 {
+        self.last_us
+    }
+
     /// A time of this clock as the host's clock shows it.
     pub(crate) fn as_host_time(&self, time: u64) -> u64 {
         time.saturating_sub(self.behind_us)

@@ -97,8 +97,6 @@ pub enum Input {
     HolderConnected(HolderId),
     /// They cannot any more; what was on its way may not have come.
     HolderDisconnected(HolderId),
-    /// The coordinators that hold feeds are these from now on.
-    Holders(Vec<HolderId>),
 
     /// Nothing but time has passed.
     Tick,

@@ -31,6 +31,7 @@ mod condition;
 mod printed;
 
 mod clock;
+mod contact;
 mod report;
 
 pub mod placement;
@@ -41,4 +42,4 @@ mod json;
 pub use fence::{Fence, FenceError};
 pub use input::{Adopted, CollectError, Exit, ExitReason, Found, Input, PrepareError, Prepared};
 pub use output::{Output, Stop};
-pub use worker::{Config, Worker};
+pub use worker::{Cluster, Config, Coordinator, Worker};

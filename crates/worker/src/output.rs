@@ -6,6 +6,7 @@ use contract::link::{Assignment, AttemptPhase, SynchronizeRequest};
 use feed::{Batch, HolderId};
 
 use crate::fence::Fence;
+use crate::worker::Cluster;
 
 /// One thing to do. Outputs are done in the order given; the slow ones (prepare, collect, read) go on beside the others and are
 /// answered by an input. After [`Output::Remove`] of an attempt nothing is owed for it.
@@ -69,6 +70,10 @@ pub enum Output {
     },
     /// Tell the coordinator the whole state. One that has not left when the next is given may be dropped for it.
     Report(Box<SynchronizeRequest>),
+    /// The cluster is this from now on: keep it, durably, for [`Config`](crate::Config) after a restart; speak to these coordinators, and keep a way
+    /// for feeds open to each of them. One that is not among them any more is told to be down by
+    /// [`Input::HolderDisconnected`](crate::Input::HolderDisconnected).
+    Cluster(Cluster),
     /// Delete the attempt's directory and forget it; whatever is going on for it is given up. None of its program runs any more. The directory must
     /// vanish as a whole (renamed first), so that no half of it is ever adopted.
     Remove {
@@ -126,6 +131,16 @@ impl fmt::Display for Output {
                 holder.0
             ),
             Output::Report(state) => write_report(f, state),
+            Output::Cluster(cluster) => {
+                f.write_str("cluster:")?;
+                for one in &cluster.coordinators {
+                    write!(f, " c{} at {}", one.id.0, one.address)?;
+                }
+                match cluster.stop_after_ms {
+                    0 => Ok(()),
+                    after_ms => write!(f, ", stop after {after_ms} ms"),
+                }
+            }
             Output::Remove { fence } => write!(f, "remove {fence}"),
         }
     }

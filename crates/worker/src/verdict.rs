@@ -45,7 +45,11 @@ pub(crate) fn of_exit(
         }
         ExitReason::Stopped => of_stop(stop, assignment),
         // Who wanted it stopped does not want it run again.
-        ExitReason::Gone if stop.is_some_and(|stop| stop != EndReason::StopCondition) => {
+        ExitReason::Gone
+            if stop.is_some_and(|stop| {
+                !matches!(stop, EndReason::StopCondition | EndReason::Lost)
+            }) =>
+        {
             of_stop(stop, assignment)
         }
         ExitReason::StartFailed(message) => ending(State::Error, EndReason::StartFailed, message),
@@ -73,6 +77,10 @@ pub(crate) fn of_exit(
 /// It was asked to stop while it ran.
 fn of_stop(stop: Option<EndReason>, assignment: &Assignment) -> AttemptResult {
     let reason = stop_reason(stop);
+    if reason == EndReason::Lost {
+        let message = "the worker was out of contact for too long and stopped the program";
+        return retryable(ending(State::Error, reason, message));
+    }
     let message = match reason {
         EndReason::StopCondition => {
             format!(
@@ -87,6 +95,10 @@ fn of_stop(stop: Option<EndReason>, assignment: &Assignment) -> AttemptResult {
 
 /// It was asked to stop before its program started.
 pub(crate) fn of_stop_before_start(stop: EndReason) -> AttemptResult {
+    if stop == EndReason::Lost {
+        let message = "the worker was out of contact for too long to start the program";
+        return retryable(ending(State::Error, stop, message));
+    }
     ending(
         State::Stopped,
         stop_reason(Some(stop)),

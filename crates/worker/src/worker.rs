@@ -10,6 +10,7 @@ use feed::{Batch, HolderId, WriterLimits};
 
 use crate::attempt::{Attempt, Keep, Life};
 use crate::clock::Clock;
+use crate::contact::Contact;
 use crate::fence::Fence;
 use crate::input::Input;
 use crate::output::Output;
@@ -28,10 +29,34 @@ pub struct Config {
     pub incarnation: u64,
     /// What it offers. At most `slot_count` of its programs run at once.
     pub offer: Offer,
-    /// The coordinators that hold feeds; at least one.
-    pub holders: Vec<HolderId>,
+    /// What it was told of its cluster last; nothing if it never was.
+    pub cluster: Cluster,
     /// How much of each feed is kept in memory and on its way.
     pub limits: WriterLimits,
+}
+
+/// What a worker is told of its cluster, and keeps over a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// The coordinators, which hold feeds. While none is known, nothing counts as stored.
+    pub coordinators: Vec<Coordinator>,
+    /// Milliseconds without an answer after which programs are stopped; 0 means never.
+    pub stop_after_ms: u64,
+}
+
+/// A coordinator as a worker knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinator {
+    /// Its Raft id.
+    pub id: HolderId,
+    /// `host:port` at which it serves.
+    pub address: String,
+}
+
+impl Cluster {
+    pub(crate) fn holders(&self) -> impl Iterator<Item = HolderId> + '_ {
+        self.coordinators.iter().map(|one| one.id)
+    }
 }
 
 /// A worker's mind. There is no clock, file or socket in it.
@@ -54,6 +79,7 @@ pub struct Worker {
     desired_generation: u64,
     /// Coordinators that feeds can be pushed to.
     up: BTreeSet<HolderId>,
+    contact: Contact,
     pace: Pace,
     next_condition: Option<u64>,
     outputs: Vec<Output>,
@@ -72,6 +98,7 @@ impl Worker {
             generation: 0,
             desired_generation: 0,
             up: BTreeSet::new(),
+            contact: Contact::default(),
             pace: Pace::default(),
             next_condition: None,
             outputs: Vec::new(),
@@ -83,8 +110,9 @@ impl Worker {
         let now = self.clock.read(now_us);
         self.take(now, input);
         self.watch_conditions(now, now_us);
+        self.watch_contact(now);
         self.drain(now, now_us);
-        self.fill_slots();
+        self.fill_slots(now);
         self.push_feeds(now);
         self.tell(now);
         std::mem::take(&mut self.outputs)
@@ -98,7 +126,8 @@ impl Worker {
             .values()
             .filter_map(|attempt| attempt.printed.wakeup(&self.up))
             .min();
-        let next = [told, refused, self.next_condition]
+        let cut_off = self.stop_time().filter(|_| self.has_unstopped());
+        let next = [told, refused, self.next_condition, cut_off]
             .into_iter()
             .flatten()
             .min()?;
@@ -187,10 +216,6 @@ impl Worker {
             Input::HolderDisconnected(holder) => {
                 self.up.remove(&holder);
             }
-            Input::Holders(holders) => {
-                self.each_feed(|printed| printed.set_holders(&holders));
-                self.config.holders = holders;
-            }
             Input::Tick => {}
         }
     }
@@ -244,6 +269,31 @@ impl Worker {
         self.next_condition = is_watching.then_some(now + CONDITION_US);
     }
 
+    /// Out of contact for as long as was told: programs are stopped before somebody else is given their attempts.
+    fn watch_contact(&mut self, now: u64) {
+        if !self.is_cut_off(now) {
+            return;
+        }
+        for attempt in self.attempts.values_mut().filter(|a| a.holds_slot()) {
+            attempt.stop(EndReason::Lost, &mut self.outputs);
+        }
+    }
+
+    /// When programs are stopped unless an answer comes.
+    fn stop_time(&self) -> Option<u64> {
+        let after_us = self.config.cluster.stop_after_ms.saturating_mul(1_000);
+        (after_us != 0).then(|| self.contact.last_us().saturating_add(after_us))
+    }
+
+    fn is_cut_off(&self, now: u64) -> bool {
+        self.stop_time().is_some_and(|time| time <= now)
+    }
+
+    fn has_unstopped(&self) -> bool {
+        let mut running = self.attempts.values().filter(|a| a.holds_slot());
+        running.any(|attempt| attempt.stop.is_none() && !attempt.over)
+    }
+
     /// Finishes what waits for nothing any more. A finished attempt is what coordinators wait for: it is told at once.
     fn drain(&mut self, now: u64, now_us: u64) {
         for attempt in self.attempts.values_mut() {
@@ -253,8 +303,12 @@ impl Worker {
         }
     }
 
-    /// Starts what is ready, in the order in which it came, while there are slots.
-    fn fill_slots(&mut self) {
+    /// Starts what is ready, in the order in which it came, while there are slots. Nothing is started that would have to be stopped
+    /// at once.
+    fn fill_slots(&mut self, now: u64) {
+        if self.is_cut_off(now) {
+            return;
+        }
         let slots = self.config.offer.slot_count as usize;
         let mut free = slots.saturating_sub(self.running_count());
         while free > 0 {
@@ -295,6 +349,7 @@ impl Worker {
             desired_generation: self.desired_generation,
         };
         self.outputs.push(Output::Report(Box::new(state)));
+        self.contact.told(self.generation, now);
         self.pace.told(now);
         // Those that were too young to be said to run are told of when they no longer are.
         let young = self
@@ -319,6 +374,7 @@ impl Worker {
         }
         let slots = self.config.offer.slot_count as usize;
         if self.running_count() < slots
+            && !self.is_cut_off(self.clock.last_us())
             && let Some(idle) = self.attempts.values().find(|a| a.is_ready())
         {
             return Err(format!("{} waits beside a free slot", idle.fence));
@@ -334,7 +390,8 @@ impl Worker {
                 Life::Launching => !was_started,
                 Life::Running | Life::Collecting { .. } => was_started,
                 Life::Draining { .. } => !attempt.printed.is_stored(),
-                Life::Finished { .. } => attempt.printed.is_stored(),
+                // It was stored by a majority of the coordinators of its time.
+                Life::Finished { .. } => true,
             };
             if !is_right || (attempt.over && !attempt.holds_slot()) {
                 return Err(format!("{fence} is in no state to be {:?}", attempt.life));

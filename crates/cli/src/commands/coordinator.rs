@@ -57,6 +57,9 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
             config.snapshot_entries = entries;
         }
     }
+    if let Some(policy) = arguments.on_disconnect {
+        config.on_disconnect = policy;
+    }
     let coordinator = CoordinatorNode::start(config)
         .await
         .map_err(|fault| Failure::new(fault.to_string()))?;

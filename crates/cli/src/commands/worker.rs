@@ -67,6 +67,7 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     }
     config.advertise = arguments.advertise;
     config.environments = arguments.environments;
+    config.on_disconnect = arguments.on_disconnect;
     if let Some(name) = arguments.name {
         config.name = name;
     }

@@ -1,4 +1,4 @@
-//! A worker's link: reports, desired states, feeds; and what happens when it breaks.
+//! A worker's links: reports and desired states, feeds; and what happens when they break.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use contract::link::{self, PushFeedRequest, SynchronizeRequest, SynchronizeRespo
 use coordinator::Refusal;
 use net::ports::FeedKey;
 use net::ports::FeedReader as _;
-use net::{Link, LinkEvent};
+use net::{FeedLink, FeedLinkEvent, Link, LinkEvent};
 use tokio::sync::mpsc;
 
 use crate::support::host::{Host, SessionEvent};
@@ -20,6 +20,10 @@ const KEY: FeedKey = FeedKey {
 };
 
 async fn event(events: &mut mpsc::Receiver<LinkEvent>) -> LinkEvent {
+    soon(events.recv()).await.expect("the link ended")
+}
+
+async fn feed_event(events: &mut mpsc::Receiver<FeedLinkEvent>) -> FeedLinkEvent {
     soon(events.recv()).await.expect("the link ended")
 }
 
@@ -154,14 +158,16 @@ async fn a_refused_worker_is_told_why() {
 async fn feeds_are_answered_once_stored() {
     let host = Host::new();
     let server = host.serve().await;
-    let (link, mut events) = Link::open(vec![server.address.clone()]);
-    assert_eq!(event(&mut events).await, LinkEvent::Connected);
-    link.push(push(0, &["a\n", "b\n"])).await;
-    link.push(push(5, &["a gap\n"])).await;
-    link.push(push(1, &["b\n", "c\n"])).await;
+    let (link, mut events) = FeedLink::open(server.address.clone());
+    let FeedLinkEvent::Connected(pushes) = feed_event(&mut events).await else {
+        panic!()
+    };
+    pushes.push(push(0, &["a\n", "b\n"]));
+    pushes.push(push(5, &["a gap\n"]));
+    pushes.push(push(1, &["b\n", "c\n"]));
     let mut told = Vec::new();
     for _ in 0..3 {
-        let LinkEvent::Stored(stored) = event(&mut events).await else {
+        let FeedLinkEvent::Stored(stored) = feed_event(&mut events).await else {
             panic!()
         };
         assert_eq!(stored.fence.unwrap().index, 9);
@@ -169,18 +175,66 @@ async fn feeds_are_answered_once_stored() {
     }
     assert_eq!(told, [(2, false), (2, false), (3, false)]);
     assert_eq!(host.end(KEY).borrow().next_record, 3);
-    // Corrupt frames and foreign fences end the connection with a reason, and harm nothing.
+    // Foreign fences end the connection and harm nothing; what is pushed by a connection that is gone goes nowhere.
     let bad = PushFeedRequest {
         fence: None,
         ..push(3, &["x\n"])
     };
-    link.push(bad).await;
+    pushes.push(bad);
+    let FeedLinkEvent::Disconnected = feed_event(&mut events).await else {
+        panic!()
+    };
+    pushes.push(push(3, &["too late\n"]));
+    let FeedLinkEvent::Connected(pushes) = feed_event(&mut events).await else {
+        panic!()
+    };
+    pushes.push(push(3, &["d\n"]));
+    let FeedLinkEvent::Stored(stored) = feed_event(&mut events).await else {
+        panic!()
+    };
+    assert_eq!((stored.next_record, stored.refused), (4, false));
+    drop(link);
+    assert!(
+        soon(events.recv()).await.is_none(),
+        "it ends when it is dropped"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_sent_to_the_leader_goes_there_at_once_and_learns_of_new_coordinators() {
+    let (follower, leader) = (Host::new(), Host::new());
+    let (first, second) = (follower.serve().await, leader.serve().await);
+    let (link, mut events) = Link::open(vec![first.address.clone()]);
+    assert_eq!(event(&mut events).await, LinkEvent::Connected);
+    let SessionEvent::Opened(_, to_worker) = session(&follower).await else {
+        panic!()
+    };
+    let refusal = Refusal::new(ErrorReason::NotLeader, "ask the leader");
+    to_worker
+        .send(Err(refusal.with("leader", &second.address)))
+        .await
+        .unwrap();
     let LinkEvent::Disconnected { refusal } = event(&mut events).await else {
         panic!()
     };
-    assert_eq!(refusal.reason, ErrorReason::InvalidField);
+    assert_eq!(refusal.reason, ErrorReason::NotLeader);
+    assert_eq!(event(&mut events).await, LinkEvent::Connected);
+    let SessionEvent::Opened(..) = session(&leader).await else {
+        panic!()
+    };
+    // The first one is gone for good; a third was told of.
+    let third_host = Host::new();
+    let third = third_host.serve().await;
+    link.follow(vec![third.address.clone()]);
+    first.stop().await;
+    second.stop().await;
+    while !matches!(event(&mut events).await, LinkEvent::Connected) {}
+    let SessionEvent::Opened(..) = session(&third_host).await else {
+        panic!()
+    };
     drop((link, events));
-    server.stop().await;
+    third.stop().await;
 }
 
 #[tokio::test]

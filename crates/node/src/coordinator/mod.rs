@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::peer::Promise;
-use coordinator::Coordinator;
+use coordinator::{Coordinator, OnDisconnect};
 use disk::blobs::Blobs;
 use disk::feeds::Feeds;
 use disk::member::Identity;
@@ -76,6 +76,8 @@ pub struct CoordinatorConfig {
     pub lost_after: Duration,
     /// Time a program has between the first signal and the kill.
     pub stop_grace: Duration,
+    /// What becomes of the attempts of a worker that is out of contact, unless it offers otherwise.
+    pub on_disconnect: OnDisconnect,
     /// Entries applied between two snapshots.
     pub snapshot_entries: u64,
 }
@@ -91,6 +93,7 @@ impl CoordinatorConfig {
             join: None,
             lost_after: Duration::from_secs(60),
             stop_grace: Duration::from_secs(10),
+            on_disconnect: OnDisconnect::default(),
             snapshot_entries: 20_000,
         }
     }
@@ -118,6 +121,11 @@ impl CoordinatorNode {
     /// When its state cannot be read or must not be used, its address not be listened on, or another process runs in its data
     /// directory.
     pub async fn start(config: CoordinatorConfig) -> Result<Self, Fault> {
+        let (grace_ms, lost_us) = (config.stop_grace.as_millis(), config.lost_after.as_micros());
+        config
+            .on_disconnect
+            .check(grace_ms as u64, lost_us as u64)
+            .map_err(Fault::new)?;
         let ownership = Home::new(&config.data_dir).own()?.ok_or_else(|| {
             Fault::new(format!(
                 "another process runs in {}",
@@ -360,6 +368,7 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
         snapshot_entries: config.snapshot_entries,
         lost_after_us: config.lost_after.as_micros() as u64,
         stop_grace_ms: config.stop_grace.as_millis() as u64,
+        on_disconnect: config.on_disconnect,
     };
     let mind = Coordinator::new(settings, recovered, ledger.clone())
         .map_err(|error| Fault::new(format!("the raft log cannot be used: {error}")))?;

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use contract::link::{Fence as WireFence, PushFeedRequest};
 use feed::HolderId;
-use net::Link;
+use net::FeedLinkEvent;
 use worker::{Fence, Input, Output, PrepareError, Worker};
 
 use super::attempts::Attempts;
 use super::hands::Hands;
 use super::prepare::is_full;
+use super::standing::Standing;
+use super::uplink::Uplink;
 use crate::Fault;
 
-/// The one coordinator that feeds go to: a group of one.
-pub(super) const HOLDER: HolderId = HolderId(1);
 /// How often attempts are looked at although nothing was heard of them: a notification can be lost with its sender.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How many events are taken in before one decision.
@@ -30,6 +30,8 @@ pub(super) enum Event {
     Input(Input),
     /// The shim of the attempt in this directory has something to say.
     Notified(OsString),
+    /// Something happened on a way for feeds.
+    FeedLink(HolderId, u64, FeedLinkEvent),
     /// End the loop; programs go on.
     Stop,
 }
@@ -58,18 +60,16 @@ impl Engine {
         self.events.send(Event::Notified(name)).is_ok()
     }
 
+    /// Says what happened on the way for feeds of that number; false when the loop is gone.
+    pub(super) fn feed_link(&self, holder: HolderId, number: u64, event: FeedLinkEvent) -> bool {
+        let event = Event::FeedLink(holder, number, event);
+        self.events.send(event).is_ok()
+    }
+
     /// Asks the loop to end.
     pub(crate) fn stop(&self) {
         drop(self.events.send(Event::Stop));
     }
-}
-
-/// What the loop sends to: the connection to the coordinator.
-pub(super) struct Uplink {
-    /// Takes the newest state; an older one that has not left is dropped for it.
-    pub(super) link: Link,
-    /// Records on their way.
-    pub(super) pushes: tokio::sync::mpsc::UnboundedSender<PushFeedRequest>,
 }
 
 /// Starts the loop.
@@ -79,6 +79,7 @@ pub(super) fn start(
     attempts: Attempts,
     hands: Hands,
     uplink: Uplink,
+    standing: Standing,
     on_fault: impl Fn(Fault) + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     let mut running = Running {
@@ -86,6 +87,7 @@ pub(super) fn start(
         attempts,
         hands,
         uplink,
+        standing,
         next_look: HashMap::new(),
     };
     std::thread::Builder::new()
@@ -102,6 +104,7 @@ struct Running {
     attempts: Attempts,
     hands: Hands,
     uplink: Uplink,
+    standing: Standing,
     /// When to look at a running attempt although nothing is heard of it.
     next_look: HashMap<Fence, Instant>,
 }
@@ -123,6 +126,11 @@ impl Running {
                 match event {
                     Event::Input(input) => self.feed_mind(input)?,
                     Event::Notified(name) => self.look_by_name(&name)?,
+                    Event::FeedLink(holder, number, event) => {
+                        if let Some(input) = self.uplink.heard(holder, number, event) {
+                            self.feed_mind(input)?;
+                        }
+                    }
                     Event::Stop => return Ok(()),
                 }
             }
@@ -244,15 +252,18 @@ impl Running {
                     self.answered(|hands| hands.collect(fence, attempt))?;
                 }
             }
-            Output::Push { fence, batch, .. } => {
+            Output::Push {
+                fence,
+                holder,
+                batch,
+            } => {
                 let push = PushFeedRequest {
                     fence: Some(WireFence::from(fence)),
                     first_record: batch.first_record,
                     record_count: batch.count,
                     frames: batch.frames,
                 };
-                // Without a connection the mind is told so, and pushes again when there is one.
-                drop(self.uplink.pushes.send(push));
+                self.uplink.push(holder, push);
             }
             Output::ReadFeed {
                 fence,
@@ -271,6 +282,12 @@ impl Running {
                 })?;
             }
             Output::Report(state) => self.uplink.link.report(*state),
+            Output::Cluster(cluster) => {
+                self.standing.keep(&cluster)?;
+                for holder in self.uplink.follow(&cluster) {
+                    self.feed_mind(Input::HolderDisconnected(holder))?;
+                }
+            }
             Output::Remove { fence } => {
                 self.next_look.remove(&fence);
                 if let Some(attempt) = self.attempts.remove(fence)? {

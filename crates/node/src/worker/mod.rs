@@ -6,13 +6,15 @@ mod engine;
 mod fetch;
 mod hands;
 mod prepare;
+mod standing;
 mod uplink;
 mod wildcard;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use contract::link::Offer;
+use contract::link::{DisconnectPolicy, Offer};
+use coordinator::OnDisconnect;
 use disk::blobs::Blobs;
 use feed::WriterLimits;
 use runtime::{Launcher, NotifySocket, View};
@@ -22,10 +24,11 @@ use worker::program::Machine;
 use worker::{Config, Worker};
 
 use self::attempts::Attempts;
-use self::engine::{Engine, HOLDER};
+use self::engine::Engine;
 use self::fetch::Fetcher;
 use self::hands::Hands;
 use self::prepare::Kitchen;
+use self::standing::Standing;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
 use crate::home::{Home, Ownership};
@@ -51,6 +54,8 @@ pub struct WorkerConfig {
     pub slots: u32,
     /// Environments it serves.
     pub environments: Vec<String>,
+    /// What becomes of its attempts when it is out of contact; none means what the coordinators are configured to.
+    pub on_disconnect: Option<OnDisconnect>,
 }
 
 impl WorkerConfig {
@@ -69,6 +74,7 @@ impl WorkerConfig {
             advertise: None,
             slots,
             environments: Vec::new(),
+            on_disconnect: None,
         }
     }
 }
@@ -115,6 +121,8 @@ impl WorkerNode {
             attempts,
             kitchen,
             socket,
+            standing,
+            cluster,
         } = opened
             .await
             .map_err(|error| Fault::new(error.to_string()))??;
@@ -130,11 +138,20 @@ impl WorkerNode {
         let stopping = CancellationToken::new();
         let uplink = uplink::open(
             config.coordinators,
+            &cluster,
             engine.clone(),
             stopping.clone(),
             faults.reporter(),
         );
-        let thread = engine::start(mind, inbox, attempts, hands, uplink, faults.reporter())?;
+        let thread = engine::start(
+            mind,
+            inbox,
+            attempts,
+            hands,
+            uplink,
+            standing,
+            faults.reporter(),
+        )?;
         let report = faults.reporter();
         let stopped = stopping.clone();
         let server = tokio::spawn(async move {
@@ -187,6 +204,8 @@ struct Opened {
     attempts: Attempts,
     kitchen: Kitchen,
     socket: NotifySocket,
+    standing: Standing,
+    cluster: worker::Cluster,
 }
 
 fn open(
@@ -217,6 +236,13 @@ fn open(
         local_ip,
     };
     let attempts = Attempts::open(&config.data_dir.join("attempts"), launcher)?;
+    let (standing, cluster) = Standing::open(&config.data_dir)?;
+    let (on_disconnect, stop_after_ms) = match config.on_disconnect {
+        None => (DisconnectPolicy::Unspecified, 0),
+        Some(OnDisconnect::KeepRunning) => (DisconnectPolicy::KeepRunning, 0),
+        Some(OnDisconnect::Wait) => (DisconnectPolicy::Wait, 0),
+        Some(OnDisconnect::StopAfter { ms }) => (DisconnectPolicy::StopAfter, ms),
+    };
     let mind = Worker::new(Config {
         name: config.name.clone(),
         incarnation,
@@ -227,8 +253,10 @@ fn open(
             version: VERSION.to_owned(),
             runtime: RUNTIME.to_owned(),
             draining: false,
+            on_disconnect: on_disconnect.into(),
+            stop_after_ms,
         },
-        holders: vec![HOLDER],
+        cluster: cluster.clone(),
         limits: WriterLimits::default(),
     });
     Ok(Opened {
@@ -241,5 +269,7 @@ fn open(
             view,
         },
         socket,
+        standing,
+        cluster,
     })
 }

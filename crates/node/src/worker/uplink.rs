@@ -1,16 +1,20 @@
-//! Between the loop and the world: what shims notify, and what is said to and heard from a coordinator.
+//! Between the loop and the world: what shims notify, the conversation with the coordinator that leads, and a way for feeds to each
+//! coordinator.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use contract::api::ErrorReason;
 use contract::link::PushFeedRequest;
-use net::{Link, LinkEvent};
+use feed::HolderId;
+use net::{FeedLink, FeedLinkEvent, Link, LinkEvent, Pushes};
 use runtime::NotifySocket;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use worker::{Fence, Input};
+use worker::{Cluster, Fence, Input};
 
-use super::engine::{Engine, HOLDER, Uplink};
+use super::engine::Engine;
 use crate::Fault;
 
 /// Longest name of an attempt's directory.
@@ -35,32 +39,147 @@ pub(super) fn listen(socket: NotifySocket, engine: Engine) -> std::io::Result<()
 
 /// Opens the link to the coordinators. What is heard goes to the loop.
 pub(super) fn open(
-    coordinators: Vec<String>,
+    configured: Vec<String>,
+    cluster: &Cluster,
     engine: Engine,
     stopping: CancellationToken,
     on_fault: impl Fn(Fault) + Send + 'static,
 ) -> Uplink {
-    let (pushes, batches) = mpsc::unbounded_channel();
-    let (link, events) = Link::open(coordinators);
-    tokio::spawn(carry_pushes(batches, link.clone(), stopping.clone()));
-    tokio::spawn(hear(events, engine, stopping, on_fault));
-    Uplink { link, pushes }
+    let (link, events) = Link::open(addresses(&configured, cluster));
+    tokio::spawn(hear(events, engine.clone(), stopping, on_fault));
+    let mut uplink = Uplink {
+        link,
+        configured,
+        feeds: BTreeMap::new(),
+        ways: 0,
+        engine,
+        pool: Handle::current(),
+    };
+    let closed = uplink.follow(cluster);
+    debug_assert!(closed.is_empty(), "none was open before");
+    uplink
 }
 
-async fn carry_pushes(
-    mut batches: mpsc::UnboundedReceiver<PushFeedRequest>,
-    link: Link,
-    stopping: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            batch = batches.recv() => match batch {
-                Some(batch) => link.push(batch).await,
-                None => return,
-            },
+/// What the loop sends to.
+pub(super) struct Uplink {
+    /// Takes the newest state; an older one that has not left is dropped for it.
+    pub(super) link: Link,
+    /// Addresses that a person gave: tried when those that were told of do not answer.
+    configured: Vec<String>,
+    feeds: BTreeMap<HolderId, Way>,
+    /// How many ways were opened.
+    ways: u64,
+    engine: Engine,
+    pool: Handle,
+}
+
+/// A way for feeds to one coordinator.
+struct Way {
+    /// No other way has it.
+    number: u64,
+    address: String,
+    /// Open while there is a connection.
+    pushes: Option<Pushes>,
+    _link: FeedLink,
+}
+
+impl Uplink {
+    /// Keeps a way open to each of these coordinators, and to no other. Answers with those to which one was closed.
+    pub(super) fn follow(&mut self, cluster: &Cluster) -> Vec<HolderId> {
+        self.link.follow(addresses(&self.configured, cluster));
+        let stays = |id: &HolderId, way: &Way| {
+            let known = cluster.coordinators.iter().find(|one| one.id == *id);
+            known.is_some_and(|one| one.address == way.address)
+        };
+        let closed: Vec<HolderId> = self
+            .feeds
+            .iter()
+            .filter(|(id, way)| !stays(id, way))
+            .map(|(id, _)| *id)
+            .collect();
+        self.feeds.retain(|id, way| stays(id, way));
+        for one in &cluster.coordinators {
+            if !self.feeds.contains_key(&one.id) {
+                self.open_way(one.id, &one.address);
+            }
+        }
+        closed
+    }
+
+    fn open_way(&mut self, id: HolderId, address: &str) {
+        self.ways += 1;
+        let number = self.ways;
+        let _inside = self.pool.enter();
+        let (link, mut events) = FeedLink::open(address.to_owned());
+        let engine = self.engine.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                if !engine.feed_link(id, number, event) {
+                    return;
+                }
+            }
+        });
+        let way = Way {
+            number,
+            address: address.to_owned(),
+            pushes: None,
+            _link: link,
+        };
+        self.feeds.insert(id, way);
+    }
+
+    /// Sends records. Without a connection the mind is told so, and pushes again when there is one.
+    pub(super) fn push(&self, holder: HolderId, batch: PushFeedRequest) {
+        if let Some(pushes) = self.feeds.get(&holder).and_then(|way| way.pushes.as_ref()) {
+            pushes.push(batch);
         }
     }
+
+    /// What the mind should know of an event; nothing of one of a way that was closed.
+    pub(super) fn heard(
+        &mut self,
+        holder: HolderId,
+        number: u64,
+        event: FeedLinkEvent,
+    ) -> Option<Input> {
+        let way = self
+            .feeds
+            .get_mut(&holder)
+            .filter(|way| way.number == number)?;
+        match event {
+            FeedLinkEvent::Connected(pushes) => {
+                way.pushes = Some(pushes);
+                Some(Input::HolderConnected(holder))
+            }
+            FeedLinkEvent::Disconnected => {
+                way.pushes = None;
+                Some(Input::HolderDisconnected(holder))
+            }
+            FeedLinkEvent::Stored(stored) => {
+                let fence = Fence::try_from(stored.fence.as_ref()?).ok()?;
+                Some(match stored.refused {
+                    true => Input::FeedRefused { fence, holder },
+                    false => Input::FeedStored {
+                        fence,
+                        holder,
+                        next_record: stored.next_record,
+                    },
+                })
+            }
+        }
+    }
+}
+
+/// Where to look for a coordinator: those that were told of first, then those that a person gave.
+fn addresses(configured: &[String], cluster: &Cluster) -> Vec<String> {
+    let told = cluster.coordinators.iter().map(|one| &one.address);
+    let mut addresses: Vec<String> = Vec::new();
+    for address in told.chain(configured) {
+        if !addresses.contains(address) {
+            addresses.push(address.clone());
+        }
+    }
+    addresses
 }
 
 async fn hear(
@@ -76,36 +195,19 @@ async fn hear(
         };
         match event {
             None => return,
-            Some(LinkEvent::Connected) => {
-                engine.input(Input::Connected);
-                engine.input(Input::HolderConnected(HOLDER));
-            }
+            Some(LinkEvent::Connected) => engine.input(Input::Connected),
             Some(LinkEvent::Disconnected { refusal }) => {
-                if refusal.reason == ErrorReason::StaleIncarnation {
+                match refusal.reason {
                     // Another daemon speaks under this name: two must not.
-                    on_fault(Fault::new(refusal.message.clone()));
+                    ErrorReason::StaleIncarnation => on_fault(Fault::new(refusal.message.clone())),
+                    ErrorReason::InvalidField => {
+                        tracing::error!("the coordinator takes no work from this worker: {refusal}")
+                    }
+                    _ => tracing::info!("the link to the coordinator is down: {refusal}"),
                 }
-                tracing::info!("the link to the coordinator is down: {refusal}");
-                engine.input(Input::HolderDisconnected(HOLDER));
                 engine.input(Input::Disconnected);
             }
             Some(LinkEvent::Desired(desired)) => engine.input(Input::Desired(*desired)),
-            Some(LinkEvent::Stored(stored)) => {
-                let Some(Ok(fence)) = stored.fence.as_ref().map(Fence::try_from) else {
-                    continue;
-                };
-                engine.input(match stored.refused {
-                    true => Input::FeedRefused {
-                        fence,
-                        holder: HOLDER,
-                    },
-                    false => Input::FeedStored {
-                        fence,
-                        holder: HOLDER,
-                        next_record: stored.next_record,
-                    },
-                });
-            }
         }
     }
 }

@@ -120,6 +120,7 @@ impl CoordinatorHost {
             snapshot_entries: stage.swarm.snapshot_entries,
             lost_after_us: stage.swarm.lost_after_us,
             stop_grace_ms: GRACE_MS,
+            on_disconnect: coordinator::OnDisconnect::KeepRunning,
         };
         let mind = ledger.and_then(|ledger| {
             self.feeds.seal_again(stage, &ledger);

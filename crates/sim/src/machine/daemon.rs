@@ -58,7 +58,7 @@ impl Machine {
                 runtime: "sim".to_owned(),
                 ..Offer::default()
             },
-            holders: vec![HOLDER],
+            cluster: self.cluster.clone(),
             limits: WriterLimits {
                 window_bytes: stage.swarm.feed_bytes,
                 batch_bytes: stage.swarm.feed_bytes,

@@ -302,6 +302,7 @@ impl Machine {
                     network.send(stage, connection, Message::State(state));
                 }
             }
+            Output::Cluster(cluster) => self.cluster = cluster,
             Output::Remove { fence } => {
                 let removed = self.disk.remove(&fence);
                 if removed.is_some_and(|directory| directory.program.is_some()) {

@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     life: Life,
     /// Counts the lives of the machine.
     boot: Life,
+    /// What it was told of its cluster.
+    cluster: worker::Cluster,
     /// Its daemon crashes when it is given something to do the next time.
     pub(crate) crashes_at_work: bool,
     /// How far its clock is off.
@@ -57,6 +59,7 @@ impl Machine {
             daemon: None,
             life: 0,
             boot: 1,
+            cluster: worker::Cluster::default(),
             crashes_at_work: false,
             clock_us: 0,
         }

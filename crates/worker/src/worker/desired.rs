@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use contract::api::EndReason;
 use contract::link::{Assignment, SynchronizeResponse};
+use feed::HolderId;
 
 use crate::attempt::{Attempt, Life, Start};
 use crate::condition::StopCondition;
 use crate::fence::Fence;
 use crate::input::{Adopted, Found};
+use crate::output::Output;
 use crate::printed::Printed;
 use crate::report::SOON_US;
-use crate::worker::Worker;
+use crate::worker::{Cluster, Coordinator, Worker};
 
 impl Worker {
     pub(super) fn adopt(&mut self, now: u64, found: Vec<Adopted>) {
@@ -19,6 +21,7 @@ impl Worker {
             return;
         }
         self.is_adopted = true;
+        self.contact.begin(now);
         for Adopted {
             fence,
             assignment,
@@ -52,6 +55,8 @@ impl Worker {
             return;
         }
         self.desired_generation = desired.generation;
+        self.contact.answered(desired.worker_generation);
+        self.follow_cluster(&desired);
         let mut wanted = BTreeSet::new();
         for one in desired.attempts {
             let reason = one.stop.then(|| one.stop_reason());
@@ -88,6 +93,29 @@ impl Worker {
         }
     }
 
+    /// Takes in what a coordinator says of the cluster.
+    fn follow_cluster(&mut self, desired: &SynchronizeResponse) {
+        // A coordinator that does not know itself yet says nothing of the others.
+        if desired.coordinators.is_empty() {
+            return;
+        }
+        let coordinators = desired.coordinators.iter().map(|one| Coordinator {
+            id: HolderId(one.member_id),
+            address: one.address.clone(),
+        });
+        let cluster = Cluster {
+            coordinators: coordinators.collect(),
+            stop_after_ms: desired.stop_after_ms,
+        };
+        if cluster == self.config.cluster {
+            return;
+        }
+        let holders: Vec<HolderId> = cluster.holders().collect();
+        self.each_feed(|printed| printed.set_holders(&holders));
+        self.config.cluster = cluster.clone();
+        self.outputs.push(Output::Cluster(cluster));
+    }
+
     /// An attempt that was not known here.
     fn assigned(&mut self, fence: Fence, assignment: Assignment, stop: Option<EndReason>) {
         let mut attempt = self.arrive(fence, assignment);
@@ -102,7 +130,7 @@ impl Worker {
         let arrival = self.arrivals;
         self.arrivals += 1;
         let condition = StopCondition::new(&assignment.stop_condition);
-        let holders = self.config.holders.iter().copied();
+        let holders = self.config.cluster.holders();
         Attempt {
             fence,
             arrival,

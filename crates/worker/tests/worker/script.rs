@@ -9,6 +9,7 @@
 //! prepared 1.1 | unprepared 1.1       launched 1.1 | unlaunched 1.1
 //! print 1.1 TEXT                      exit 1.1 CODE | end 1.1 stopped|time-limit|gone|…
 //! collected 1.1 [NAME …] | invalid 1.1
+//! cluster [c1 c2 30s] …              the next generation, with the same attempts, names the coordinators and how long to go on alone
 //! up c1 | down c1                     stored 1.1 c1 2 | refused 1.1 c1 | read 1.1 c1 FROM TO
 //! wait 20ms                           time passes, with a tick at every wake-up
 //! ```
@@ -18,12 +19,12 @@ use std::fmt::Write as _;
 
 use contract::api::EndReason;
 use contract::link::{
-    Assignment, DesiredAttempt, Offer, OutputFile, SynchronizeRequest, SynchronizeResponse,
+    self, Assignment, DesiredAttempt, Offer, OutputFile, SynchronizeRequest, SynchronizeResponse,
 };
 use feed::{Batch, HolderId, Record, Stream, WriterLimits};
 use worker::{
-    Adopted, CollectError, Config, Exit, ExitReason, Fence, Found, Input, Output, PrepareError,
-    Prepared, Worker,
+    Adopted, Cluster, CollectError, Config, Coordinator, Exit, ExitReason, Fence, Found, Input,
+    Output, PrepareError, Prepared, Worker,
 };
 
 /// When every script begins: Unix time in microseconds.
@@ -36,6 +37,8 @@ pub(crate) struct Script {
     pub(crate) told: Option<SynchronizeRequest>,
     now: u64,
     generation: u64,
+    /// Those that were desired last.
+    attempts: String,
     feeds: BTreeMap<Fence, Vec<u8>>,
     counts: BTreeMap<Fence, u64>,
     assignment: Assignment,
@@ -56,6 +59,7 @@ impl Script {
             told: None,
             now: BEGIN,
             generation: 0,
+            attempts: String::new(),
             feeds: BTreeMap::new(),
             counts: BTreeMap::new(),
             assignment: Assignment {
@@ -134,7 +138,7 @@ impl Script {
             }
             "up" => Input::HolderConnected(holder(rest[0])),
             "down" => Input::HolderDisconnected(holder(rest[0])),
-            "holders" => Input::Holders(rest.iter().map(|one| holder(one)).collect()),
+            "cluster" => self.cluster(rest),
             _ => self.of_attempt(
                 event,
                 fence(rest[0]),
@@ -238,8 +242,34 @@ impl Script {
         }
     }
 
+    /// The same attempts again, with a word about the cluster.
+    fn cluster(&mut self, words: &[&str]) -> Input {
+        let again = self.attempts.clone();
+        let Input::Desired(desired) = self.desired(self.generation + 1, &again, false) else {
+            panic!("desired attempts are desired")
+        };
+        let seconds = words.iter().filter_map(|word| word.strip_suffix('s'));
+        let cluster = cluster(
+            words
+                .iter()
+                .filter(|word| word.starts_with('c'))
+                .map(|one| holder(one)),
+            seconds.map(|s| s.parse::<u64>().unwrap() * 1000).sum(),
+        );
+        let coordinators = cluster.coordinators.iter().map(|one| link::Coordinator {
+            member_id: one.id.0,
+            address: one.address.clone(),
+        });
+        Input::Desired(SynchronizeResponse {
+            coordinators: coordinators.collect(),
+            stop_after_ms: cluster.stop_after_ms,
+            ..desired
+        })
+    }
+
     fn desired(&mut self, generation: u64, text: &str, assign: bool) -> Input {
         self.generation = self.generation.max(generation);
+        self.attempts = text.to_owned();
         let attempts = text.split_whitespace().map(|word| {
             let (name, how) = word.split_once('=').unwrap_or((word, ""));
             DesiredAttempt {
@@ -252,6 +282,7 @@ impl Script {
         Input::Desired(SynchronizeResponse {
             generation,
             attempts: attempts.collect(),
+            worker_generation: self.told.as_ref().map_or(0, |told| told.generation),
             ..SynchronizeResponse::default()
         })
     }
@@ -299,12 +330,24 @@ pub(crate) fn config(slots: u32, holders: u64) -> Config {
             slot_count: slots,
             ..Offer::default()
         },
-        holders: (1..=holders).map(HolderId).collect(),
+        cluster: cluster((1..=holders).map(HolderId), 0),
         // So little that holders that fall behind are served from the file.
         limits: WriterLimits {
             recent_bytes: 1,
             ..WriterLimits::default()
         },
+    }
+}
+
+fn cluster(holders: impl Iterator<Item = HolderId>, stop_after_ms: u64) -> Cluster {
+    Cluster {
+        coordinators: holders
+            .map(|id| Coordinator {
+                id,
+                address: format!("c{}", id.0),
+            })
+            .collect(),
+        stop_after_ms,
     }
 }
 

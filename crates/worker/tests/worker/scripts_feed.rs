@@ -247,20 +247,122 @@ fn coordinators_may_change() {
         "
         up c1
         up c2
+        up c3
         print 1.1 a
         stored 1.1 c1 1
-        holders c2 c3
+        cluster c2 c3 c4
+        cluster c2 c3 c4
+        exit 1.1 0
+        collected 1.1
         stored 1.1 c2 1
+        connect
+        stored 1.1 c3 1
         ",
         &expect![[r#"
             up c1
             up c2
+            up c3
             print 1.1 a
                 push 01010101/1@11 0..1 to c1
             stored 1.1 c1 1
-            holders c2 c3
+            cluster c2 c3 c4
+                cluster: c2 at c2 c3 at c3 c4 at c4
                 push 01010101/1@11 0..1 to c2
+                push 01010101/1@11 0..1 to c3
+            cluster c2 c3 c4
+            exit 1.1 0
+                collect 01010101/1@11
+            collected 1.1
             stored 1.1 c2 1
+            connect
+                report 1: 1 slots; 01010101/1@11 preparing
+            stored 1.1 c3 1
+                report 2: 1 slots; 01010101/1@11 finished COMPLETE
+        "#]],
+    );
+}
+
+#[test]
+fn nothing_is_stored_while_no_coordinator_is_known() {
+    check(
+        0,
+        "",
+        "
+        up c1
+        print 1.1 a
+        exit 1.1 0
+        collected 1.1
+        connect
+        cluster c1
+        read 1.1 c1 0 1
+        stored 1.1 c1 1
+        ",
+        &expect![[r#"
+            up c1
+            print 1.1 a
+            exit 1.1 0
+                collect 01010101/1@11
+            collected 1.1
+            connect
+                report 1: 1 slots; 01010101/1@11 preparing
+            cluster c1
+                cluster: c1 at c1
+                push 01010101/1@11 0..1 to c1
+            read 1.1 c1 0 1
+            stored 1.1 c1 1
+                report 2: 1 slots; 01010101/1@11 finished COMPLETE
+        "#]],
+    );
+}
+
+#[test]
+fn out_of_contact_for_too_long_programs_are_stopped_and_none_is_started() {
+    check(
+        1,
+        "",
+        "
+        connect
+        cluster c1 30s
+        disconnect
+        wait 25s
+        connect
+        known 1.1
+        disconnect
+        wait 29s
+        wait 1s
+        end 1.1 stopped
+        collected 1.1
+        desired 1.1 2.1
+        prepared 2.1
+        connect
+        wait 1s
+        known 1.1 2.1
+        ",
+        &expect![[r#"
+            connect
+                report 1: 1 slots; 01010101/1@11 preparing
+            cluster c1 30s
+                cluster: c1 at c1, stop after 30000 ms
+            disconnect
+            wait 25s
+            connect
+                report 2: 1 slots; 01010101/1@11 running
+            known 1.1
+            disconnect
+            wait 29s
+            wait 1s
+                stop 01010101/1@11 gracefully
+            end 1.1 stopped
+                collect 01010101/1@11
+            collected 1.1
+            desired 1.1 2.1
+                prepare 02020202/1@21: train
+            prepared 2.1
+            connect
+                report 3: 1 slots; 01010101/1@11 finished ERROR/LOST; 02020202/1@21 preparing
+            wait 1s
+            known 1.1 2.1
+                launch 02020202/1@21
         "#]],
     );
 }

@@ -253,6 +253,7 @@ impl World {
                     .for_each(|report| self.check_report(report));
                 self.to_coordinator.push_back(*state);
             }
+            Output::Cluster(cluster) => panic!("nobody spoke of a cluster: {cluster:?}"),
             Output::Remove { fence } => {
                 self.tasks.retain(|task| task.fence() != fence);
                 let removed = self.disk.remove(&fence);
