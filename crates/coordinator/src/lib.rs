@@ -57,6 +57,8 @@ mod standing;
 
 mod disconnect;
 
+pub mod feeds;
+
 mod pace;
 
 mod group;

@@ -46,12 +46,6 @@ impl Standing {
         let addresses = self.members.iter().map(|one| one.address.clone());
         addresses.filter(|address| !address.is_empty()).collect()
     }
-
-    /// Where a member serves; empty if that is not known.
-    pub(crate) fn address(&self, member_id: u64) -> &str {
-        let mut known = self.members.iter().filter(|one| one.member_id == member_id);
-        known.next().map_or("", |one| one.address.as_str())
-    }
 }
 
 #[cfg(test)]
@@ -65,7 +59,7 @@ mod tests {
         standing.set(two.into_iter());
         standing.set(two.into_iter());
         assert_eq!((standing.number(), standing.coordinators().len()), (1, 0));
-        assert_eq!((standing.address(1), standing.address(2)), ("a:1", ""));
+        assert_eq!(standing.addresses(), ["a:1"]);
         standing.set([(1, "a:1"), (2, "b:1")].into_iter());
         assert_eq!((standing.number(), standing.coordinators().len()), (2, 2));
         assert_eq!(standing.addresses(), ["a:1", "b:1"]);

@@ -155,7 +155,7 @@ impl Coordinator {
         }
         self.follow_members();
         for (id, session) in &mut self.sessions {
-            if !session.must_be_looked_at(self.ledger.revision()) {
+            if !session.must_be_looked_at(self.ledger.revision(), self.standing.number()) {
                 continue;
             }
             let registered = self

@@ -4,7 +4,7 @@
 //! server side   ports <- context <- services <- server      what the host implements, and who calls it
 //! border        required, convert, page, status             requests checked, records told, refusals sent
 //! client side   waits, link, feed_link                      a worker's conversation with the leader, its feeds to every coordinator
-//!               peers, peer_blobs, fetch                    other coordinators, blobs of other nodes, http(s) inputs
+//!               peers, peer_reads, peer_blobs, fetch        other coordinators, blobs of other nodes, http(s) inputs
 //! both          endpoint                                    how connections are made
 //! ```
 //!
@@ -47,12 +47,15 @@ mod peer_blobs;
 
 mod peers;
 
+mod peer_reads;
+
 mod fetch;
 
 pub use feed_link::{FeedLink, FeedLinkEvent, Pushes};
 pub use fetch::{HttpError, HttpFetcher, HttpLimits, HttpSink};
 pub use link::{Link, LinkEvent};
 pub use peer_blobs::{ChunkSink, PeerBlobs, PeerError, Wanted};
+pub use peer_reads::PeerReads;
 pub use peers::{Holds, PeerEvent, PeerLinks, Sender, hello};
 pub use server::{CoordinatorParts, MAX_MESSAGE, ServeError, serve_coordinator, serve_worker};
 pub use tonic::async_trait;

@@ -82,14 +82,7 @@ pub struct Contact {
     pub time_ms: i64,
 }
 
-/// Names the feed of one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FeedKey {
-    /// UUID of the execution.
-    pub execution: [u8; 16],
-    /// Number of the attempt, from 1.
-    pub attempt: u32,
-}
+pub use coordinator::feeds::FeedKey;
 
 /// How far a feed is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,6 +91,8 @@ pub struct FeedEnd {
     pub next_record: u64,
     /// Its seal, once it is complete.
     pub seal: Option<Seal>,
+    /// It ended without a seal, and a majority of the coordinators has no more of it.
+    pub settled: bool,
 }
 
 /// Reads feeds.
@@ -117,6 +112,19 @@ pub trait FeedReader: Send + Sync + 'static {
 
     /// How far a feed is, now and whenever that changes. A feed that nobody has written to yet is empty.
     fn end(&self, key: FeedKey) -> watch::Receiver<FeedEnd>;
+
+    /// Whether no more records of the feed are taken here from its worker. Asked before the last are read, so that none is missed.
+    async fn is_closed(&self, key: FeedKey) -> bool;
+}
+
+/// Keeps source trees on other coordinators' behalf.
+#[tonic::async_trait]
+pub trait Sources: Send + Sync + 'static {
+    /// Sees to it that a blob is on the disk here, fetched from one of `sources` if it is not; answers once it is.
+    ///
+    /// # Errors
+    /// `BLOB_MISSING` when none of them gives it; `DISK_FULL`.
+    async fn ensure(&self, digest: Digest, size: u64, sources: Vec<String>) -> Result<(), Refusal>;
 }
 
 /// Stores feeds.

@@ -26,7 +26,7 @@ use crate::context::Context;
 use crate::endpoint;
 use crate::panic::CatchPanic;
 use crate::ports::{
-    Blobs, FeedReader, FeedStore, FreshReads, Members, Mutations, Sessions, Surroundings,
+    Blobs, FeedReader, FeedStore, FreshReads, Members, Mutations, Sessions, Sources, Surroundings,
 };
 use crate::services::blob::BlobEnd;
 use crate::services::cluster::Cluster;
@@ -68,6 +68,8 @@ pub struct CoordinatorParts {
     pub sessions: Arc<dyn Sessions>,
     /// The blobs of source trees.
     pub blobs: Arc<dyn Blobs>,
+    /// Keeps source trees that other coordinators have.
+    pub sources: Arc<dyn Sources>,
 }
 
 /// A server that could not go on.
@@ -109,7 +111,7 @@ pub async fn serve_coordinator(
         blobs: parts.blobs,
         stopping: stopping.clone(),
     };
-    let peers = Peers::new(parts.members, parts.feeds, stopping.clone());
+    let peers = Peers::new(parts.members, parts.feeds, parts.sources, stopping.clone());
     let mut routes = common().await?;
     /// Adds a service with the limits that all of them keep.
     macro_rules! add {

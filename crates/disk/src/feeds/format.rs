@@ -11,6 +11,8 @@
 //! REC1    execution, attempt     first record     records   frames
 //! SEA1    execution, attempt     records in all   0         digest
 //! DRP1    execution, attempt     0                0         -
+//! CUT1    execution, attempt     first record     0         -
+//!                                that is no more
 //! ```
 //!
 //! Groups are numbered one after the other through all segments. A broken group with a good one of a higher number after
@@ -29,6 +31,7 @@ pub(super) enum Content {
     Records { first: u64, count: u32 },
     Seal { record_count: u64, digest: [u8; 32] },
     Dropped,
+    Cut { from: u64 },
 }
 
 /// One unit about a feed, found at `start .. end` of a segment.
@@ -98,6 +101,7 @@ pub(super) fn encode_unit(out: &mut Vec<u8>, key: FeedKey, content: Content, fra
             push_unit(out, b"SEA1", &key, record_count, 0, &digest);
         }
         Content::Dropped => push_unit(out, b"DRP1", &key, 0, 0, &[]),
+        Content::Cut { from } => push_unit(out, b"CUT1", &key, from, 0, &[]),
     }
 }
 
@@ -152,6 +156,7 @@ pub(super) fn unit_at(bytes: &[u8], at: usize) -> Option<Result<Unit, usize>> {
             digest: raw.payload.try_into().ok()?,
         },
         b"DRP1" => Content::Dropped,
+        b"CUT1" => Content::Cut { from: raw.number },
         _ => return None,
     };
     Some(Ok(Unit {
@@ -242,6 +247,7 @@ mod tests {
                 digest
             }),
             Just(Content::Dropped),
+            any::<u64>().prop_map(|from| Content::Cut { from }),
         ];
         (key, content, proptest::collection::vec(any::<u8>(), 0..40))
     }

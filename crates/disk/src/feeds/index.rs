@@ -29,9 +29,27 @@ pub(super) struct FeedIndex {
     pub(super) length: u64,
     pub(super) bytes: u64,
     pub(super) seal: Option<Seal>,
+    /// The last run holds bytes of records that are no more: it is not made longer.
+    is_cut: bool,
 }
 
 impl FeedIndex {
+    /// Forgets the records from `from` on.
+    fn cut(&mut self, from: u64) {
+        self.seal = None;
+        if from >= self.length {
+            return;
+        }
+        // How long the frames of a part of a run are is not known; nobody counts on it.
+        self.bytes = (u128::from(self.bytes) * u128::from(from) / u128::from(self.length)) as u64;
+        self.length = from;
+        self.runs.retain(|run| run.first < from);
+        if let Some(run) = self.runs.last_mut() {
+            run.end_record = run.end_record.min(from);
+        }
+        self.is_cut = true;
+    }
+
     /// Adds records at the end. A run that began before `barrier` is not made longer.
     fn push(&mut self, segment: u64, barrier: u64, unit: &Unit, first: u64, end_record: u64) {
         let (start, end) = (unit.start as u64, unit.end as u64);
@@ -39,7 +57,10 @@ impl FeedIndex {
         self.bytes += end - unit.payload_start() as u64;
         match self.runs.last_mut() {
             Some(run)
-                if run.segment == segment && run.start >= barrier && end - run.start <= RUN_LEN =>
+                if run.segment == segment
+                    && run.start >= barrier
+                    && end - run.start <= RUN_LEN
+                    && !self.is_cut =>
             {
                 (run.end, run.end_record) = (end, end_record);
             }
@@ -51,6 +72,7 @@ impl FeedIndex {
                 end_record,
             }),
         }
+        self.is_cut = false;
     }
 }
 
@@ -149,6 +171,13 @@ impl Index {
                             ..FeedIndex::default()
                         },
                     );
+                    segment.feeds.insert(unit.key);
+                }
+            }
+            Content::Cut { from } => {
+                if let Some(feed) = self.feeds.get_mut(&unit.key) {
+                    feed.cut(from);
+                    // It must stay for as long as what it cuts off.
                     segment.feeds.insert(unit.key);
                 }
             }

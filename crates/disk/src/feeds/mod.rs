@@ -209,13 +209,18 @@ impl Feeds {
                 if batch.end_record() <= next || batch.first_record > next {
                     continue;
                 }
+                let end = run.end_record.min(batch.end_record());
                 let cut = |e: feed::FrameError| DiskError::corrupt(key.to_string(), e.to_string());
                 let wanted = batch.from_record(next).map_err(cut)?;
+                let wanted = wanted.before_record(end).map_err(cut)?;
+                if wanted.is_empty() {
+                    continue;
+                }
                 if !batches.is_empty() && wanted.frames.len() > room {
                     return Ok(batches);
                 }
                 let wanted = wanted.within(max_bytes.max(1)).map_err(cut)?;
-                let is_whole = wanted.end_record() == batch.end_record();
+                let is_whole = wanted.end_record() == end;
                 room = room.saturating_sub(wanted.frames.len());
                 next = wanted.end_record();
                 batches.push(wanted);
@@ -385,6 +390,36 @@ impl Feeds {
             batches.iter().for_each(|batch| hasher.update_batch(batch));
         }
         Ok(hasher.seal())
+    }
+
+    /// Forgets the records of a feed from this one on, and its seal; durable on return. Others may follow in their place.
+    pub fn cut(&self, key: FeedKey, from: u64) -> Result<(), DiskError> {
+        let mut appender = self.shared.appender();
+        let mut body = Vec::new();
+        format::encode_unit(&mut body, key, Content::Cut { from }, &[]);
+        self.write(&mut appender, 1, body)
+    }
+
+    /// The first record of a feed that cannot be read; its length when all can.
+    pub fn sound_until(&self, key: FeedKey) -> u64 {
+        const STEP: usize = 1 << 20;
+        let length = self.length(key);
+        let mut next = 0;
+        while next < length {
+            match self.read(key, next, STEP) {
+                Ok(batches) if !batches.is_empty() => {
+                    next = batches.last().map_or(next, Batch::end_record);
+                }
+                // What can be read of the step before the damage is still good.
+                _ => match self.read(key, next, 1) {
+                    Ok(batches) if !batches.is_empty() => {
+                        next = batches.last().map_or(next, Batch::end_record);
+                    }
+                    _ => return next,
+                },
+            }
+        }
+        length
     }
 
     /// Writes what waits for the next append; durable on return.

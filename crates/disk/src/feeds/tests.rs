@@ -241,6 +241,40 @@ fn damage_in_the_middle_is_told_and_can_be_repaired_from_elsewhere() {
 }
 
 #[test]
+fn a_cut_feed_goes_on_with_other_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let feeds = Feeds::open(dir.path()).unwrap();
+    feeds
+        .append(&[(key(1), lines(1, 0, 4, 9)), (key(2), lines(2, 0, 3, 9))])
+        .unwrap();
+    feeds.append(&[(key(1), lines(1, 4, 4, 9))]).unwrap();
+    let seal = feeds.compute_seal(key(1)).unwrap();
+    feeds.seal(key(1), seal).unwrap();
+    feeds.cut(key(1), 6).unwrap();
+    assert_eq!((feeds.length(key(1)), feeds.sealed(key(1))), (6, None));
+    feeds.cut(key(1), 7).unwrap();
+    feeds.cut(key(1), 2).unwrap();
+    // What follows differs from what was there.
+    let other = lines(9, 2, 3, 20);
+    feeds.append(&[(key(1), other.clone())]).unwrap();
+    for feeds in [feeds.clone(), Feeds::open(dir.path()).unwrap()] {
+        assert_eq!(feeds.damage(), []);
+        assert_eq!(feeds.length(key(1)), 5);
+        assert_eq!(feeds.sound_until(key(1)), 5);
+        let batches = feeds.read(key(1), 0, 1 << 20).unwrap();
+        assert_eq!(batches, [lines(1, 0, 2, 9), other.clone()]);
+        assert_eq!(feeds.read(key(1), 1, 1).unwrap(), [lines(1, 1, 1, 9)]);
+        assert_eq!(all_of(&feeds, 2, 40), lines(2, 0, 3, 9).frames);
+    }
+    feeds.cut(key(1), 0).unwrap();
+    feeds.append(&[(key(1), lines(1, 0, 8, 9))]).unwrap();
+    feeds
+        .seal(key(1), feeds.compute_seal(key(1)).unwrap())
+        .unwrap();
+    assert_eq!(all_of(&feeds, 1, 40), lines(1, 0, 8, 9).frames);
+}
+
+#[test]
 fn damage_after_the_start_is_an_error_and_never_served() {
     let dir = tempfile::tempdir().unwrap();
     let feeds = Feeds::open(dir.path()).unwrap();

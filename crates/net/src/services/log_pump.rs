@@ -24,6 +24,9 @@ const BATCH_BYTES: usize = 512 << 10;
 /// How often a log with nothing new says that it is alive.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
+/// How long who does not follow a log that has ended waits for the rest of it, which other coordinators have.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
 /// Where a reader wants to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -209,16 +212,21 @@ impl Pump {
         let mut next = self.first_record(number, start, *ends.borrow())?;
         let mut told = None;
         let mut quiet_until = Instant::now() + PROGRESS_EVERY;
+        let patience = Instant::now() + CATCH_UP;
         loop {
             self.ledgers.mark_unchanged();
             // What the ledger says is looked at first: the records of an attempt that is over are all stored by then.
             let close = self.close(number)?;
-            let FeedEnd { next_record, seal } = *ends.borrow_and_update();
+            let FeedEnd {
+                next_record,
+                seal,
+                settled,
+            } = *ends.borrow_and_update();
             while next < next_record {
                 next = self.read_batches(key, next, next_record).await?;
                 quiet_until = Instant::now() + PROGRESS_EVERY;
             }
-            if let Some((count, digest)) = ended(seal, close, next) {
+            if let Some((count, digest)) = ended(seal, close, settled, next) {
                 self.send(number, Part::Sealed(count, digest)).await?;
                 return Ok(());
             }
@@ -227,13 +235,16 @@ impl Pump {
                 quiet_until = Instant::now() + PROGRESS_EVERY;
                 self.send(number, Part::Progress(next)).await?;
             }
-            if !self.follow {
+            // What has ended is whole in a moment, wherever the rest of it is.
+            let comes = close != Close::Open && Instant::now() < patience;
+            if !self.follow && !comes {
                 return Ok(());
             }
             tokio::select! {
                 changed = ends.changed() => changed.map_err(|_| stopping())?,
                 changed = self.ledgers.changed() => changed.map_err(|_| stopping())?,
                 () = sleep_until(quiet_until) => {}
+                () = sleep_until(patience), if comes => {}
                 () = self.context.stopping.cancelled() => return Err(stopping().into()),
                 () = self.parts.closed() => return Err(Stop::Left),
             }
@@ -320,14 +331,19 @@ impl Pump {
 }
 
 /// How an attempt's log ended, once everything of it is read.
-fn ended(stored: Option<Seal>, close: Close, next: u64) -> Option<(u64, Option<[u8; 32]>)> {
+fn ended(
+    stored: Option<Seal>,
+    close: Close,
+    settled: bool,
+    next: u64,
+) -> Option<(u64, Option<[u8; 32]>)> {
     let seal = match close {
         Close::Sealed(seal) => Some(seal),
         Close::Open | Close::Lost => stored,
     };
     match seal {
         Some(seal) => (next >= seal.record_count).then_some((seal.record_count, Some(seal.digest))),
-        None => (close == Close::Lost).then_some((next, None)),
+        None => (close == Close::Lost && settled).then_some((next, None)),
     }
 }
 

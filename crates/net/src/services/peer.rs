@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use blob::Digest;
 use bytes::BytesMut;
 use contract::api::ErrorReason;
 use contract::peer::peer_service_server::PeerService;
 use contract::peer::{
     Envelope, ExchangeRequest, ExchangeResponse, HelloRequest, HelloResponse, ReadFramesRequest,
-    ReadFramesResponse, SendSnapshotRequest, SendSnapshotResponse,
+    ReadFramesResponse, SendSnapshotRequest, SendSnapshotResponse, StoreBlobRequest,
+    StoreBlobResponse,
 };
 use coordinator::Refusal;
 use tokio::sync::Semaphore;
@@ -19,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::ports::{FeedKey, FeedReader, Members};
+use crate::ports::{FeedKey, FeedReader, Members, Sources};
 use crate::status::status;
 use crate::stream::{self, Answers};
 
@@ -38,6 +40,7 @@ const FRAMES: usize = 1 << 20;
 pub(crate) struct Peers {
     members: Arc<dyn Members>,
     feeds: Arc<dyn FeedReader>,
+    sources: Arc<dyn Sources>,
     snapshots: Arc<Semaphore>,
     stopping: CancellationToken,
 }
@@ -46,11 +49,13 @@ impl Peers {
     pub(crate) fn new(
         members: Arc<dyn Members>,
         feeds: Arc<dyn FeedReader>,
+        sources: Arc<dyn Sources>,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             members,
             feeds,
+            sources,
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
             stopping,
         }
@@ -166,6 +171,20 @@ impl PeerService for Peers {
         Ok(Response::new(SendSnapshotResponse {}))
     }
 
+    async fn store_blob(
+        &self,
+        request: Request<StoreBlobRequest>,
+    ) -> Result<Response<StoreBlobResponse>, Status> {
+        let request = request.into_inner();
+        let digest = <[u8; 32]>::try_from(&request.digest[..])
+            .map_err(|_| status(Refusal::invalid_field("digest", "must be 32 bytes")))?;
+        self.sources
+            .ensure(Digest(digest), request.size_bytes, request.sources)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(StoreBlobResponse {}))
+    }
+
     type ReadFramesStream = Answers<ReadFramesResponse>;
 
     async fn read_frames(
@@ -183,8 +202,16 @@ impl PeerService for Peers {
         Ok(Response::new(stream::fill(2, move |out| async move {
             let mut next = request.first_record;
             loop {
+                let closed = feeds.is_closed(key).await;
                 let batches = feeds.read(key, next, FRAMES).await?;
                 if batches.is_empty() {
+                    let end = ReadFramesResponse {
+                        first_record: next,
+                        end: true,
+                        closed,
+                        ..ReadFramesResponse::default()
+                    };
+                    drop(out.send(Ok(end)).await);
                     return Ok(());
                 }
                 for batch in batches {
@@ -193,6 +220,7 @@ impl PeerService for Peers {
                         first_record: batch.first_record,
                         record_count: batch.count,
                         frames: batch.frames,
+                        ..ReadFramesResponse::default()
                     };
                     if out.send(Ok(frames)).await.is_err() {
                         return Ok(());

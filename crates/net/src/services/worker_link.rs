@@ -163,15 +163,9 @@ async fn store_all(
 }
 
 fn key(fence: &link::Fence) -> Result<(FeedKey, Fence), Refusal> {
-    let execution = fence.execution_id.as_ref().try_into().map_err(|_| {
+    let key = FeedKey::try_from(fence).map_err(|()| {
         let words = "a fence names an execution by 16 bytes";
         Refusal::new(ErrorReason::InvalidField, words).violation("fence.execution_id", words)
     })?;
-    Ok((
-        FeedKey {
-            execution,
-            attempt: fence.attempt,
-        },
-        Fence(fence.index),
-    ))
+    Ok((key, Fence(fence.index)))
 }

@@ -14,7 +14,6 @@ use contract::peer::Promise;
 use coordinator::{
     Answer, Coordinator, Input, MemberView, Now, Output, Refusal, Request, SessionId, Token,
 };
-use disk::feeds::Feeds;
 use disk::raft_log::{LogStore, SnapshotMeta};
 use ledger::Ledger;
 use net::ports::Contact;
@@ -25,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc as channel, oneshot, watch};
 use super::feeds::FeedHost;
 use super::hands::{self, Hands, Reporter};
 use super::peers::Peers;
+use super::sources::Sources;
 use super::view::{Leader, View};
 use crate::Fault;
 
@@ -97,8 +97,8 @@ pub struct Parts {
     pub found: Found,
     /// Seals feeds.
     pub feeds: FeedHost,
-    /// The feeds themselves.
-    pub feed_log: Feeds,
+    /// Keeps source trees.
+    pub sources: Sources,
     /// What is known of the other members.
     pub peers: Arc<Peers>,
     /// The ways to them.
@@ -166,7 +166,7 @@ impl Engine {
             ),
             mind: parts.mind,
             feeds: parts.feeds,
-            feed_log: parts.feed_log,
+            sources: parts.sources,
             peers: parts.peers,
             links: parts.links,
             publish: inbox.publish,
@@ -334,7 +334,7 @@ struct Running {
     mind: Coordinator,
     hands: Hands,
     feeds: FeedHost,
-    feed_log: Feeds,
+    sources: Sources,
     peers: Arc<Peers>,
     links: PeerLinks,
     publish: watch::Sender<Ledger>,
@@ -358,8 +358,6 @@ struct Running {
 struct Unsaid {
     readers: Vec<Reader>,
     unreachable: BTreeSet<u64>,
-    /// A leader's snapshot was stored: what it says of feeds is news.
-    installed: bool,
 }
 
 impl Running {
@@ -508,7 +506,6 @@ impl Running {
     fn perform(&mut self, output: Output) -> Result<(), Fault> {
         match output {
             Output::Persist(batch) => {
-                self.unsaid.installed |= batch.snapshot.is_some();
                 let number = batch.number;
                 if self.hands.store(batch)? {
                     self.handle(Input::Persisted { number });
@@ -577,10 +574,8 @@ impl Running {
     }
 
     fn publish(&mut self, ledger: Ledger) {
-        if std::mem::take(&mut self.unsaid.installed) {
-            super::seal_again(&self.feed_log, &ledger);
-        }
         self.publish.send_replace(ledger);
+        self.feeds.ledger_moved();
     }
 
     fn set_members(&mut self, members: Vec<MemberView>) -> Result<(), Fault> {
@@ -603,6 +598,8 @@ impl Running {
         if !addresses.is_empty() {
             self.links.keep(&addresses);
         }
+        self.feeds.set_members(members.clone());
+        self.sources.set_members(&members);
         lock(&self.view).members = members;
         Ok(())
     }

@@ -1,22 +1,32 @@
-//! The feeds a coordinator holds: one thread that stores what workers push, many batches with one sync, and readers that
-//! read the files beside it.
+//! The feeds a coordinator holds: one thread that owns their mind, stores what it says with one sync for many, and readers that read the
+//! files beside it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use contract::api::ErrorReason;
 use contract::link;
-use coordinator::Refusal;
+use coordinator::feeds::{Copies, FeedInput, FeedOutput, Keeper, PushAnswer, Shelf};
+use coordinator::{MemberView, Refusal, Token};
 use disk::feeds::Feeds;
-use feed::{Accept, Batch, Fence, Holder, Seal};
+use feed::{Batch, Fence, Seal};
 use ledger::Ledger;
+use net::PeerReads;
 use net::ports::{FeedEnd, FeedKey, Stored};
 use tokio::sync::{oneshot, watch};
 
 use crate::Fault;
 
-/// How many pushes are stored with one sync at most.
+/// How many events are taken in before one sync at most.
 const BATCH: usize = 1_024;
+
+/// How often the mind looks at the ledger by itself.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Bytes of frames that are fetched from another coordinator at once.
+const FETCH_BYTES: usize = 4 << 20;
 
 /// What comes to the thread.
 enum Event {
@@ -26,43 +36,63 @@ enum Event {
         batch: Batch,
         reply: oneshot::Sender<Result<Stored, Refusal>>,
     },
-    Seal {
+    Input(FeedInput),
+    Members(Vec<MemberView>),
+    /// Whether an attempt is known to have ended, after all that was pushed before.
+    IsClosed {
         key: FeedKey,
-        seal: Seal,
+        reply: oneshot::Sender<bool>,
     },
+    LedgerMoved,
     Stop,
 }
+
+/// How far feeds are, for those who read them.
+type Ends = Arc<Mutex<HashMap<FeedKey, watch::Sender<FeedEnd>>>>;
 
 /// The feeds of a coordinator; clones are cheap.
 #[derive(Clone)]
 pub struct FeedHost {
     events: mpsc::Sender<Event>,
     log: Feeds,
-    ends: Arc<Mutex<HashMap<FeedKey, watch::Sender<FeedEnd>>>>,
+    ends: Ends,
+    settled: Settled,
+    waits_for_ledger: Arc<AtomicBool>,
 }
 
+/// Feeds that ended without a seal and are as long as they will ever be.
+type Settled = Arc<Mutex<std::collections::HashSet<FeedKey>>>;
+
 impl FeedHost {
-    /// Starts the thread over a log. `on_fault` is told what ended it, if something did.
+    /// Starts the thread over a log. `on_fault` is told what ended it, if something did. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn start(
         log: Feeds,
+        member_id: u64,
         ledger: watch::Receiver<Ledger>,
         on_fault: impl FnOnce(Fault) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel();
-        let ends = Arc::new(Mutex::new(HashMap::new()));
         let host = Self {
-            events,
-            log: log.clone(),
-            ends: ends.clone(),
+            events: events.clone(),
+            log,
+            ends: Ends::default(),
+            settled: Settled::default(),
+            waits_for_ledger: Arc::default(),
         };
         let mut running = Running {
-            log,
+            keeper: Keeper::new(),
+            host: host.clone(),
+            member_id,
             ledger,
-            ends,
-            holders: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            reads: PeerReads::default(),
+            pool: tokio::runtime::Handle::current(),
+            replies: HashMap::new(),
+            pushes: 0,
+            born: Instant::now(),
         };
         std::thread::Builder::new()
             .name("feeds".into())
@@ -74,26 +104,42 @@ impl FeedHost {
         Ok(host)
     }
 
-    /// Seals a feed whose records are all stored.
+    /// A feed has ended.
     pub fn seal(&self, fence: &link::Fence, seal: Seal) {
-        if let Some(key) = key(fence) {
-            drop(self.events.send(Event::Seal { key, seal }));
+        if let Ok(key) = FeedKey::try_from(fence) {
+            self.say(Event::Input(FeedInput::Sealed { key, seal }));
+        }
+    }
+
+    /// The coordinators are these.
+    pub fn set_members(&self, members: Vec<MemberView>) {
+        self.say(Event::Members(members));
+    }
+
+    /// The published ledger has moved.
+    pub fn ledger_moved(&self) {
+        if self.waits_for_ledger.load(Ordering::Acquire) {
+            self.say(Event::LedgerMoved);
         }
     }
 
     /// Ends the thread after what it has before it.
     pub fn stop(&self) {
-        drop(self.events.send(Event::Stop));
+        self.say(Event::Stop);
     }
-}
 
-/// The feed that a fence may write.
-fn key(fence: &link::Fence) -> Option<FeedKey> {
-    let execution = <[u8; 16]>::try_from(fence.execution_id.as_ref()).ok()?;
-    Some(FeedKey {
-        execution,
-        attempt: fence.attempt,
-    })
+    fn say(&self, event: Event) {
+        // The thread is gone only when the node ends.
+        drop(self.events.send(event));
+    }
+
+    fn end_of(&self, key: FeedKey) -> FeedEnd {
+        FeedEnd {
+            next_record: self.log.length(on_disk(key)),
+            seal: self.sealed(key),
+            settled: lock(&self.settled).contains(&key),
+        }
+    }
 }
 
 /// The key as the disk names it.
@@ -101,6 +147,30 @@ fn on_disk(key: FeedKey) -> disk::feeds::FeedKey {
     disk::feeds::FeedKey {
         execution: key.execution,
         attempt: key.attempt,
+    }
+}
+
+impl Shelf for FeedHost {
+    fn length(&self, key: FeedKey) -> u64 {
+        self.log.length(on_disk(key))
+    }
+
+    fn sealed(&self, key: FeedKey) -> Option<Seal> {
+        // A feed that was closed and lost records to a damaged disk is not whole any more.
+        let seal = self.log.sealed(on_disk(key));
+        seal.filter(|seal| seal.record_count == self.length(key))
+    }
+
+    fn is_purged(&self, _: FeedKey, _: i64) -> bool {
+        false
+    }
+
+    fn watched(&self) -> Vec<FeedKey> {
+        let ends = lock(&self.ends);
+        let watched = ends
+            .iter()
+            .filter(|(_, end)| end.receiver_count() > 0 && end.borrow().seal.is_none());
+        watched.map(|(key, _)| *key).collect()
     }
 }
 
@@ -113,12 +183,12 @@ impl net::ports::FeedStore for FeedHost {
     ) -> oneshot::Receiver<Result<Stored, Refusal>> {
         let (reply, stored) = oneshot::channel();
         // When the thread is gone the receiver sees its sender dropped, and the worker pushes again elsewhere.
-        drop(self.events.send(Event::Store {
+        self.say(Event::Store {
             key,
             fence,
             batch,
             reply,
-        }));
+        });
         stored
     }
 }
@@ -135,16 +205,17 @@ impl net::ports::FeedReader for FeedHost {
         let read =
             tokio::task::spawn_blocking(move || log.read(on_disk(key), from_record, max_bytes))
                 .await;
+        let failed = |why: &dyn std::fmt::Display| {
+            let words = format!("a log cannot be read: {why}");
+            Refusal::new(ErrorReason::InternalFault, words)
+        };
         match read {
             Ok(Ok(batches)) => Ok(batches),
-            Ok(Err(error)) => Err(Refusal::new(
-                ErrorReason::InternalFault,
-                format!("a log cannot be read: {error}"),
-            )),
-            Err(error) => Err(Refusal::new(
-                ErrorReason::InternalFault,
-                format!("reading a log failed: {error}"),
-            )),
+            Ok(Err(error)) => {
+                self.repair(key);
+                Err(failed(&error))
+            }
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -153,193 +224,250 @@ impl net::ports::FeedReader for FeedHost {
         // Senders that nobody listens to are dropped; the log itself says how far a feed is.
         ends.retain(|_, sender| sender.receiver_count() > 0);
         ends.entry(key)
-            .or_insert_with(|| watch::Sender::new(end_of(&self.log, key)))
+            .or_insert_with(|| watch::Sender::new(self.end_of(key)))
             .subscribe()
+    }
+
+    async fn is_closed(&self, key: FeedKey) -> bool {
+        let (reply, closed) = oneshot::channel();
+        self.say(Event::IsClosed { key, reply });
+        closed.await.unwrap_or(false)
     }
 }
 
-fn end_of(log: &Feeds, key: FeedKey) -> FeedEnd {
-    FeedEnd {
-        next_record: log.length(on_disk(key)),
-        seal: log.sealed(on_disk(key)),
+impl FeedHost {
+    /// Looks for what of a feed cannot be read, and lets it be replaced from another coordinator.
+    fn repair(&self, key: FeedKey) {
+        let host = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let record = host.log.sound_until(on_disk(key));
+            if record < host.length(key) {
+                tracing::error!("{key}: record {record} of its log is damaged on this disk");
+                host.say(Event::Input(FeedInput::Damaged { key, record }));
+            }
+        });
     }
 }
 
 struct Running {
-    log: Feeds,
+    keeper: Keeper,
+    host: FeedHost,
+    member_id: u64,
     ledger: watch::Receiver<Ledger>,
-    ends: Arc<Mutex<HashMap<FeedKey, watch::Sender<FeedEnd>>>>,
-    /// Feeds that are being written.
-    holders: BTreeMap<FeedKey, Holder>,
-}
-
-/// A push that waits for the sync.
-struct Waiting {
-    key: FeedKey,
-    next_record: u64,
-    reply: oneshot::Sender<Result<Stored, Refusal>>,
+    /// Where the other coordinators are.
+    addresses: BTreeMap<u64, String>,
+    reads: PeerReads,
+    pool: tokio::runtime::Handle,
+    replies: HashMap<Token, oneshot::Sender<Result<Stored, Refusal>>>,
+    pushes: u64,
+    born: Instant,
 }
 
 impl Running {
     fn run(&mut self, inbox: &mpsc::Receiver<Event>) -> Result<(), Fault> {
-        while let Ok(first) = inbox.recv() {
-            let mut batches = Vec::new();
-            let mut waiting = Vec::new();
-            let mut seals = Vec::new();
-            for event in std::iter::once(first).chain(inbox.try_iter().take(BATCH)) {
+        let mut next_tick = Instant::now();
+        loop {
+            let now_us = self.now_us();
+            let due = self.keeper.poll_wakeup();
+            let due = due.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
+            let tick = next_tick.saturating_duration_since(Instant::now());
+            let wait = due.map_or(tick, |due| due.min(tick));
+            let mut event = match inbox.recv_timeout(wait) {
+                Ok(event) => Some(event),
+                Err(mpsc::RecvTimeoutError::Timeout) => None,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            for _ in 0..BATCH {
                 match event {
-                    Event::Store {
-                        key,
-                        fence,
-                        batch,
-                        reply,
-                    } => {
-                        self.accept(key, fence, &batch, reply, &mut batches, &mut waiting);
-                    }
-                    Event::Seal { key, seal } => seals.push((key, seal)),
-                    Event::Stop => return Ok(()),
+                    None => break,
+                    Some(Event::Stop) => return self.settle(),
+                    Some(event) => self.take(event),
+                }
+                event = inbox.try_recv().ok();
+            }
+            if let Some(event) = event {
+                match event {
+                    Event::Stop => return self.settle(),
+                    event => self.take(event),
                 }
             }
-            self.store(&batches, waiting)?;
-            for (key, seal) in seals {
-                self.seal(key, seal)?;
+            if Instant::now() >= next_tick {
+                self.handle(FeedInput::Tick);
+                next_tick = Instant::now() + TICK;
             }
+            self.settle()?;
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.born.elapsed().as_micros() as u64
+    }
+
+    fn handle(&mut self, input: FeedInput) {
+        let now_us = self.now_us();
+        let ledger = self.ledger.borrow();
+        self.keeper.handle(now_us, &ledger, &self.host, input);
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Store {
+                key,
+                fence,
+                batch,
+                reply,
+            } => {
+                self.pushes += 1;
+                let push = Token(self.pushes);
+                self.replies.insert(push, reply);
+                self.handle(FeedInput::Pushed {
+                    push,
+                    key,
+                    fence,
+                    batch,
+                });
+            }
+            Event::Input(input) => self.handle(input),
+            Event::Members(members) => self.set_members(members),
+            Event::IsClosed { key, reply } => {
+                let ledger = self.ledger.borrow();
+                let _ = reply.send(coordinator::feeds::has_ended(&ledger, key));
+            }
+            Event::LedgerMoved => self.handle(FeedInput::Tick),
+            Event::Stop => {}
+        }
+    }
+
+    fn set_members(&mut self, members: Vec<MemberView>) {
+        let others = members
+            .into_iter()
+            .filter(|member| member.member_id != self.member_id && !member.learner);
+        self.addresses = others
+            .map(|member| (member.member_id, member.address))
+            .collect();
+        let ids = self.addresses.keys().copied().collect();
+        self.handle(FeedInput::Members(ids));
+    }
+
+    /// Does what the mind asks for until it asks for nothing more.
+    fn settle(&mut self) -> Result<(), Fault> {
+        loop {
+            let outputs = self.keeper.poll(self.now_us());
+            if outputs.is_empty() {
+                break;
+            }
+            for output in outputs {
+                self.perform(output)?;
+            }
+        }
+        let waits = self.keeper.waits_for_ledger();
+        let before = self.host.waits_for_ledger.swap(waits, Ordering::AcqRel);
+        if waits && !before {
+            // It may have moved before anybody was asked to say so.
+            self.host.say(Event::LedgerMoved);
         }
         Ok(())
     }
 
-    /// Decides what of a push is new. Answers at once when nothing is.
-    fn accept(
-        &mut self,
-        key: FeedKey,
-        fence: Fence,
-        batch: &Batch,
-        reply: oneshot::Sender<Result<Stored, Refusal>>,
-        batches: &mut Vec<(disk::feeds::FeedKey, Batch)>,
-        waiting: &mut Vec<Waiting>,
-    ) {
-        let named = link::Fence {
-            execution_id: key.execution.to_vec().into(),
-            attempt: key.attempt,
-            index: fence.0,
-        };
-        let sealed = self.log.sealed(on_disk(key));
-        if sealed.is_none() && !coordinator::may_write(&self.ledger.borrow(), &named) {
-            drop(reply.send(Ok(Stored {
-                next_record: 0,
-                refused: true,
-            })));
-            return;
-        }
-        let log = &self.log;
-        let holder = self
-            .holders
-            .entry(key)
-            .or_insert_with(|| Holder::new(fence, log.length(on_disk(key)), sealed));
-        let answer = match holder.accept(fence, batch) {
-            Ok(Accept::Store(new)) => {
-                waiting.push(Waiting {
-                    key,
-                    next_record: new.end_record(),
-                    reply,
-                });
-                batches.push((on_disk(key), new));
-                return;
+    fn perform(&mut self, output: FeedOutput) -> Result<(), Fault> {
+        match output {
+            FeedOutput::Store(batches) => {
+                let batches: Vec<_> = batches
+                    .into_iter()
+                    .map(|(key, batch)| (on_disk(key), batch))
+                    .collect();
+                let fits = match self.host.log.append(&batches) {
+                    Ok(()) => true,
+                    Err(error) if error.is_full() => false,
+                    Err(error) => return Err(error.into()),
+                };
+                self.handle(FeedInput::Stored { fits });
             }
-            // The same came by a connection that is gone and is stored with this very batch of pushes. Said now, that it is not on
-            // the disk yet would be the last that the worker hears of it.
-            Ok(Accept::Duplicate { stored }) if stored < batch.end_record() => {
-                waiting.push(Waiting {
-                    key,
-                    next_record: batch.end_record(),
-                    reply,
-                });
-                return;
-            }
-            Ok(Accept::Duplicate { stored } | Accept::Gap { stored, .. }) => Ok(Stored {
-                next_record: stored,
-                refused: false,
-            }),
-            Ok(Accept::Sealed { record_count }) => Ok(Stored {
-                next_record: record_count,
-                refused: true,
-            }),
-            Ok(Accept::StaleFence { .. }) => Ok(Stored {
-                next_record: 0,
-                refused: true,
-            }),
-            Err(error) => Err(Refusal::invalid_field("frames", error.to_string())),
-        };
-        drop(reply.send(answer));
-    }
-
-    /// Stores everything that was accepted with one sync, then answers.
-    fn store(
-        &mut self,
-        batches: &[(disk::feeds::FeedKey, Batch)],
-        waiting: Vec<Waiting>,
-    ) -> Result<(), Fault> {
-        if batches.is_empty() {
-            return Ok(());
-        }
-        if let Err(error) = self.log.append(batches) {
-            if !error.is_full() {
-                return Err(error.into());
-            }
-            for Waiting { key, reply, .. } in waiting {
-                if let Some(holder) = self.holders.get_mut(&key) {
-                    holder.forget_unstored();
+            FeedOutput::Answer { push, answer } => {
+                if let Some(reply) = self.replies.remove(&push) {
+                    drop(reply.send(told(answer)));
                 }
-                let refusal = Refusal::new(
-                    ErrorReason::DiskFull,
-                    "the coordinator's disk is full; logs wait at their workers",
-                );
-                drop(reply.send(Err(refusal)));
             }
-            return Ok(());
-        }
-        for Waiting {
-            key,
-            next_record,
-            reply,
-        } in waiting
-        {
-            if let Some(holder) = self.holders.get_mut(&key) {
-                holder.mark_stored(next_record);
+            FeedOutput::Show(key) => self.show(key),
+            FeedOutput::Seal { key, seal } => {
+                let is_whole = self.seal(key, seal)?;
+                self.handle(FeedInput::Checked { key, is_whole });
             }
-            self.show(key);
-            drop(reply.send(Ok(Stored {
-                next_record,
-                refused: false,
-            })));
+            FeedOutput::Cut { key, from } => self.host.log.cut(on_disk(key), from)?,
+            FeedOutput::Fetch { key, from, member } => self.fetch(key, from, member),
         }
         Ok(())
     }
 
-    fn seal(&mut self, key: FeedKey, seal: Seal) -> Result<(), Fault> {
-        self.holders.remove(&key);
-        match self.log.seal(on_disk(key), seal) {
-            // A damaged log is no reason to stop serving the others; what is left of it can be read.
+    /// Whether a feed is what its seal says; then it is closed. A damaged one is no reason to stop serving the others.
+    fn seal(&self, key: FeedKey, seal: Seal) -> Result<bool, Fault> {
+        let log = &self.host.log;
+        let closed = match log.sealed(on_disk(key)) {
+            // Its end was lost once, and came again.
+            Some(before) if before == seal => log.compute_seal(on_disk(key)).map(|now| now == seal),
+            _ => log.seal(on_disk(key), seal).map(|()| true),
+        };
+        match closed {
+            Ok(is_whole) => Ok(is_whole),
             Err(error @ disk::DiskError::Corrupt { .. }) => {
-                tracing::error!("a log is not what it was sealed as: {error}")
+                tracing::error!("a log is not what it was sealed as: {error}");
+                Ok(false)
             }
-            result => result?,
+            Err(error) => Err(error.into()),
         }
-        self.show(key);
-        Ok(())
+    }
+
+    fn fetch(&self, key: FeedKey, from: u64, member: u64) {
+        let address = self.addresses.get(&member).cloned().unwrap_or_default();
+        let (reads, host) = (self.reads.clone(), self.host.clone());
+        self.pool.spawn(async move {
+            let fetched = reads.frames(&address, key, from, FETCH_BYTES).await;
+            let copies: Option<Copies> = match fetched {
+                Ok(copies) => Some(copies),
+                Err(refusal) => {
+                    tracing::debug!(%key, member, %refusal, "records cannot be fetched");
+                    None
+                }
+            };
+            host.say(Event::Input(FeedInput::Fetched {
+                key,
+                member,
+                copies,
+            }));
+        });
     }
 
     /// Lets readers see how far a feed is.
     fn show(&self, key: FeedKey) {
-        if let Some(sender) = lock(&self.ends).get(&key) {
-            sender.send_replace(end_of(&self.log, key));
+        if self.keeper.is_settled(key) {
+            lock(&self.host.settled).insert(key);
+        }
+        if let Some(sender) = lock(&self.host.ends).get(&key) {
+            sender.send_replace(self.host.end_of(key));
         }
     }
 }
 
-/// Nobody leaves the map half changed, so a panic elsewhere does not matter here.
-fn lock(
-    ends: &Mutex<HashMap<FeedKey, watch::Sender<FeedEnd>>>,
-) -> std::sync::MutexGuard<'_, HashMap<FeedKey, watch::Sender<FeedEnd>>> {
-    ends.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a worker is told.
+fn told(answer: PushAnswer) -> Result<Stored, Refusal> {
+    match answer {
+        PushAnswer::Stored(next_record) => Ok(Stored {
+            next_record,
+            refused: false,
+        }),
+        PushAnswer::Refused => Ok(Stored {
+            next_record: 0,
+            refused: true,
+        }),
+        PushAnswer::Corrupt(why) => Err(Refusal::invalid_field("frames", why)),
+        PushAnswer::Full => Err(Refusal::new(
+            ErrorReason::DiskFull,
+            "the coordinator's disk is full; logs wait at their workers",
+        )),
+    }
+}
+
+/// Nobody leaves a map half changed, so a panic elsewhere does not matter here.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

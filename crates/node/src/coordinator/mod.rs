@@ -7,6 +7,7 @@ mod peers;
 mod recover;
 mod requests;
 mod restore;
+mod sources;
 mod view;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use self::feeds::FeedHost;
 use self::peers::Peers;
 use self::requests::Requests;
 pub use self::restore::{Restored, restore};
+use self::sources::Sources;
 use crate::Fault;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
@@ -106,6 +108,7 @@ pub struct CoordinatorNode {
     feeds: FeedHost,
     peers: Arc<Peers>,
     noting: tokio::task::JoinHandle<()>,
+    following: tokio::task::JoinHandle<()>,
     faults: Faults,
     stopping: CancellationToken,
     server: tokio::task::JoinHandle<()>,
@@ -173,13 +176,13 @@ impl CoordinatorNode {
         )?);
         let (members, removed) = members_of(&ledger);
         peers.set_members(&members, removed);
-        let feed_log = feeds.clone();
-        let feeds = FeedHost::start(feeds, engine.ledger(), faults.reporter())?;
+        let feeds = FeedHost::start(feeds, sender.member_id, engine.ledger(), faults.reporter())?;
+        let sources = Sources::new(sender.member_id, &address, blobs.clone())?;
         let stopping = CancellationToken::new();
         let parts = CoordinatorParts {
             mutations: Arc::new(Requests {
                 engine: engine.clone(),
-                blobs: blobs.clone(),
+                sources: sources.clone(),
             }),
             ledgers: engine.ledger(),
             fresh: Arc::new(engine.clone()),
@@ -189,6 +192,7 @@ impl CoordinatorNode {
             feed_store: Arc::new(feeds.clone()),
             sessions: Arc::new(engine.clone()),
             blobs: Arc::new(BlobHost::of_coordinator(blobs)),
+            sources: Arc::new(sources.clone()),
         };
         // The others are answered before this member has heard of them: all may be starting at once.
         let report = faults.reporter();
@@ -218,7 +222,7 @@ impl CoordinatorNode {
             store,
             found,
             feeds: feeds.clone(),
-            feed_log,
+            sources: sources.clone(),
             peers: peers.clone(),
             links,
             sender,
@@ -232,12 +236,14 @@ impl CoordinatorNode {
             return Err(fault);
         }
         let noting = tokio::spawn(keep_noting(peers.clone()));
+        let following = tokio::spawn(sources.follow(engine.ledger()));
         Ok(Self {
             address,
             engine,
             feeds,
             peers,
             noting,
+            following,
             faults,
             stopping,
             server,
@@ -279,6 +285,7 @@ impl CoordinatorNode {
             drop(tokio::task::spawn_blocking(move || thread.join()).await);
         }
         self.noting.abort();
+        self.following.abort();
         let peers = self.peers.clone();
         drop(tokio::task::spawn_blocking(move || peers.save()).await);
     }
@@ -376,7 +383,6 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
     for damage in feeds.damage() {
         tracing::error!("a log is damaged: {damage}");
     }
-    seal_again(&feeds, &ledger);
     let blobs = Arc::new(Blobs::open(&directory("blobs"))?);
     Ok(Opened {
         mind,
@@ -388,34 +394,4 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
         blobs,
         ledger,
     })
-}
-
-/// A seal reaches the disk with the next records that are stored; one that a crash forgot is said again by the ledger.
-/// What was sealed after the snapshot is sealed again when its entries are applied.
-fn seal_again(feeds: &Feeds, ledger: &Ledger) {
-    for key in feeds
-        .keys()
-        .into_iter()
-        .filter(|key| feeds.sealed(*key).is_none())
-    {
-        let execution = ledger.execution_by_id(&uuid::Uuid::from_bytes(key.execution));
-        let attempt = execution.and_then(|execution| {
-            execution
-                .attempts
-                .iter()
-                .find(|known| known.number == key.attempt)
-        });
-        let Some((attempt, digest)) =
-            attempt.and_then(|attempt| Some((attempt, attempt.feed_digest?)))
-        else {
-            continue;
-        };
-        let seal = feed::Seal {
-            record_count: attempt.record_count,
-            digest,
-        };
-        if let Err(error) = feeds.seal(key, seal) {
-            tracing::error!("a log is not what it was sealed as: {error}");
-        }
-    }
 }

@@ -1,18 +1,14 @@
-//! Mutations on their way to the loop: what only the disk can tell is checked here.
+//! Mutations on their way to the loop: what only disks can tell is checked here.
 
-use std::sync::Arc;
-
-use blob::Digest;
-use contract::api::{ErrorReason, Source};
 use coordinator::{Answer, Refusal, Request};
-use disk::blobs::Blobs;
 
 use super::engine::Engine;
+use super::sources::Sources;
 
 /// The way to the loop.
 pub(super) struct Requests {
     pub(super) engine: Engine,
-    pub(super) blobs: Arc<Blobs>,
+    pub(super) sources: Sources,
 }
 
 #[net::async_trait]
@@ -32,30 +28,8 @@ impl net::ports::Mutations for Requests {
             | Request::UseToken(_) => None,
         };
         if let Some(source) = source {
-            self.check_source(source)?;
+            self.sources.require(source).await?;
         }
         self.engine.request(request).await
-    }
-}
-
-impl Requests {
-    /// A source tree must be stored before anything that needs it is accepted.
-    fn check_source(&self, source: &Source) -> Result<(), Refusal> {
-        if source.digest.is_empty() {
-            return Ok(());
-        }
-        let digest = <[u8; 32]>::try_from(source.digest.as_ref())
-            .map(Digest)
-            .map_err(|_| {
-                Refusal::invalid_field(
-                    "source.digest",
-                    format!("expected 32 bytes, got {}", source.digest.len()),
-                )
-            })?;
-        if self.blobs.has(&digest) {
-            return Ok(());
-        }
-        Err(Refusal::new(ErrorReason::BlobMissing, format!("the source tree {digest} is not stored here; send it with BlobService.WriteBlob first"))
-            .with("subject", format!("blobs/blake3/{digest}")))
     }
 }

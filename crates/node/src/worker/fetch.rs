@@ -19,7 +19,7 @@ use crate::Fault;
 const SAVE_EVERY: u32 = 64;
 
 /// Fetches for one worker. Called from threads that may wait.
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     blobs: Arc<Blobs>,
     peers: PeerBlobs,
     web: HttpFetcher,
@@ -31,7 +31,7 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     /// A fetcher into a store. `seed` should differ between workers.
-    pub(super) fn new(blobs: Arc<Blobs>, pool: Handle, seed: u64) -> Result<Self, Fault> {
+    pub(crate) fn new(blobs: Arc<Blobs>, pool: Handle, seed: u64) -> Result<Self, Fault> {
         let web = HttpFetcher::new(HttpLimits::default())
             .map_err(|error| Fault::new(error.to_string()))?;
         Ok(Self {
@@ -45,7 +45,7 @@ impl Fetcher {
     }
 
     /// Sees to it that a blob is in the store.
-    pub(super) fn ensure(
+    pub(crate) fn ensure(
         &self,
         digest: &Digest,
         size: u64,

@@ -3,7 +3,7 @@
 mod attempts;
 mod checksum;
 mod engine;
-mod fetch;
+pub(crate) mod fetch;
 mod hands;
 mod prepare;
 mod standing;

@@ -243,10 +243,10 @@ fn expand(input: &AssignedInput) -> Result<Vec<Found<'_>>, PrepareError> {
 
 /// Why a file did not come.
 #[derive(Debug)]
-pub(super) struct Missing {
-    pub(super) message: String,
+pub(crate) struct Missing {
+    pub(crate) message: String,
     pub(super) retryable: bool,
-    pub(super) disk_full: bool,
+    pub(crate) disk_full: bool,
 }
 
 impl Missing {

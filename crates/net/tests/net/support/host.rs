@@ -15,7 +15,7 @@ use feed::{Accept, Batch, Fence, Holder, SealHasher};
 use ledger::{Applied, Ledger};
 use net::ports::{
     Blobs, Contact, FeedEnd, FeedKey, FeedReader, FeedStore, FreshReads, Members, Mutations,
-    Sessions, Stored, Surroundings, Upload,
+    Sessions, Sources, Stored, Surroundings, Upload,
 };
 use net::{CoordinatorParts, serve_coordinator, serve_worker};
 use tokio::net::TcpListener;
@@ -165,6 +165,7 @@ impl Host {
             feed_store: self.clone(),
             sessions: self.clone(),
             blobs: self.blobs.clone(),
+            sources: self.clone(),
         }
     }
 
@@ -350,13 +351,28 @@ impl FeedReader for Host {
     }
 
     fn end(&self, key: FeedKey) -> watch::Receiver<FeedEnd> {
-        self.feeds
-            .lock()
-            .unwrap()
-            .entry(key)
-            .or_default()
-            .end
-            .subscribe()
+        let mut feeds = self.feeds.lock().unwrap();
+        let end = &feeds.entry(key).or_default().end;
+        // There is no other coordinator that could have more.
+        end.send_if_modified(|end| !std::mem::replace(&mut end.settled, true));
+        end.subscribe()
+    }
+
+    async fn is_closed(&self, _: FeedKey) -> bool {
+        true
+    }
+}
+
+#[net::async_trait]
+impl Sources for Host {
+    async fn ensure(&self, digest: Digest, size: u64, _: Vec<String>) -> Result<(), Refusal> {
+        match net::ports::Blobs::size(&*self.blobs, digest).await? {
+            Some(stored) if stored == size => Ok(()),
+            _ => Err(Refusal::new(
+                contract::api::ErrorReason::BlobMissing,
+                "it is nowhere",
+            )),
+        }
     }
 }
 
