@@ -76,7 +76,8 @@ impl Coordinator {
             }
         }
         let unknown = unknown.into_iter().map(Kind::AdmitMember);
-        self.inbox.extend(unknown.map(Queued::own));
+        // Before anybody else is admitted, who would be given the id of a founder.
+        self.inbox.splice(0..0, unknown.map(Queued::own));
     }
 
     /// Proposes the next change of membership, if one is needed and none is under way.

@@ -237,6 +237,7 @@ impl Coordinator {
 
     /// Founds the cluster if nobody has.
     pub(crate) fn found(&mut self) {
+        self.introduce_members();
         if self.tip().cluster_id().is_empty() {
             let found = FoundCluster {
                 cluster_id: self.config.cluster_id.clone(),
@@ -244,7 +245,6 @@ impl Coordinator {
             // First of all, so that ids that are derived from the cluster's have it.
             self.inbox.insert(0, Queued::own(Kind::FoundCluster(found)));
         }
-        self.introduce_members();
     }
 
     pub(crate) fn propose_inbox(&mut self, now: Now) {

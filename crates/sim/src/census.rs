@@ -41,7 +41,11 @@ impl Census {
                     self.cancelled(tally, request, ledger);
                 }
             }
-            Fact::Published { ledger, .. } => self.workers(tally, ledger),
+            Fact::Published {
+                ledger,
+                is_newest: true,
+                ..
+            } => self.workers(tally, ledger),
             _ => {}
         }
     }

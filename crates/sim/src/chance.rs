@@ -2,16 +2,29 @@
 
 use std::ops::Range;
 
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
-
-/// A row of draws that a seed decides.
+/// A row of draws that a seed decides (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 #[derive(Debug, Clone)]
-pub(crate) struct Chance(ChaCha8Rng);
+pub(crate) struct Chance(u64);
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(ChaCha8Rng::seed_from_u64(seed))
+        // Seeds that follow each other must not give rows that do.
+        let mut chance = Self(seed.wrapping_mul(0xd134_2543_de82_ef95));
+        chance.next();
+        Self(chance.next())
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// How far the row has got.
+    pub(crate) fn state(&self) -> u64 {
+        self.0
     }
 
     /// Any number of the range; its start when it is empty.
@@ -19,7 +32,8 @@ impl Chance {
         if range.is_empty() {
             range.start
         } else {
-            self.0.random_range(range)
+            let width = u128::from(range.end - range.start);
+            range.start + ((u128::from(self.next()) * width) >> 64) as u64
         }
     }
 

@@ -1,11 +1,14 @@
 //! All that can happen in a run.
 
 use contract::link::{SynchronizeRequest, SynchronizeResponse};
-use coordinator::{Answer, Refusal};
+use coordinator::{Answer, Refusal, Token};
 use feed::Batch;
 use worker::{ExitReason, Fence, Input};
 
-use crate::clients::{OpId, SubscriberId};
+use check::models::Phase;
+
+use crate::clients::{OpId, ReadId, SubscriberId};
+use crate::coordinator::Key;
 use crate::swarm::Fault;
 
 /// Number of a connection; never used again.
@@ -14,20 +17,25 @@ pub(crate) type ConnectionId = u64;
 /// Position of a machine.
 pub(crate) type MachineId = usize;
 
+/// Position of a coordinator. Its raft id is another one each time its disk was lost.
+pub(crate) type CoordinatorId = usize;
+
 /// Counts the lives of a process or machine: what was planned in an earlier life no longer happens.
 pub(crate) type Life = u64;
 
 /// One thing that happens.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// In the coordinator's process, if it is still the same.
-    Coordinator(Life, OnCoordinator),
-    /// The coordinator's process ends.
-    CrashCoordinator,
+    /// In a coordinator's process, if it is still the same.
+    Coordinator(CoordinatorId, Life, OnCoordinator),
+    /// Something reaches a coordinator, whichever of its lives it is in.
+    ToCoordinator(CoordinatorId, OnCoordinator),
+    /// A coordinator's process ends.
+    CrashCoordinator(CoordinatorId),
     /// A worker's daemon ends.
     CrashDaemon(MachineId),
     /// Whoever runs the coordinator starts it again.
-    StartCoordinator,
+    StartCoordinator(CoordinatorId),
     /// In a worker's daemon, if it is still the same.
     Daemon(MachineId, Life, OnDaemon),
     /// Whoever runs the daemon starts it again.
@@ -65,6 +73,30 @@ pub(crate) enum OnCoordinator {
     SnapshotStored(Box<crate::coordinator::Stored>),
     /// A caller's request arrives.
     Request(OpId),
+    /// A caller asks for a fresh ledger.
+    Read(ReadId),
+    /// A caller should have an answer by now.
+    Overdue(Token),
+    /// A message of another coordinator arrives.
+    Peer(Box<raft::eraftpb::Message>),
+    /// It is about to stop and hands leadership over first.
+    StepDown,
+    /// A snapshot to a member was sent, and arrived or did not.
+    SnapshotSent(u64, bool),
+    /// A worker's message arrives.
+    Arrive(ConnectionId, Box<Message>),
+    /// A worker's connection is found to be broken.
+    Gone(ConnectionId),
+    /// It looks for records that it lacks.
+    CatchUp,
+    /// Another coordinator asks for records of a feed.
+    Asked {
+        by: CoordinatorId,
+        key: Key,
+        from: u64,
+    },
+    /// Records that were asked for arrive.
+    Given { key: Key, batch: Batch },
 }
 
 /// What happens in a worker's daemon.
@@ -72,8 +104,8 @@ pub(crate) enum OnCoordinator {
 pub(crate) enum OnDaemon {
     /// The mind asked to be woken.
     Wake,
-    /// It dials the coordinator.
-    Dial,
+    /// It dials a coordinator, for the conversation or to push records.
+    Dial(CoordinatorId, Purpose),
     /// It looks what a program has printed, and whether it ended.
     Look(Fence),
     /// It looks whether an attempt's inputs can be fetched by now.
@@ -84,6 +116,10 @@ pub(crate) enum OnDaemon {
     Collected(Fence),
     /// Frames were read from a feed's file.
     Input(Box<Input>),
+    /// A coordinator's message arrives.
+    Arrive(ConnectionId, Box<Message>),
+    /// A connection is found to be broken.
+    Gone(ConnectionId),
 }
 
 /// What happens in a program.
@@ -97,11 +133,22 @@ pub(crate) enum OnProgram {
     Kill(ExitReason),
 }
 
-/// What travels between a worker and the coordinator.
+/// What a worker dials a coordinator for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The conversation about what it runs and should run: with the leader.
+    Session,
+    /// Records of feeds: to every coordinator.
+    Pipe,
+}
+
+/// What travels between a worker and a coordinator.
 #[derive(Debug)]
 pub(crate) enum Message {
     State(Box<SynchronizeRequest>),
     Desired(Box<SynchronizeResponse>),
+    /// The coordinator does not lead; who does, if it knows.
+    Refused(Option<CoordinatorId>),
     Push(Fence, Batch),
     /// All before this record is stored; or the feed was refused.
     Stored(Fence, Option<u64>),
@@ -121,8 +168,10 @@ pub(crate) enum OnClient {
     Think(usize),
     /// A request is sent.
     Send(OpId),
-    /// An answer arrives.
-    Answered(OpId, Result<Answer, Refusal>),
+    /// A fresh ledger arrives at who asked for it: its revision and where the execution is in it.
+    Fresh(ReadId, u64, Phase),
+    /// An answer arrives, with where the execution was when it left.
+    Answered(OpId, Result<Answer, Refusal>, Phase),
     /// A client has waited long enough for an answer to this try.
     GiveUp(OpId, u32),
     /// A subscriber asks for more of a log.
@@ -134,8 +183,20 @@ pub(crate) enum OnClient {
 /// What comes back by itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Recovery {
-    /// The coordinator's disk is as fast as ever.
-    Disk,
+    /// A coordinator's disk is as fast as ever.
+    Disk(CoordinatorId),
+    /// A coordinator's process goes on.
+    Resume(CoordinatorId),
+    /// A worker's machine goes on.
+    Wake(MachineId),
+    /// A connection to something that stands still is given up.
+    Keepalive(CoordinatorId),
+    /// A coordinator is cut off from the others for so long, again.
+    Flap(CoordinatorId, u64),
     /// The machine takes work again.
     Drain(MachineId),
+    /// Whoever runs the cluster looks what became of a request.
+    Operate,
+    /// A coordinator that was removed ends.
+    Retire(CoordinatorId),
 }

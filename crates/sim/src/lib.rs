@@ -12,12 +12,15 @@
 //! Each run ends by healing everything and giving it a bounded time to come to its end; [`Violation`] says which promise was broken.
 //! [`Bug`]s can be planted, to show that the checkers see. Scripts ([`script`]) tell one story each.
 //!
-//! Reading order: `world` is the loop and its faults, `coordinator`, `machine` and `clients` are the hosts, `network` is between them,
+//! Reading order: `world` is the loop, `faults` what goes wrong, `coordinator`, `machine` and `clients` are the hosts, `wires` is between them,
 //! `checkers` watch, `swarm` says what a seed's run is like.
 //!
-//! Known limits of this version: one coordinator; bytes of blobs go at once; machines never forget what was written.
+//! Known limits of this version: bytes of blobs go at once; workers' machines never forget what was written.
 
 mod world;
+
+mod faults;
+mod operator;
 
 mod swarm;
 
@@ -27,6 +30,8 @@ mod stage;
 mod coordinator;
 mod machine;
 mod network;
+mod peers;
+mod wires;
 
 mod clients;
 

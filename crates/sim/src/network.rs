@@ -1,13 +1,13 @@
-//! Connections between workers and the coordinator: in order and whole while they hold, cut at any moment, noticed late.
+//! Connections between workers and coordinators: in order and whole while they hold, cut at any moment, noticed late.
 
 use std::collections::BTreeMap;
 
-use crate::event::{ConnectionId, End, Event, Life, MachineId, Message};
+use crate::event::{ConnectionId, CoordinatorId, End, Event, Life, MachineId, Message};
 use crate::stage::Stage;
 use crate::swarm::SECOND;
 
 /// A silent connection is noticed by its keepalive after at most this long.
-const KEEPALIVE_US: u64 = 10 * SECOND;
+pub(crate) const KEEPALIVE_US: u64 = 10 * SECOND;
 
 /// One connection.
 #[derive(Debug)]
@@ -15,7 +15,12 @@ struct Connection {
     machine: MachineId,
     /// Of the daemon that dialed.
     life: Life,
+    coordinator: CoordinatorId,
+    /// Of the process that answered.
+    coordinator_life: Life,
     is_cut: bool,
+    /// How many of its ends have noticed that.
+    noticed: u32,
     /// What the worker had sent before still arrives, as long as the coordinator has not noticed: it may come after what the worker
     /// says on its next connection.
     leaves_a_rest: bool,
@@ -28,20 +33,29 @@ struct Connection {
 pub(crate) struct Network {
     connections: BTreeMap<ConnectionId, Connection>,
     opened: ConnectionId,
-    /// Until when a machine cannot reach the coordinator.
-    blocked_until: BTreeMap<MachineId, u64>,
+    /// Until when a machine cannot reach a coordinator.
+    blocked_until: BTreeMap<(MachineId, CoordinatorId), u64>,
+    /// Until when clients cannot reach a coordinator.
+    clients_blocked_until: BTreeMap<CoordinatorId, u64>,
     /// The next connection that brings records is cut as it does.
     pub(crate) cuts_at_push: bool,
 }
 
 impl Network {
     /// A daemon has dialed, and somebody answered.
-    pub(crate) fn connect(&mut self, machine: MachineId, life: Life) -> ConnectionId {
+    pub(crate) fn connect(
+        &mut self,
+        (machine, life): (MachineId, Life),
+        (coordinator, coordinator_life): (CoordinatorId, Life),
+    ) -> ConnectionId {
         self.opened += 1;
         let connection = Connection {
             machine,
             life,
+            coordinator,
+            coordinator_life,
             is_cut: false,
+            noticed: 0,
             leaves_a_rest: false,
             arrivals: [0; 4],
         };
@@ -49,21 +63,49 @@ impl Network {
         self.opened
     }
 
-    pub(crate) fn is_blocked(&self, machine: MachineId, now_us: u64) -> bool {
+    pub(crate) fn is_blocked(
+        &self,
+        machine: MachineId,
+        coordinator: CoordinatorId,
+        now_us: u64,
+    ) -> bool {
         self.blocked_until
-            .get(&machine)
+            .get(&(machine, coordinator))
             .is_some_and(|until| now_us < *until)
     }
 
-    /// Keeps a machine from reaching the coordinator for so long.
-    pub(crate) fn block(&mut self, stage: &mut Stage, machine: MachineId, for_us: u64) {
-        self.blocked_until.insert(machine, stage.now_us() + for_us);
-        self.cut_machine(stage, machine);
+    /// Keeps a machine from reaching a coordinator for so long.
+    pub(crate) fn block(
+        &mut self,
+        stage: &mut Stage,
+        machine: MachineId,
+        coordinator: CoordinatorId,
+        for_us: u64,
+    ) {
+        let until = stage.now_us() + for_us;
+        self.blocked_until.insert((machine, coordinator), until);
+        let between = |connection: &Connection| {
+            connection.machine == machine && connection.coordinator == coordinator
+        };
+        self.cut_all_that(stage, between);
     }
 
     /// Lifts all of that.
     pub(crate) fn unblock(&mut self) {
         self.blocked_until.clear();
+        self.clients_blocked_until.clear();
+    }
+
+    /// Keeps all clients from a coordinator for so long.
+    pub(crate) fn cut_clients(&mut self, stage: &Stage, coordinator: CoordinatorId, for_us: u64) {
+        let until = stage.now_us() + for_us;
+        self.clients_blocked_until.insert(coordinator, until);
+    }
+
+    pub(crate) fn is_clients_way_cut(&self, coordinator: CoordinatorId, now_us: u64) -> bool {
+        self.clients_blocked_until
+            .get(&coordinator)
+            .is_some_and(|until| now_us < *until)
     }
 
     /// Sends a message; on a connection that was cut it goes nowhere.
@@ -79,7 +121,7 @@ impl Network {
         };
         let stream = match message {
             Message::State(_) => 0,
-            Message::Desired(_) => 1,
+            Message::Desired(_) | Message::Refused(_) => 1,
             Message::Push(..) => 2,
             Message::Stored(..) => 3,
         };
@@ -89,11 +131,11 @@ impl Network {
         stage.after(delay, Event::Arrive(id, message));
     }
 
-    /// The machine and the life of its daemon at the worker's end, if a message can still come out of the connection at `end`.
-    pub(crate) fn leads_to(&self, id: ConnectionId, end: End) -> Option<(MachineId, Life)> {
+    /// Who gets a message that comes out of the connection at `end`, if one still can.
+    pub(crate) fn leads_to(&self, id: ConnectionId, end: End) -> Option<Ends> {
         let connection = self.connections.get(&id)?;
         let arrives = !connection.is_cut || (connection.leaves_a_rest && end == End::Coordinator);
-        arrives.then_some((connection.machine, connection.life))
+        arrives.then(|| self.ends(id)).flatten()
     }
 
     /// The coordinator has noticed that a connection is cut: nothing comes out of it any more.
@@ -103,11 +145,14 @@ impl Network {
         }
     }
 
-    /// The same, whether anything can come out of it or not.
-    pub(crate) fn ends(&self, id: ConnectionId) -> Option<(MachineId, Life)> {
-        self.connections
-            .get(&id)
-            .map(|connection| (connection.machine, connection.life))
+    /// Who is at the ends, whether anything can come out of it or not.
+    pub(crate) fn ends(&self, id: ConnectionId) -> Option<Ends> {
+        self.connections.get(&id).map(|connection| Ends {
+            machine: connection.machine,
+            life: connection.life,
+            coordinator: connection.coordinator,
+            coordinator_life: connection.coordinator_life,
+        })
     }
 
     /// Cuts a connection. Each end notices by itself: soon, or by its keepalive.
@@ -136,23 +181,43 @@ impl Network {
 
     /// Cuts every connection of a machine.
     pub(crate) fn cut_machine(&mut self, stage: &mut Stage, machine: MachineId) {
-        for id in self.of(|connection| connection.machine == machine) {
-            self.cut(stage, id);
-        }
+        self.cut_all_that(stage, |connection| connection.machine == machine);
     }
 
-    /// Cuts every connection there is.
-    pub(crate) fn cut_all(&mut self, stage: &mut Stage) {
-        for id in self.of(|_| true) {
-            self.cut(stage, id);
-        }
+    /// Cuts every connection to a coordinator.
+    pub(crate) fn cut_coordinator(&mut self, stage: &mut Stage, coordinator: CoordinatorId) {
+        self.cut_all_that(stage, |connection| connection.coordinator == coordinator);
     }
 
-    fn of(&self, is_meant: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
+    fn cut_all_that(&mut self, stage: &mut Stage, is_meant: impl Fn(&Connection) -> bool) {
         let meant = self
             .connections
             .iter()
-            .filter(|(_, connection)| is_meant(connection));
-        meant.map(|(id, _)| *id).collect()
+            .filter(|(_, connection)| !connection.is_cut && is_meant(connection));
+        let meant: Vec<ConnectionId> = meant.map(|(id, _)| *id).collect();
+        for id in meant {
+            self.cut(stage, id);
+        }
     }
+
+    /// Forgets connections that both ends have noticed to be cut.
+    pub(crate) fn forget(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.noticed += 1;
+            if connection.noticed == 2 {
+                self.connections.remove(&id);
+            }
+        }
+    }
+}
+
+/// Who is at the two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) machine: MachineId,
+    /// Of the daemon that dialed.
+    pub(crate) life: Life,
+    pub(crate) coordinator: CoordinatorId,
+    /// Of the process that answered.
+    pub(crate) coordinator_life: Life,
 }

@@ -1,13 +1,17 @@
 //! The virtual clock: it stands still while something is handled and jumps to the next event.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// What is going to happen, by time; what is due at the same time happens in the order in which it was planned.
 #[derive(Debug)]
 pub(crate) struct Queue<E> {
     now_us: u64,
     planned: u64,
-    events: BTreeMap<(u64, u64), E>,
+    /// When each event is due, its number, and its place among the events: small things to move around.
+    due: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    events: Vec<Option<E>>,
+    free: Vec<usize>,
 }
 
 impl<E> Queue<E> {
@@ -15,7 +19,9 @@ impl<E> Queue<E> {
         Self {
             now_us: 0,
             planned: 0,
-            events: BTreeMap::new(),
+            due: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
         }
     }
 
@@ -26,16 +32,28 @@ impl<E> Queue<E> {
 
     pub(crate) fn after(&mut self, delay_us: u64, event: E) {
         self.planned += 1;
-        self.events
-            .insert((self.now_us + delay_us, self.planned), event);
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.events[place] = Some(event);
+                place
+            }
+            None => {
+                self.events.push(Some(event));
+                self.events.len() - 1
+            }
+        };
+        self.due
+            .push(Reverse((self.now_us + delay_us, self.planned, place)));
     }
 
     /// Lets the time pass to the next event that is due by `until_us`; to `until_us` itself when there is none.
     pub(crate) fn next(&mut self, until_us: u64) -> Option<E> {
-        match self.events.first_entry() {
-            Some(first) if first.key().0 <= until_us => {
-                self.now_us = first.key().0;
-                Some(first.remove())
+        match self.due.peek() {
+            Some(Reverse((time, _, _))) if *time <= until_us => {
+                let Reverse((time, _, place)) = self.due.pop()?;
+                self.now_us = time;
+                self.free.push(place);
+                self.events[place].take()
             }
             _ => {
                 self.now_us = self.now_us.max(until_us);

@@ -1,7 +1,7 @@
 //! Scripts: a story in a few lines, and what happened.
 //!
 //! ```text
-//! workers 2 slots 1
+//! coordinators 3 workers 2 slots 1
 //! submit fan-out
 //! crash c1
 //! wait 5s
@@ -20,6 +20,7 @@ use anyhow::{Context as _, bail};
 use crate::Bug;
 use crate::chance::Chance;
 use crate::clients::PROJECT;
+use crate::coordinator;
 use crate::machine;
 use crate::swarm::{SECOND, Swarm};
 use crate::transcript::Detail;
@@ -46,10 +47,18 @@ pub fn play(script: &str, bug: Option<Bug>) -> anyhow::Result<String> {
         .unwrap_or_default()
         .split_whitespace()
         .collect();
-    let ["workers", workers, "slots", slots] = first[..] else {
-        bail!("a script begins with: workers N slots M");
+    let [
+        "coordinators",
+        coordinators,
+        "workers",
+        workers,
+        "slots",
+        slots,
+    ] = first[..]
+    else {
+        bail!("a script begins with: coordinators L workers N slots M");
     };
-    let swarm = Swarm::quiet(workers.parse()?, slots.parse()?);
+    let swarm = Swarm::quiet(coordinators.parse()?, workers.parse()?, slots.parse()?);
     let mut world = World::new(Chance::new(1), swarm, bug, Detail::News);
     let mut out = String::new();
     for line in lines {
@@ -80,9 +89,36 @@ fn command(world: &mut World, line: &str) -> anyhow::Result<()> {
                 .clients
                 .cancel_execution(&mut world.stage, number.parse()?);
         }
-        ["crash", "c1"] => world.crash_coordinator(),
-        ["start", "c1"] => world.coordinator.start(&mut world.stage),
-        ["slow-disk", factor] => world.coordinator.slow_down(factor.parse()?),
+        ["crash", "all"] => {
+            (0..world.coordinators.len()).for_each(|id| world.crash_coordinator(id))
+        }
+        ["crash", at] if is_coordinator(at) => {
+            world.crash_coordinator(coordinator_of(world, at)?);
+        }
+        ["start", at] if is_coordinator(at) => {
+            let id = coordinator_of(world, at)?;
+            if let Some(host) = world.coordinators.get_mut(id) {
+                host.start(&mut world.stage);
+            }
+        }
+        ["slow-disk", at, factor] => {
+            let id = coordinator_of(world, at)?;
+            if let Some(host) = world.coordinators.get_mut(id) {
+                host.slow_down(factor.parse()?);
+            }
+        }
+        ["cut-off", at, length] => {
+            let id = coordinator_of(world, at)?;
+            world.cut_off(id, seconds(length)?, true, true);
+        }
+        ["pause", at, length] if is_coordinator(at) => {
+            let id = coordinator_of(world, at)?;
+            world.pause_coordinator(id, seconds(length)?);
+        }
+        ["pause", worker, length] => {
+            let id = worker_of(world, worker)?;
+            world.pause_machine(id, seconds(length)?);
+        }
         ["crash", worker] => world.crash_daemon(worker_of(world, worker)?),
         ["start", worker] => {
             let id = worker_of(world, worker)?;
@@ -91,7 +127,7 @@ fn command(world: &mut World, line: &str) -> anyhow::Result<()> {
         ["reboot", worker] => world.reboot(worker_of(world, worker)?),
         ["cut", worker] => {
             let id = worker_of(world, worker)?;
-            world.network.cut_machine(&mut world.stage, id);
+            world.wires.network.cut_machine(&mut world.stage, id);
         }
         ["partition", worker, length] => {
             let id = worker_of(world, worker)?;
@@ -104,6 +140,20 @@ fn command(world: &mut World, line: &str) -> anyhow::Result<()> {
         _ => bail!("not a command"),
     }
     Ok(())
+}
+
+/// Coordinators are named `c1`, `c2` …, or `leader`.
+fn is_coordinator(name: &str) -> bool {
+    name == "leader" || coordinator::id_of(name).is_some()
+}
+
+fn coordinator_of(world: &World, name: &str) -> anyhow::Result<usize> {
+    if name == "leader" {
+        return world.coordinators.leader().context("nobody leads");
+    }
+    coordinator::id_of(name)
+        .filter(|id| *id < world.coordinators.len())
+        .with_context(|| format!("there is no coordinator {name}"))
 }
 
 fn worker_of(world: &World, name: &str) -> anyhow::Result<usize> {
@@ -126,7 +176,7 @@ fn seconds(text: &str) -> anyhow::Result<u64> {
 /// Where everything stands.
 fn summary(world: &World) -> String {
     let mut out = String::new();
-    let ledger = world.coordinator.published();
+    let ledger = world.coordinators.newest();
     let mut pipelines: Vec<_> = ledger.pipelines(PROJECT).collect();
     pipelines.reverse();
     let mut executions: Vec<_> = ledger.executions(PROJECT).collect();

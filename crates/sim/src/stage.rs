@@ -1,14 +1,18 @@
 //! What everybody in a run shares: time, chance, the transcript, the checkers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use ::coordinator::Refusal;
+use ledger::Ledger;
 use worker::Fence;
 
 use crate::Bug;
 use crate::census::Census;
 use crate::chance::Chance;
 use crate::checkers::{Checkers, Fact, Moment};
-use crate::event::Event;
+use crate::coordinator::{self, Disk};
+use crate::event::{CoordinatorId, Event};
 use crate::machine::Blobs;
 use crate::queue::Queue;
 use crate::swarm::Swarm;
@@ -30,9 +34,62 @@ pub(crate) struct Stage {
     pub(crate) checkers: Checkers,
     pub(crate) census: Census,
     pub(crate) blobs: Blobs,
+    /// Where each member of the group is, by its raft id.
+    pub(crate) members: BTreeMap<u64, CoordinatorId>,
+    /// The same of all that ever were.
+    pub(crate) places: BTreeMap<u64, CoordinatorId>,
+    pub(crate) coordinator_count: usize,
+    /// The newest revision that anybody has published.
+    newest: u64,
 }
 
 impl Stage {
+    /// A stage on which nothing has happened.
+    pub(crate) fn new(chance: Chance, swarm: Swarm, bug: Option<Bug>, detail: Detail) -> Self {
+        let coordinator_count = swarm.coordinators;
+        Self {
+            queue: Queue::new(),
+            chance,
+            swarm,
+            bug,
+            transcript: Transcript::new(detail),
+            tally: Tally::default(),
+            checkers: Checkers::new(),
+            census: Census::default(),
+            blobs: Blobs::default(),
+            members: BTreeMap::from([(1, 0)]),
+            places: BTreeMap::from([(1, 0)]),
+            coordinator_count,
+            newest: 0,
+        }
+    }
+
+    /// Who leads, as a refusal says it.
+    pub(crate) fn leader_of(&self, refusal: &Refusal) -> Option<CoordinatorId> {
+        let address = refusal.metadata.get("leader");
+        let by_address = address.and_then(|address| coordinator::id_of(address));
+        let id = refusal.metadata.get("leader_id");
+        let by_id = id.and_then(|id| self.members.get(&id.parse().ok()?).copied());
+        by_address.or(by_id)
+    }
+
+    /// The newest revision that anybody has published.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// A coordinator publishes a ledger.
+    pub(crate) fn publish(&mut self, coordinator: CoordinatorId, ledger: &Ledger, replay: &Disk) {
+        let is_newest = ledger.revision() > self.newest;
+        self.newest = self.newest.max(ledger.revision());
+        self.show(&Fact::Published {
+            coordinator,
+            ledger,
+            replay,
+            is_newest,
+        });
+    }
+
     pub(crate) fn now_us(&self) -> u64 {
         self.queue.now_us()
     }

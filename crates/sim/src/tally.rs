@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Places that some seeds must reach.
-pub const SOMETIMES: [&str; 46] = [
+pub const SOMETIMES: [&str; 76] = [
     "a batch was lost in a crash",
     "a batch outlived a crash unacknowledged",
     "a coordinator started from a snapshot",
@@ -51,6 +51,36 @@ pub const SOMETIMES: [&str; 46] = [
     "a clock was set back",
     "a worker drained",
     "a worker had trouble of its own",
+    "a torn write was told by its checksum",
+    "a leader crashed",
+    "a leader was cut off",
+    "a leader stood still",
+    "the power of all coordinators was cut",
+    "a coordinator was cut off in one direction",
+    "one coordinator was the bridge of two parts",
+    "a link between coordinators flapped",
+    "a message between coordinators was cut off",
+    "a coordinator ended because its disk was full",
+    "a daemon slept while its program ran",
+    "a worker was sent on to the leader",
+    "a client was sent on to the leader",
+    "a watcher went on at another coordinator",
+    "a subscriber went on at another coordinator",
+    "a seal came before its records",
+    "a coordinator got records from another",
+    "a request was refused for want of a quorum",
+    "a follower answered a fresh read",
+    "a fresh read was refused",
+    "a snapshot was sent",
+    "a snapshot did not arrive",
+    "a coordinator took over a snapshot of another",
+    "a message of another was refused",
+    "a disk was lost",
+    "a disk was put back to an old copy",
+    "leadership was to be handed over",
+    "a leader handed over before it stopped",
+    "a coordinator joined",
+    "a coordinator was removed",
 ];
 
 /// Counts of a run, or of many.
@@ -67,6 +97,7 @@ pub struct Tally {
 impl Tally {
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Self) {
+        self.operations += other.operations;
         for (of, counts) in [
             (&mut self.sometimes, &other.sometimes),
             (&mut self.faults, &other.faults),
@@ -75,7 +106,6 @@ impl Tally {
                 *of.entry(name).or_default() += count;
             }
         }
-        self.operations += other.operations;
     }
 
     /// Places that were never come by.

@@ -1,4 +1,4 @@
-//! What happened, line by line, and a hash of all of it: two runs are the same when their hashes are.
+//! What happened, line by line as far as somebody reads it, and a hash of all of it: two runs are the same when their hashes are.
 
 use std::fmt::{self, Write as _};
 
@@ -33,8 +33,11 @@ impl Transcript {
         }
     }
 
-    /// Adds a line.
+    /// Adds a line, if lines like it are kept.
     pub(crate) fn add(&mut self, now_us: u64, detail: Detail, words: fmt::Arguments<'_>) {
+        if detail > self.detail {
+            return;
+        }
         self.line.clear();
         // Writing to a string cannot fail.
         let _ = write!(
@@ -43,24 +46,19 @@ impl Transcript {
             now_us / 1_000_000,
             now_us / 1_000 % 1_000
         );
-        self.hash_bytes(&now_us.to_le_bytes());
-        let line = std::mem::take(&mut self.line);
-        self.hash_bytes(line.as_bytes());
-        self.line = line;
-        if detail <= self.detail {
-            self.text.push_str(self.line.trim_end());
-            self.text.push('\n');
-        }
+        self.text.push_str(self.line.trim_end());
+        self.text.push('\n');
     }
 
-    /// FNV-1a: it is to tell two runs apart, not to withstand anybody.
-    fn hash_bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+    /// Mixes into the hash when something happened and how chance stood by then: whatever differs between two runs shows there.
+    pub(crate) fn mark(&mut self, now_us: u64, chance: u64) {
+        let mixed = (self.hash ^ now_us).wrapping_mul(0x0100_0000_01b3);
+        self.hash = (mixed ^ chance)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
     }
 
-    /// The hash of all lines so far.
+    /// The hash of all that happened so far.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }

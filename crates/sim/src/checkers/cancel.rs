@@ -125,7 +125,12 @@ impl Checker for Cancel {
                     .into_iter()
                     .try_for_each(|number| self.note(number, ledger));
             }
-            Fact::Published { ledger, .. } => return self.check(ledger),
+            Fact::Published {
+                ledger,
+                is_newest: true,
+                ..
+            } => return self.check(ledger),
+            Fact::Published { .. } => return Ok(()),
             Fact::Told { machine, desired } => {
                 let stops = desired.attempts.iter().filter(|attempt| attempt.stop);
                 let fences =
@@ -134,7 +139,7 @@ impl Checker for Cancel {
                 self.told.entry(*machine).or_default().extend(fences);
             }
             Fact::Started { machine, fence, .. } => drop(self.running.insert(*fence, *machine)),
-            Fact::Signalled { fence } => {
+            Fact::Signalled { fence, .. } => {
                 self.signalled.insert(*fence);
                 self.deadlines.remove(fence);
             }

@@ -4,19 +4,18 @@
 use std::collections::BTreeMap;
 
 use feed::{Batch, SealHasher};
-use worker::Fence;
 
 use super::{Checker, Fact, Moment, Outcome};
 use crate::clients::PROJECT;
-use crate::coordinator::key;
-use crate::stage;
+use crate::coordinator::{Key, words};
+use crate::event::CoordinatorId;
 
-/// What a program printed, and how much of it is stored.
+/// What a program printed, and how much of it is stored where.
 #[derive(Debug, Default)]
 struct Log {
     /// The frame of each record.
     frames: Vec<Vec<u8>>,
-    stored: u64,
+    stored: BTreeMap<CoordinatorId, u64>,
 }
 
 impl Log {
@@ -30,7 +29,7 @@ impl Log {
 
 /// Every log.
 #[derive(Debug, Default)]
-pub(super) struct Logs(BTreeMap<Fence, Log>);
+pub(super) struct Logs(BTreeMap<Key, Log>);
 
 impl Checker for Logs {
     fn code(&self) -> &'static str {
@@ -40,46 +39,81 @@ impl Checker for Logs {
     fn see(&mut self, _: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Printed { fence, batch } => {
-                let log = self.0.entry(*fence).or_default();
+                let log = self.0.entry(crate::coordinator::key(*fence)).or_default();
                 log.frames.push(batch.frames.to_vec());
             }
-            Fact::Stored { fence, batch } => {
-                let log = self.0.entry(*fence).or_default();
-                if batch.first_record != log.stored {
-                    let (first, stored) = (batch.first_record, log.stored);
+            Fact::Stored {
+                coordinator,
+                key,
+                batch,
+            } => {
+                let log = self.0.entry(*key).or_default();
+                let stored = log.stored.get(coordinator).copied().unwrap_or_default();
+                if batch.first_record != stored {
                     return Err(format!(
-                        "record {first} of {fence} is stored after {stored} records"
+                        "record {} of {} is stored after {stored} records",
+                        batch.first_record,
+                        words(*key)
                     ));
                 }
                 if !log.is_true(batch) {
                     return Err(format!(
-                        "what is stored of {fence} from {} on was never printed",
+                        "what is stored of {} from {} on was never printed",
+                        words(*key),
                         batch.first_record
                     ));
                 }
-                log.stored = batch.end_record();
+                log.stored.insert(*coordinator, batch.end_record());
             }
-            Fact::Delivered { fence, next, batch } => {
-                let log = self.0.entry(*fence).or_default();
+            Fact::Promised {
+                coordinator,
+                key,
+                next,
+            } => {
+                let log = self.0.entry(*key).or_default();
+                let stored = log.stored.get(coordinator).copied().unwrap_or_default();
+                if stored < *next {
+                    return Err(format!(
+                        "{next} records of {} are said to be stored where {stored} are",
+                        words(*key)
+                    ));
+                }
+            }
+            Fact::DiskLost { coordinator } => {
+                for log in self.0.values_mut() {
+                    log.stored.remove(coordinator);
+                }
+            }
+            Fact::Delivered {
+                coordinator,
+                key,
+                next,
+                batch,
+            } => {
+                let log = self.0.entry(*key).or_default();
                 if batch.first_record != *next {
                     return Err(format!(
-                        "record {} of {fence} is delivered when {next} comes next",
-                        batch.first_record
+                        "record {} of {} is delivered when {next} comes next",
+                        batch.first_record,
+                        words(*key)
                     ));
                 }
-                if batch.end_record() > log.stored || !log.is_true(batch) {
+                let stored = log.stored.get(coordinator).copied().unwrap_or_default();
+                if batch.end_record() > stored || !log.is_true(batch) {
                     return Err(format!(
-                        "what is delivered of {fence} from {next} on is not what is stored"
+                        "what is delivered of {} from {next} on is not what is stored",
+                        words(*key)
                     ));
                 }
             }
-            Fact::Sealed { fence, seal } => {
-                let log = self.0.entry(*fence).or_default();
+            Fact::Sealed { key, seal } => {
+                let log = self.0.entry(*key).or_default();
                 let mut hasher = SealHasher::new();
                 log.frames.iter().for_each(|frame| hasher.update(frame, 1));
                 if hasher.seal() != *seal {
                     return Err(format!(
-                        "{fence} printed {} and is sealed as {seal}",
+                        "{} has {} and is sealed as {seal}",
+                        words(*key),
                         hasher.seal()
                     ));
                 }
@@ -96,20 +130,24 @@ impl Checker for Logs {
                 .iter()
                 .filter(|attempt| attempt.feed_digest.is_some())
             {
-                let fence = stage::fence(execution.fence(attempt));
-                let feed = outcome.feeds.get(&key(fence));
-                let seal = feed.and_then(|feed| feed.seal());
-                let is_sealed = seal.is_some_and(|seal| {
-                    seal.record_count == attempt.record_count
-                        && Some(seal.digest) == attempt.feed_digest
-                });
-                let count = feed.map_or(0, |feed| feed.count());
-                // A log without a record leaves nothing on the disk.
-                if count != attempt.record_count || (count > 0 && !is_sealed) {
-                    let expected = attempt.record_count;
-                    return Err(format!(
-                        "{fence} ended with {expected} records; {count} are stored, sealed as {seal:?}"
-                    ));
+                let key = (*execution.execution_id.as_bytes(), attempt.number);
+                for host in outcome.coordinators.members() {
+                    let feed = host.feeds().get(&key);
+                    let seal = feed.and_then(|feed| feed.seal());
+                    let is_sealed = seal.is_some_and(|seal| {
+                        seal.record_count == attempt.record_count
+                            && Some(seal.digest) == attempt.feed_digest
+                    });
+                    let count = feed.map_or(0, |feed| feed.count());
+                    // A log without a record leaves nothing on the disk.
+                    if count != attempt.record_count || (count > 0 && !is_sealed) {
+                        return Err(format!(
+                            "{} ended with {} records; {} has {count}, sealed as {seal:?}",
+                            words(key),
+                            attempt.record_count,
+                            host.name()
+                        ));
+                    }
                 }
             }
         }

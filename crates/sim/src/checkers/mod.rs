@@ -4,28 +4,30 @@
 mod acked;
 mod attempts;
 mod cancel;
+mod linear;
 mod lives;
 mod logs;
 mod order;
 mod outputs;
 mod replay;
 mod requests;
+mod restarts;
 mod sound;
 mod stale;
 mod stuck;
+mod votes;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+use ::coordinator::{Answer, Refusal, Request};
 use contract::link::{Assignment, OutputFile, SynchronizeResponse};
-use coordinator::{Answer, Refusal, Request};
 use feed::{Batch, Seal};
 use ledger::Ledger;
 use worker::{Exit, Fence};
 
-use crate::clients::OpId;
-use crate::coordinator::{Disk, Feed, Key};
-use crate::event::MachineId;
+use crate::clients::{History, OpId};
+use crate::coordinator::{Coordinators, Disk, Key};
+use crate::event::{CoordinatorId, MachineId};
 use crate::machine::Blobs;
 
 /// Something that happened, as somebody who sees everything sees it.
@@ -38,10 +40,13 @@ pub(crate) enum Fact<'a> {
         result: &'a Result<Answer, Refusal>,
         ledger: &'a Ledger,
     },
-    /// The coordinator publishes a ledger; `replay` is its disk.
+    /// A coordinator publishes a ledger; `replay` is its disk.
     Published {
+        coordinator: CoordinatorId,
         ledger: &'a Ledger,
         replay: &'a Disk,
+        /// Nobody has published this revision before, nor a later one.
+        is_newest: bool,
     },
     /// A worker's daemon started.
     DaemonStarted { machine: MachineId },
@@ -59,7 +64,11 @@ pub(crate) enum Fact<'a> {
         assignment: &'a Assignment,
     },
     /// A program was asked to end, or killed.
-    Signalled { fence: Fence },
+    Signalled {
+        fence: Fence,
+        /// A coordinator wants the attempt, to stop.
+        is_wanted: bool,
+    },
     /// A program ended, or died with its machine.
     Ended {
         fence: Fence,
@@ -72,13 +81,32 @@ pub(crate) enum Fact<'a> {
         fence: Fence,
         output: &'a OutputFile,
     },
-    /// Records are on the coordinator's disk.
-    Stored { fence: Fence, batch: &'a Batch },
-    /// A seal is on the coordinator's disk.
-    Sealed { fence: Fence, seal: Seal },
+    /// Records are on a coordinator's disk.
+    Stored {
+        coordinator: CoordinatorId,
+        key: Key,
+        batch: &'a Batch,
+    },
+    /// A coordinator tells a worker that it has stored all records before `next`.
+    Promised {
+        coordinator: CoordinatorId,
+        key: Key,
+        next: u64,
+    },
+    /// A member tells for whom it votes.
+    Voted {
+        member: u64,
+        term: u64,
+        candidate: u64,
+    },
+    /// All that was on a coordinator's disk is gone.
+    DiskLost { coordinator: CoordinatorId },
+    /// A feed is sealed at a coordinator.
+    Sealed { key: Key, seal: Seal },
     /// A subscriber that has had all before `next` gets records.
     Delivered {
-        fence: Fence,
+        coordinator: CoordinatorId,
+        key: Key,
         next: u64,
         batch: &'a Batch,
     },
@@ -92,10 +120,10 @@ pub(crate) struct Moment<'a> {
 }
 
 /// How everything stands after it was healed and given time.
-#[derive(Debug)]
 pub(crate) struct Outcome<'a> {
     pub(crate) ledger: &'a Ledger,
-    pub(crate) feeds: &'a BTreeMap<Key, Feed>,
+    pub(crate) coordinators: &'a Coordinators,
+    pub(crate) history: &'a History,
     /// What is not done, in words.
     pub(crate) unfinished: Vec<String>,
 }
@@ -150,15 +178,18 @@ impl Checkers {
         let list: Vec<Box<dyn Checker>> = vec![
             Box::new(acked::Acked::default()),
             Box::new(requests::Requests::default()),
+            Box::new(linear::Linear),
             Box::new(replay::Replay::default()),
             Box::new(lives::Lives::default()),
             Box::new(attempts::Attempts::default()),
             Box::new(stale::Stale::default()),
             Box::new(stuck::Stuck),
+            Box::new(restarts::Restarts::default()),
             Box::new(order::Order::default()),
             Box::new(cancel::Cancel::default()),
             Box::new(outputs::Outputs::default()),
             Box::new(logs::Logs::default()),
+            Box::new(votes::Votes::default()),
             Box::new(sound::Sound),
         ];
         Self {

@@ -13,7 +13,11 @@ impl Checker for Sound {
 
     fn see(&mut self, _: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Published { ledger, .. } => ledger.check_invariants(),
+            Fact::Published {
+                ledger,
+                is_newest: true,
+                ..
+            } => ledger.check_invariants(),
             _ => Ok(()),
         }
     }

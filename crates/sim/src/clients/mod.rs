@@ -1,21 +1,24 @@
 //! Clients: they submit, cancel, repeat what was not answered, watch, and read logs.
 
+mod history;
 mod ops;
 mod subscriber;
 mod watcher;
 
 use std::collections::BTreeSet;
 
-use coordinator::{Answer, Refusal, Request};
+use ::coordinator::{Answer, Refusal, Request};
+use check::models::Phase;
 use worker::Fence;
 
-pub(crate) use ops::{OpId, Ops, PROJECT, id_of, is_passing};
+pub(crate) use history::{History, phase};
+pub(crate) use ops::{OpId, Ops, PROJECT, id_of, is_passing, renew};
 use ops::{PIPELINES, STEPS};
 pub(crate) use subscriber::SubscriberId;
 
 use crate::Bug;
-use crate::coordinator::{CoordinatorHost, key};
-use crate::event::{Event, OnClient};
+use crate::coordinator::Coordinators;
+use crate::event::{CoordinatorId, Event, OnClient, OnCoordinator};
 use crate::stage::{Stage, fence};
 use crate::swarm::SECOND;
 use subscriber::Subscriber;
@@ -24,10 +27,26 @@ use watcher::Watcher;
 /// How long a client waits for an answer before it asks again.
 const PATIENCE_US: u64 = 2 * SECOND;
 
+/// Number of a read.
+pub(crate) type ReadId = usize;
+
+/// Somebody asks where an execution is.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) number: i64,
+    start_us: u64,
+    /// The newest revision that anybody had published by then.
+    pub(crate) floor: u64,
+}
+
 /// All clients of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     pub(crate) ops: Ops,
+    pub(crate) reads: Vec<Read>,
+    pub(crate) history: History,
+    /// Who answered well last: the next request goes there first.
+    leader: CoordinatorId,
     watchers: Vec<Watcher>,
     subscribers: Vec<Subscriber>,
     /// Attempts whose log somebody reads, or nobody wanted to.
@@ -44,7 +63,8 @@ impl Clients {
         }
         // Somebody always watches, so that logs are read.
         for watcher in 0..stage.swarm.clients.max(1) {
-            self.watchers.push(Watcher::default());
+            let at = watcher % stage.coordinator_count.max(1);
+            self.watchers.push(Watcher::new(at));
             stage.after(0, Event::Client(OnClient::Watch(watcher)));
         }
     }
@@ -70,33 +90,38 @@ impl Clients {
             .try_for_each(|watcher| watcher.check(ledger, PROJECT))
     }
 
-    /// The coordinator is gone, and every stream with it.
-    pub(crate) fn cut_all(&mut self) {
-        self.subscribers.iter_mut().for_each(Subscriber::cut);
+    /// A coordinator is gone, and every stream from it.
+    pub(crate) fn cut(&mut self, coordinator: CoordinatorId) {
+        let cut = self
+            .subscribers
+            .iter_mut()
+            .filter(|subscriber| subscriber.at == coordinator);
+        cut.for_each(Subscriber::cut);
     }
 
-    pub(crate) fn on(&mut self, stage: &mut Stage, coordinator: &CoordinatorHost, event: OnClient) {
+    pub(crate) fn on(&mut self, stage: &mut Stage, coordinators: &Coordinators, event: OnClient) {
         match event {
             OnClient::Think(client) => {
                 if self.is_quiet {
                     return;
                 }
-                self.think(stage, coordinator);
+                self.think(stage, coordinators);
                 let pause = stage.chance.between(1_000..2 * stage.swarm.think_us);
                 stage.after(pause, Event::Client(OnClient::Think(client)));
             }
-            // The world sees to it: the coordinator may be away.
+            // The world sees to it: there is a network between.
             OnClient::Send(_) => {}
-            OnClient::Answered(op, result) => self.answered(stage, op, result),
+            OnClient::Answered(op, result, phase) => self.answered(stage, op, result, phase),
+            OnClient::Fresh(read, revision, phase) => self.fresh(stage, read, revision, phase),
             OnClient::GiveUp(op, tried) => self.give_up(stage, op, tried),
-            OnClient::Watch(watcher) => self.watch(stage, coordinator, watcher),
-            OnClient::Read(subscriber) => self.read(stage, coordinator, subscriber),
+            OnClient::Watch(watcher) => self.watch(stage, coordinators, watcher),
+            OnClient::Read(subscriber) => self.read(stage, coordinators, subscriber),
         }
     }
 
     /// A client thinks of something.
-    fn think(&mut self, stage: &mut Stage, coordinator: &CoordinatorHost) {
-        let ledger = coordinator.published();
+    fn think(&mut self, stage: &mut Stage, coordinators: &Coordinators) {
+        let ledger = coordinators.newest();
         let executions = ledger
             .project(PROJECT)
             .map_or(0, |project| project.execution_count());
@@ -105,65 +130,144 @@ impl Clients {
             .map_or(0, |project| project.pipeline_count());
         let any = |stage: &mut Stage, of: i64| stage.chance.between(0..of.max(1) as u64) as i64 + 1;
         match stage.chance.between(0..100) {
-            0..40 => {
+            0..32 => {
                 let step = *stage.chance.pick(&STEPS).unwrap_or(&"quick");
-                self.ask(stage, |id| ops::run(id, step));
+                let _ = self.ask(stage, |id| ops::run(id, step));
             }
-            40..70 => {
+            32..55 => {
                 let blueprint = *stage.chance.pick(&PIPELINES).unwrap_or(&"chain");
-                self.ask(stage, |id| ops::submit(id, blueprint));
+                let _ = self.ask(stage, |id| ops::submit(id, blueprint));
             }
-            70..85 if executions > 0 => {
+            55..68 if executions > 0 => {
                 // Mostly a young one, which is not over yet.
                 let number = (executions - stage.chance.delay(0..executions as u64) as i64).max(1);
-                self.ask(stage, |id| ops::cancel_execution(id, number));
+                let _ = self.ask(stage, |id| ops::cancel_execution(id, number));
             }
-            85..92 if pipelines > 0 => {
+            68..74 if pipelines > 0 => {
                 let number = any(stage, pipelines);
-                self.ask(stage, |id| ops::cancel_pipeline(id, number));
+                let _ = self.ask(stage, |id| ops::cancel_pipeline(id, number));
+            }
+            74..95 if executions > 0 => {
+                let number = (executions - stage.chance.delay(0..executions as u64) as i64).max(1);
+                self.ask_where(stage, number);
             }
             _ => {
                 let of = stage.chance.between(0..self.ops.len().max(1) as u64) as OpId;
                 if self.ops.is_acked(of) {
-                    self.ask(stage, |id| ops::reuse(id, of));
+                    let _ = self.ask(stage, |id| ops::reuse(id, of));
                 }
             }
         }
     }
 
+    /// Admits a coordinator at an address.
+    pub(crate) fn add_member(&mut self, stage: &mut Stage, address: String) -> OpId {
+        self.ask(stage, |id| Request::AddMember {
+            request_id: ops::request_id(id, 0),
+            address,
+        })
+    }
+
+    /// Removes a coordinator for good.
+    pub(crate) fn remove_member(&mut self, stage: &mut Stage, member_id: u64) -> OpId {
+        self.ask(stage, |id| Request::RemoveMember {
+            request_id: ops::request_id(id, 0),
+            member_id,
+        })
+    }
+
     /// Runs a step.
     pub(crate) fn run(&mut self, stage: &mut Stage, step: &str) {
-        self.ask(stage, |id| ops::run(id, step));
+        let _ = self.ask(stage, |id| ops::run(id, step));
     }
 
     /// Runs a pipeline.
     pub(crate) fn submit(&mut self, stage: &mut Stage, blueprint: &str) {
-        self.ask(stage, |id| ops::submit(id, blueprint));
+        let _ = self.ask(stage, |id| ops::submit(id, blueprint));
     }
 
     pub(crate) fn cancel_execution(&mut self, stage: &mut Stage, number: i64) {
-        self.ask(stage, |id| ops::cancel_execution(id, number));
+        let _ = self.ask(stage, |id| ops::cancel_execution(id, number));
     }
 
     pub(crate) fn cancel_pipeline(&mut self, stage: &mut Stage, number: i64) {
-        self.ask(stage, |id| ops::cancel_pipeline(id, number));
+        let _ = self.ask(stage, |id| ops::cancel_pipeline(id, number));
     }
 
-    fn ask(&mut self, stage: &mut Stage, request: impl FnOnce(OpId) -> Request) {
+    /// Whoever runs the cluster asks for something.
+    pub(crate) fn ask(&mut self, stage: &mut Stage, request: impl FnOnce(OpId) -> Request) -> OpId {
         let op = self.ops.add(request);
         stage.tally.operations += 1;
         if let Some(request) = self.ops.request(op) {
             stage.news(format_args!("request {op}: {}", words(request)));
         }
         stage.after(0, Event::Client(OnClient::Send(op)));
+        op
     }
 
-    fn answered(&mut self, stage: &mut Stage, op: OpId, result: Result<Answer, Refusal>) {
-        let Some(asked) = self.ops.get_mut(op) else {
+    /// Asks any coordinator where an execution is, and wants to know what is true now.
+    fn ask_where(&mut self, stage: &mut Stage, number: i64) {
+        let count = stage.coordinator_count as u64;
+        let to = stage.chance.between(0..count) as CoordinatorId;
+        self.reads.push(Read {
+            number,
+            start_us: stage.now_us(),
+            floor: stage.newest(),
+        });
+        stage.tally.operations += 1;
+        let way = stage.way_us();
+        let read = OnCoordinator::Read(self.reads.len() - 1);
+        stage.after(way, Event::ToCoordinator(to, read));
+    }
+
+    fn fresh(&mut self, stage: &mut Stage, read: ReadId, revision: u64, phase: Phase) {
+        let Some(asked) = self.reads.get(read) else {
             return;
         };
-        if result.as_ref().is_err_and(ops::is_passing) || asked.answer.is_some() {
+        let (number, start) = (asked.number, asked.start_us);
+        stage.trace(format_args!("#{number} is {phase:?} at {revision}"));
+        self.history.seen(number, phase, start, stage.now_us());
+    }
+
+    fn answered(
+        &mut self,
+        stage: &mut Stage,
+        op: OpId,
+        result: Result<Answer, Refusal>,
+        phase: Phase,
+    ) {
+        let now = stage.now_us();
+        let Some(asked) = self.ops.get_mut(op).filter(|asked| asked.answer.is_none()) else {
             return;
+        };
+        if let Err(refusal) = result.as_ref()
+            && ops::is_passing(refusal)
+        {
+            // Who leads is asked next; while nobody does, somebody else.
+            let leader = stage.leader_of(refusal);
+            if leader.is_some() {
+                stage.sometimes("a client was sent on to the leader");
+            }
+            asked.to = leader.unwrap_or((asked.to + 1) % stage.coordinator_count.max(1));
+            // Several copies of one try are refused, and it is tried again once.
+            if std::mem::take(&mut asked.is_waiting) {
+                let pause = stage.chance.between(20_000..200_000);
+                stage.after(pause, Event::Client(OnClient::Send(op)));
+            }
+            return;
+        }
+        if result.is_ok() {
+            self.leader = asked.to;
+        }
+        let asked_us = [asked.first_us, asked.last_us];
+        match (&asked.request, &result) {
+            (Request::CreateExecution(_), Ok(Answer::Execution { number, .. })) => {
+                self.history.created(*number, asked.first_us, now);
+            }
+            (Request::CancelExecution(_), Ok(Answer::Execution { number, .. })) => {
+                self.history.cancelled(*number, phase, asked_us, now);
+            }
+            _ => {}
         }
         match &result {
             Ok(answer) => stage.news(format_args!("request {op}: {answer:?}")),
@@ -181,33 +285,49 @@ impl Clients {
             return;
         };
         stage.sometimes("a request was repeated");
+        asked.to = (asked.to + 1) % stage.coordinator_count.max(1);
         if stage.has(Bug::NewIdForRetry) {
             ops::renew(&mut asked.request, op, tried);
         }
         stage.after(0, Event::Client(OnClient::Send(op)));
     }
 
-    /// A request leaves; the number of copies of it that arrive.
-    pub(crate) fn send(&mut self, stage: &mut Stage, op: OpId) -> u32 {
+    /// A request leaves; the number of copies of it that arrive, and where.
+    pub(crate) fn send(&mut self, stage: &mut Stage, op: OpId) -> (u32, CoordinatorId) {
         let Some(asked) = self.ops.get_mut(op).filter(|asked| asked.answer.is_none()) else {
-            return 0;
+            return (0, 0);
         };
+        if asked.tries == 0 {
+            asked.first_us = stage.now_us();
+            asked.to = self.leader;
+        }
+        asked.last_us = stage.now_us();
         asked.tries += 1;
+        asked.is_waiting = true;
+        let to = asked.to;
         let patience = stage.chance.between(PATIENCE_US / 2..PATIENCE_US);
         stage.after(patience, Event::Client(OnClient::GiveUp(op, asked.tries)));
         if stage.chance.permille(stage.swarm.loss) {
-            return 0;
+            return (0, to);
         }
-        1 + u32::from(stage.chance.permille(stage.swarm.duplicates))
+        (
+            1 + u32::from(stage.chance.permille(stage.swarm.duplicates)),
+            to,
+        )
     }
 
-    fn watch(&mut self, stage: &mut Stage, coordinator: &CoordinatorHost, watcher: usize) {
+    fn watch(&mut self, stage: &mut Stage, coordinators: &Coordinators, watcher: usize) {
         let pause = stage.chance.between(50_000..SECOND);
         stage.after(pause, Event::Client(OnClient::Watch(watcher)));
-        let (Some(ledger), Some(watcher)) =
-            (coordinator.readable(), self.watchers.get_mut(watcher))
-        else {
+        let Some(watcher) = self.watchers.get_mut(watcher) else {
             return;
+        };
+        let host = coordinators.get(watcher.at);
+        let ledger = host.and_then(|host| host.readable());
+        let Some(ledger) = ledger.filter(|ledger| ledger.revision() >= watcher.revision()) else {
+            // Somebody else may be there, or know more.
+            watcher.at = (watcher.at + 1) % stage.coordinator_count.max(1);
+            return stage.sometimes("a watcher went on at another coordinator");
         };
         for number in watcher.read(stage, ledger) {
             let Some(execution) = ledger.execution(PROJECT, number) else {
@@ -223,14 +343,15 @@ impl Clients {
                     stage.chance.between(0..4)
                 };
                 let id = self.subscribers.len();
-                self.subscribers.push(Subscriber::new(id, live, from));
+                let at = stage.chance.between(0..stage.coordinator_count as u64) as usize;
+                self.subscribers.push(Subscriber::new(id, live, from, at));
                 stage.tally.operations += 1;
                 stage.after(0, Event::Client(OnClient::Read(id)));
             }
         }
     }
 
-    fn read(&mut self, stage: &mut Stage, coordinator: &CoordinatorHost, id: SubscriberId) {
+    fn read(&mut self, stage: &mut Stage, coordinators: &Coordinators, id: SubscriberId) {
         let Some(subscriber) = self
             .subscribers
             .get_mut(id)
@@ -238,13 +359,13 @@ impl Clients {
         else {
             return;
         };
-        if let Some(ledger) = coordinator.readable() {
-            let of = subscriber.fence;
-            let execution = ledger.execution_by_id(&ledger::Uuid::from_bytes(of.execution_id));
-            let attempt =
-                execution.and_then(|execution| execution.attempts.get(of.attempt as usize - 1));
-            let is_over = attempt.is_some_and(|attempt| !attempt.is_live());
-            subscriber.read(stage, coordinator.feeds().get(&key(of)), is_over);
+        match coordinators.get(subscriber.at) {
+            Some(host) if host.answers() => subscriber.read(stage, host),
+            _ => {
+                stage.sometimes("a subscriber went on at another coordinator");
+                subscriber.at = (subscriber.at + 1) % stage.coordinator_count.max(1);
+                subscriber.cut();
+            }
         }
         let pause = stage.chance.delay(5_000..SECOND);
         stage.after(pause, Event::Client(OnClient::Read(id)));

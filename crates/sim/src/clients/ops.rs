@@ -6,6 +6,8 @@ use contract::api::{
 };
 use coordinator::{Answer, Refusal, Request};
 
+use crate::event::CoordinatorId;
+
 /// The file that everything is run from.
 const CONFIG: &str = include_str!("valohai.yaml");
 /// The project of everything.
@@ -27,6 +29,13 @@ pub(crate) struct Op {
     /// The answer that counts, once there is one.
     pub(crate) answer: Option<Result<Answer, Refusal>>,
     pub(crate) tries: u32,
+    /// The last try was not answered.
+    pub(crate) is_waiting: bool,
+    /// Whom it is asked.
+    pub(crate) to: CoordinatorId,
+    /// When it was asked for the first time and for the last time.
+    pub(crate) first_us: u64,
+    pub(crate) last_us: u64,
 }
 
 /// All requests of a run.
@@ -40,6 +49,10 @@ impl Ops {
             request: request(id),
             answer: None,
             tries: 0,
+            is_waiting: false,
+            to: 0,
+            first_us: 0,
+            last_us: 0,
         });
         id
     }
@@ -54,6 +67,19 @@ impl Ops {
 
     pub(crate) fn request(&self, id: OpId) -> Option<&Request> {
         self.0.get(id).map(|op| &op.request)
+    }
+
+    /// The execution that a request cancels.
+    pub(crate) fn cancels(&self, id: OpId) -> Option<i64> {
+        match self.request(id)? {
+            Request::CancelExecution(request) => request.name.rsplit('/').next()?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The answer that counts, once there is one.
+    pub(crate) fn answer(&self, id: OpId) -> Option<&Result<Answer, Refusal>> {
+        self.0.get(id).and_then(|op| op.answer.as_ref())
     }
 
     /// Whether a request was answered well.
@@ -197,6 +223,9 @@ pub(crate) fn id_of(request: &Request) -> &str {
 pub(crate) fn is_passing(refusal: &Refusal) -> bool {
     matches!(
         refusal.reason,
-        ErrorReason::NotLeader | ErrorReason::OutcomeUnknown | ErrorReason::NotReady
+        ErrorReason::NotLeader
+            | ErrorReason::OutcomeUnknown
+            | ErrorReason::NotReady
+            | ErrorReason::NoQuorum
     )
 }

@@ -1,11 +1,13 @@
 //! A subscriber to an attempt's log: whatever breaks, it goes on with the record it has not had yet.
 
 use feed::{Cursor, Start};
+use ledger::Uuid;
 use worker::Fence;
 
 use crate::Bug;
 use crate::checkers::Fact;
-use crate::coordinator::Feed;
+use crate::coordinator::{Host, key};
+use crate::event::CoordinatorId;
 use crate::stage::Stage;
 
 /// Number of a subscriber.
@@ -19,6 +21,8 @@ const READ_BYTES: usize = 400;
 pub(crate) struct Subscriber {
     pub(crate) id: SubscriberId,
     pub(crate) fence: Fence,
+    /// Whom it reads from.
+    pub(crate) at: CoordinatorId,
     /// The record that the client has not had yet.
     next: u64,
     /// The place that the server keeps for it; none when it has to come back first.
@@ -27,10 +31,11 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    pub(crate) fn new(id: SubscriberId, fence: Fence, from: u64) -> Self {
+    pub(crate) fn new(id: SubscriberId, fence: Fence, from: u64, at: CoordinatorId) -> Self {
         Self {
             id,
             fence,
+            at,
             next: from,
             cursor: Some(Cursor::new(Start::Record(from), 0)),
             is_done: false,
@@ -42,8 +47,17 @@ impl Subscriber {
         self.cursor = None;
     }
 
-    /// Gets what there is. `is_over` says that no more will come: the attempt has ended.
-    pub(crate) fn read(&mut self, stage: &mut Stage, feed: Option<&Feed>, is_over: bool) {
+    /// Gets what there is at a coordinator.
+    pub(crate) fn read(&mut self, stage: &mut Stage, host: &Host) {
+        let id = Uuid::from_bytes(self.fence.execution_id);
+        let execution = host.published().execution_by_id(&id);
+        let attempt = execution
+            .and_then(|execution| execution.attempts.get(self.fence.attempt as usize - 1))
+            .filter(|attempt| !attempt.is_live());
+        // A log that was sealed is over when all of it was read; of one that was not nobody knows more than this one has.
+        let is_over = attempt
+            .is_some_and(|ended| ended.feed_digest.is_none() || self.next >= ended.record_count);
+        let feed = host.feeds().get(&key(self.fence));
         if self.cursor.is_none() {
             stage.sometimes("a subscriber came back");
         }
@@ -71,7 +85,8 @@ impl Subscriber {
             }
             if let Some(batch) = delivered {
                 stage.show(&Fact::Delivered {
-                    fence: self.fence,
+                    coordinator: self.at,
+                    key: key(self.fence),
                     next: self.next,
                     batch: &batch,
                 });

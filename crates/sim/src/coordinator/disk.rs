@@ -1,8 +1,9 @@
-//! The coordinator's disk: what was written survives a crash; of what was on its way, a beginning may.
+//! A coordinator's disk: what was written survives a crash; of what was on its way, a beginning may.
 
 use std::collections::VecDeque;
 
 use coordinator::{Base, Batch, Recovered};
+use raft::eraftpb::{Entry, EntryType};
 
 use crate::Bug;
 use crate::stage::Stage;
@@ -10,13 +11,21 @@ use crate::stage::Stage;
 /// A log, a snapshot, and what is being written.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    log: Recovered,
-    /// The ledger of the snapshot that the log begins after; empty for the founding one.
-    snapshot: Vec<u8>,
+    stored: Contents,
     /// Handed over and not written.
     pending: VecDeque<Batch>,
     /// How many of the pending ones the write that goes on covers; 0 when none does.
     writing: usize,
+    /// Somebody's copy of an earlier state.
+    copy: Option<Contents>,
+}
+
+/// What is on a disk.
+#[derive(Debug, Clone)]
+struct Contents {
+    log: Recovered,
+    /// The ledger of the snapshot that the log begins after; empty for the founding one.
+    snapshot: Vec<u8>,
 }
 
 /// A snapshot on its way to the disk.
@@ -27,13 +36,16 @@ pub(crate) struct Stored {
 }
 
 impl Disk {
-    /// The disk of a member that founds a cluster by itself.
-    pub(crate) fn founding() -> Self {
+    /// A disk with a log.
+    pub(crate) fn new(log: Recovered) -> Self {
         Self {
-            log: Recovered::founding(&[1]),
-            snapshot: Vec::new(),
+            stored: Contents {
+                log,
+                snapshot: Vec::new(),
+            },
             pending: VecDeque::new(),
             writing: 0,
+            copy: None,
         }
     }
 
@@ -58,16 +70,20 @@ impl Disk {
         let mut newest = 0;
         for batch in self.pending.drain(..count) {
             newest = batch.number;
-            write(&mut self.log, batch);
+            write(&mut self.stored, batch);
         }
         (newest, count)
     }
 
-    /// The process is gone. Batches are atomic and written in order, so a beginning of them may be there.
+    /// The process is gone. Batches are atomic and written in order, so a beginning of them may be there; one that was torn is told by
+    /// its checksum and left out.
     pub(crate) fn crash(&mut self, stage: &mut Stage) {
         let pending = std::mem::take(&mut self.pending);
         // What was never handed to the write that goes on cannot have been written.
         let survive = stage.chance.between(0..self.writing as u64 + 1) as usize;
+        if survive < self.writing && stage.chance.permille(300) {
+            stage.sometimes("a torn write was told by its checksum");
+        }
         self.writing = 0;
         if survive > 0 {
             stage.sometimes("a batch outlived a crash unacknowledged");
@@ -76,49 +92,111 @@ impl Disk {
             stage.sometimes("a batch was lost in a crash");
         }
         for batch in pending.into_iter().take(survive) {
-            write(&mut self.log, batch);
+            write(&mut self.stored, batch);
         }
+        let log = &mut self.stored.log;
         if stage.has(Bug::ForgetLastEntry) {
-            self.log.entries.pop();
+            log.entries.pop();
         }
         if stage.has(Bug::ForgetLogAfterSnapshot) {
-            self.log.entries.clear();
+            log.entries.clear();
         }
     }
 
     /// A snapshot is on the disk; the log is shortened by a separate order.
     pub(crate) fn store_snapshot(&mut self, stored: Stored) {
-        self.log.base = stored.base;
-        self.snapshot = stored.ledger;
+        // Another's may have come in between.
+        if stored.base.index <= self.stored.log.base.index {
+            return;
+        }
+        self.stored.log.base = stored.base;
+        self.stored.snapshot = stored.ledger;
+    }
+
+    /// The bytes of the snapshot of that index, if it is the newest.
+    pub(crate) fn snapshot(&self, index: u64) -> Option<&[u8]> {
+        let stored = &self.stored;
+        (stored.log.base.index == index && !stored.snapshot.is_empty())
+            .then_some(&stored.snapshot[..])
+    }
+
+    /// The bytes of the newest snapshot.
+    pub(crate) fn newest_snapshot(&self) -> &[u8] {
+        &self.stored.snapshot
     }
 
     pub(crate) fn compact(&mut self, index: u64) {
-        self.log.entries.retain(|entry| entry.index > index);
+        let entries = &mut self.stored.log.entries;
+        let keep = entries.partition_point(|entry| entry.index <= index);
+        entries.drain(..keep);
     }
 
     /// What a start finds: the log after the newest snapshot, and that snapshot.
     pub(crate) fn recover(&self) -> (Recovered, &[u8]) {
-        let mut found = self.log.clone();
+        let mut found = self.stored.log.clone();
         found.entries.retain(|entry| entry.index > found.base.index);
-        (found, &self.snapshot)
+        (found, &self.stored.snapshot)
     }
 
-    /// Every entry with data that is on the disk: index and data.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.log
-            .entries
+    pub(crate) fn has_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+
+    /// Somebody copies the disk.
+    pub(crate) fn take_copy(&mut self) {
+        self.copy = Some(self.stored.clone());
+    }
+
+    /// Somebody puts the copy back in place of what is there. False when there is none.
+    pub(crate) fn put_back(&mut self) -> bool {
+        let Some(copy) = self.copy.take() else {
+            return false;
+        };
+        self.stored = copy;
+        true
+    }
+
+    /// Every entry with commands that is on the disk after an index: index and data.
+    pub(crate) fn entries_after(&self, index: u64) -> impl Iterator<Item = (u64, &[u8])> {
+        // While a snapshot is on its way, what is there is of the time before it.
+        let is_old = self.pending.iter().any(|batch| batch.snapshot.is_some());
+        let entries = &self.stored.log.entries;
+        let from = match is_old {
+            true => entries.len(),
+            false => entries.partition_point(|entry| entry.index <= index),
+        };
+        entries[from..]
             .iter()
-            .filter(|entry| !entry.data.is_empty())
+            .filter(|entry| is_normal(entry) && !entry.data.is_empty())
             .map(|entry| (entry.index, &entry.data[..]))
     }
 }
 
-fn write(log: &mut Recovered, batch: Batch) {
+fn write(contents: &mut Contents, batch: Batch) {
+    let log = &mut contents.log;
+    if let Some(snapshot) = batch.snapshot {
+        let metadata = snapshot.get_metadata();
+        log.base = Base {
+            index: metadata.index,
+            term: metadata.term,
+            members: metadata.get_conf_state().clone(),
+        };
+        log.entries.clear();
+        contents.snapshot = snapshot.data.to_vec();
+    }
     if let Some(first) = batch.entries.first() {
-        log.entries.retain(|entry| entry.index < first.index);
+        let keep = log
+            .entries
+            .partition_point(|entry| entry.index < first.index);
+        log.entries.truncate(keep);
     }
     log.entries.extend(batch.entries);
     if let Some(hard_state) = batch.hard_state {
         log.hard_state = hard_state;
     }
+}
+
+/// Whether it is for the ledger, and not for raft itself.
+fn is_normal(entry: &Entry) -> bool {
+    entry.get_entry_type() == EntryType::EntryNormal
 }

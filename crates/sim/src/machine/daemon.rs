@@ -4,23 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::link::{Offer, SynchronizeRequest, SynchronizeResponse};
 use feed::{HolderId, WriterLimits};
-use worker::{Adopted, Config, Fence, Found, Input, Prepared, Worker};
+use worker::{Adopted, Cluster, Config, Fence, Found, Input, Prepared, Worker};
 
 use super::{Machine, name};
 use crate::Bug;
 use crate::checkers::Fact;
-use crate::event::{ConnectionId, Event, Life, Message, OnDaemon};
+use crate::event::{ConnectionId, CoordinatorId, Event, Life, Message, OnDaemon, Purpose};
 use crate::network::Network;
 use crate::stage::Stage;
 use crate::swarm::SECOND;
 
-/// The one coordinator that feeds go to.
-const HOLDER: HolderId = HolderId(1);
-
 /// A daemon that runs.
 pub(super) struct Daemon {
     pub(super) mind: Worker,
-    pub(super) connection: Option<ConnectionId>,
+    /// The connection on which it says what it has and is told what it should have.
+    pub(super) session: Option<ConnectionId>,
+    /// Who it believes to lead.
+    leader: CoordinatorId,
+    /// The connections on which it pushes records, by the raft id of who stores them.
+    pub(super) pipes: BTreeMap<HolderId, (CoordinatorId, ConnectionId)>,
+    /// Coordinators that are being dialed.
+    dialing: BTreeSet<(CoordinatorId, bool)>,
     pub(super) last_report: Option<SynchronizeRequest>,
     /// Records of each feed that were read from its file.
     pub(super) read: BTreeMap<Fence, u64>,
@@ -67,7 +71,10 @@ impl Machine {
         };
         self.daemon = Some(Daemon {
             mind: Worker::new(config),
-            connection: None,
+            session: None,
+            leader: 0,
+            pipes: BTreeMap::new(),
+            dialing: BTreeSet::new(),
             last_report: None,
             read: BTreeMap::new(),
             told_ended: BTreeSet::new(),
@@ -87,7 +94,7 @@ impl Machine {
         for fence in launched {
             self.notify(stage, fence);
         }
-        stage.after(0, Event::Daemon(self.id, self.life, OnDaemon::Dial));
+        self.dial_all(stage);
     }
 
     /// The daemon ends, at whatever point it is. Programs go on.
@@ -96,6 +103,7 @@ impl Machine {
             return;
         }
         stage.news(format_args!("{} crashes", name(self.id)));
+        self.parked = None;
         stage.show(&Fact::DaemonEnded { machine: self.id });
         stage.blobs.serve(self.id, false);
         if stage.has(Bug::ForgetDirectories) {
@@ -141,15 +149,96 @@ impl Machine {
 impl Machine {
     /// Whether this daemon speaks on that connection.
     pub(crate) fn speaks_on(&self, life: Life, connection: ConnectionId) -> bool {
-        life == self.life
-            && self
-                .daemon
-                .as_ref()
-                .is_some_and(|daemon| daemon.connection == Some(connection))
+        let of = |daemon: &Daemon| {
+            daemon.session == Some(connection)
+                || daemon.pipes.values().any(|(_, pipe)| *pipe == connection)
+        };
+        life == self.life && self.daemon.as_ref().is_some_and(of)
+    }
+
+    /// Dials everybody that it should be connected to.
+    pub(crate) fn dial_all(&mut self, stage: &mut Stage) {
+        let Some(daemon) = &self.daemon else { return };
+        let leader = daemon.leader;
+        let holders: Vec<HolderId> = self.holders().collect();
+        for holder in holders {
+            if let Some(place) = stage.places.get(&holder.0).copied() {
+                self.dial(stage, place, Purpose::Pipe, 0);
+            }
+        }
+        self.dial(stage, leader, Purpose::Session, 0);
+    }
+
+    /// Who stores feeds, as it was told.
+    fn holders(&self) -> impl Iterator<Item = HolderId> {
+        self.cluster.coordinators.iter().map(|one| one.id)
+    }
+
+    fn dial(&mut self, stage: &mut Stage, to: CoordinatorId, purpose: Purpose, delay_us: u64) {
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
+        if daemon.dialing.insert((to, purpose == Purpose::Session)) {
+            let dial = OnDaemon::Dial(to, purpose);
+            stage.after(delay_us, Event::Daemon(self.id, self.life, dial));
+        }
+    }
+
+    /// A dial is due: whether it is still wanted.
+    pub(crate) fn wants_to_dial(
+        &mut self,
+        stage: &Stage,
+        life: Life,
+        to: CoordinatorId,
+        purpose: Purpose,
+    ) -> bool {
+        let Some(daemon) = self.daemon.as_mut().filter(|_| life == self.life) else {
+            return false;
+        };
+        daemon.dialing.remove(&(to, purpose == Purpose::Session));
+        match purpose {
+            Purpose::Session => daemon.session.is_none() && daemon.leader == to,
+            Purpose::Pipe => {
+                let is_connected = daemon.pipes.values().any(|(other, _)| *other == to);
+                let at = |holder: HolderId| stage.places.get(&holder.0) == Some(&to);
+                !is_connected && self.holders().any(at)
+            }
+        }
     }
 
     /// A connection is open in both directions.
     pub(crate) fn connected(
+        &mut self,
+        stage: &mut Stage,
+        network: &mut Network,
+        (connection, coordinator): (ConnectionId, CoordinatorId),
+        purpose: Purpose,
+    ) {
+        let at = |holder: &HolderId| stage.places.get(&holder.0) == Some(&coordinator);
+        let holder = self.holders().find(at);
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
+        daemon.dials = 0;
+        match purpose {
+            Purpose::Session => {
+                daemon.session = Some(connection);
+                // What was said last is said again by itself.
+                if let Some(last) = &daemon.last_report {
+                    network.send(stage, connection, Message::State(Box::new(last.clone())));
+                }
+                self.handle(stage, Some(network), Input::Connected);
+            }
+            Purpose::Pipe => {
+                let Some(holder) = holder else { return };
+                daemon.pipes.insert(holder, (coordinator, connection));
+                self.handle(stage, Some(network), Input::HolderConnected(holder));
+            }
+        }
+    }
+
+    /// The daemon notices that a connection broke.
+    pub(crate) fn disconnected(
         &mut self,
         stage: &mut Stage,
         network: &mut Network,
@@ -158,47 +247,97 @@ impl Machine {
         let Some(daemon) = &mut self.daemon else {
             return;
         };
-        daemon.connection = Some(connection);
-        daemon.dials = 0;
-        // What was said last is said again by itself.
-        if let Some(last) = &daemon.last_report {
-            network.send(stage, connection, Message::State(Box::new(last.clone())));
+        if daemon.session == Some(connection) {
+            daemon.session = None;
+            // Perhaps somebody else leads by now.
+            daemon.leader = (daemon.leader + 1) % stage.coordinator_count.max(1);
+            let leader = daemon.leader;
+            self.handle(stage, Some(network), Input::Disconnected);
+            return self.dial_later(stage, leader, Purpose::Session);
         }
-        self.handle(stage, Some(network), Input::HolderConnected(HOLDER));
-        self.handle(stage, Some(network), Input::Connected);
+        let pipe = daemon
+            .pipes
+            .iter()
+            .find(|(_, (_, pipe))| *pipe == connection);
+        if let Some((holder, (coordinator, _))) = pipe.map(|(holder, pipe)| (*holder, *pipe)) {
+            daemon.pipes.remove(&holder);
+            self.handle(stage, Some(network), Input::HolderDisconnected(holder));
+            self.dial_later(stage, coordinator, Purpose::Pipe);
+        }
     }
 
-    /// The daemon notices that its connection broke.
-    pub(crate) fn disconnected(&mut self, stage: &mut Stage, network: &mut Network) {
-        let Some(daemon) = &mut self.daemon else {
+    /// The coordinator that it speaks to does not lead.
+    pub(crate) fn refused(
+        &mut self,
+        stage: &mut Stage,
+        network: &mut Network,
+        connection: ConnectionId,
+        leader: Option<CoordinatorId>,
+    ) {
+        let Some(daemon) = self
+            .daemon
+            .as_mut()
+            .filter(|daemon| daemon.session == Some(connection))
+        else {
             return;
         };
-        daemon.connection = None;
-        self.handle(stage, Some(network), Input::HolderDisconnected(HOLDER));
+        stage.sometimes("a worker was sent on to the leader");
+        network.cut(stage, connection);
+        daemon.session = None;
+        daemon.leader = leader.unwrap_or((daemon.leader + 1) % stage.coordinator_count.max(1));
+        let to = daemon.leader;
         self.handle(stage, Some(network), Input::Disconnected);
-        if !stage.has(Bug::NeverDialAgain) {
-            self.dial_later(stage);
+        match leader {
+            Some(_) => self.dial(stage, to, Purpose::Session, 1_000),
+            None => self.dial_later(stage, to, Purpose::Session),
         }
     }
 
     /// Dials again, each time a little later.
-    pub(crate) fn dial_later(&mut self, stage: &mut Stage) {
+    pub(crate) fn dial_later(&mut self, stage: &mut Stage, to: CoordinatorId, purpose: Purpose) {
         let Some(daemon) = &mut self.daemon else {
             return;
         };
+        if stage.has(Bug::NeverDialAgain) {
+            return;
+        }
         daemon.dials += 1;
         let longest = (50_000 << daemon.dials.min(6)).min(3 * SECOND);
         let delay = stage.chance.between(longest / 2..longest);
-        stage.after(delay, Event::Daemon(self.id, self.life, OnDaemon::Dial));
+        let to = match purpose {
+            // Whoever did not answer does not lead.
+            Purpose::Session if daemon.session.is_none() && daemon.leader == to => {
+                daemon.leader = (to + 1) % stage.coordinator_count.max(1);
+                daemon.leader
+            }
+            _ => to,
+        };
+        self.dial(stage, to, purpose, delay);
     }
 
-    /// Whether a daemon of that life wants to dial.
-    pub(crate) fn wants_to_dial(&self, life: Life) -> bool {
-        life == self.life
-            && self
-                .daemon
-                .as_ref()
-                .is_some_and(|daemon| daemon.connection.is_none())
+    /// It was told who the coordinators are.
+    pub(super) fn set_cluster(
+        &mut self,
+        stage: &mut Stage,
+        network: Option<&mut Network>,
+        cluster: Cluster,
+    ) {
+        self.cluster = cluster;
+        let holders: Vec<HolderId> = self.holders().collect();
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
+        let pipes = daemon.pipes.iter();
+        let gone: Vec<ConnectionId> = pipes
+            .filter(|(holder, _)| !holders.contains(holder))
+            .map(|(_, (_, pipe))| *pipe)
+            .collect();
+        if let Some(network) = network {
+            for pipe in gone {
+                network.cut(stage, pipe);
+            }
+        }
+        self.dial_all(stage);
     }
 
     /// Orders arrive.
@@ -226,19 +365,24 @@ impl Machine {
         &mut self,
         stage: &mut Stage,
         network: &mut Network,
-        fence: Fence,
-        next: Option<u64>,
+        connection: ConnectionId,
+        (fence, next): (Fence, Option<u64>),
     ) {
+        let Some(daemon) = &self.daemon else { return };
+        let pipe = daemon
+            .pipes
+            .iter()
+            .find(|(_, (_, pipe))| *pipe == connection);
+        let Some(holder) = pipe.map(|(holder, _)| *holder) else {
+            return;
+        };
         let input = match next {
             Some(next_record) => Input::FeedStored {
                 fence,
-                holder: HOLDER,
+                holder,
                 next_record,
             },
-            None => Input::FeedRefused {
-                fence,
-                holder: HOLDER,
-            },
+            None => Input::FeedRefused { fence, holder },
         };
         self.handle(stage, Some(network), input);
     }

@@ -7,7 +7,7 @@ use super::directory::{Directory, Mark};
 use super::{Machine, Program, name};
 use crate::Bug;
 use crate::checkers::Fact;
-use crate::event::{Event, Life, Message, OnDaemon, OnProgram};
+use crate::event::{ConnectionId, Event, Life, Message, OnDaemon, OnProgram};
 use crate::network::Network;
 use crate::stage::Stage;
 use crate::swarm::SECOND;
@@ -27,6 +27,9 @@ impl Machine {
         if life != self.life || self.daemon.is_none() {
             return;
         }
+        if let Some(parked) = &mut self.parked {
+            return parked.push(event);
+        }
         match event {
             OnDaemon::Wake => {
                 if let Some(daemon) = &mut self.daemon {
@@ -35,12 +38,33 @@ impl Machine {
                 self.handle(stage, Some(network), Input::Tick);
             }
             // The world sees to it: it takes two to connect.
-            OnDaemon::Dial => {}
+            OnDaemon::Dial(..) => {}
+            OnDaemon::Arrive(connection, message) if self.speaks_on(life, connection) => {
+                self.arrive(stage, network, connection, *message);
+            }
+            OnDaemon::Arrive(..) => {}
+            OnDaemon::Gone(connection) => self.disconnected(stage, network, connection),
             OnDaemon::Look(fence) => self.look(stage, network, fence),
             OnDaemon::Fetch(fence, attempt) => self.fetch(stage, network, fence, attempt),
             OnDaemon::Start(fence) => self.start_program(stage, network, fence),
             OnDaemon::Collected(fence) => self.collected(stage, network, fence),
             OnDaemon::Input(input) => self.handle(stage, Some(network), *input),
+        }
+    }
+
+    /// A coordinator says something.
+    fn arrive(
+        &mut self,
+        stage: &mut Stage,
+        network: &mut Network,
+        connection: ConnectionId,
+        message: Message,
+    ) {
+        match message {
+            Message::Desired(desired) => self.desired(stage, network, *desired),
+            Message::Stored(fence, next) => self.stored(stage, network, connection, (fence, next)),
+            Message::Refused(leader) => self.refused(stage, network, connection, leader),
+            Message::State(_) | Message::Push(..) => {}
         }
     }
 
@@ -269,9 +293,14 @@ impl Machine {
                 let delay = stage.chance.delay(50..100_000);
                 stage.after(delay, Event::Daemon(id, life, OnDaemon::Collected(fence)));
             }
-            Output::Push { fence, batch, .. } => {
-                if let (Some(network), Some(connection)) = (network, daemon.connection) {
-                    network.send(stage, connection, Message::Push(fence, batch));
+            Output::Push {
+                fence,
+                batch,
+                holder,
+            } => {
+                let pipe = daemon.pipes.get(&holder).map(|(_, pipe)| *pipe);
+                if let (Some(network), Some(pipe)) = (network, pipe) {
+                    network.send(stage, pipe, Message::Push(fence, batch));
                 }
             }
             Output::ReadFeed {
@@ -298,11 +327,11 @@ impl Machine {
             }
             Output::Report(state) => {
                 daemon.last_report = Some((*state).clone());
-                if let (Some(network), Some(connection)) = (network, daemon.connection) {
+                if let (Some(network), Some(connection)) = (network, daemon.session) {
                     network.send(stage, connection, Message::State(state));
                 }
             }
-            Output::Cluster(cluster) => self.cluster = cluster,
+            Output::Cluster(cluster) => self.set_cluster(stage, network, cluster),
             Output::Remove { fence } => {
                 let removed = self.disk.remove(&fence);
                 if removed.is_some_and(|directory| directory.program.is_some()) {

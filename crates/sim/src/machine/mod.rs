@@ -26,12 +26,14 @@ pub(crate) struct Machine {
     id: MachineId,
     disk: BTreeMap<Fence, Directory>,
     daemon: Option<Daemon>,
+    /// What it was told of its cluster.
+    cluster: worker::Cluster,
     /// Counts the lives of its daemon; also the incarnation, which is durable.
     life: Life,
     /// Counts the lives of the machine.
     boot: Life,
-    /// What it was told of its cluster.
-    cluster: worker::Cluster,
+    /// What happens while its daemon stands still, in order; none while it runs.
+    parked: Option<Vec<OnDaemon>>,
     /// Its daemon crashes when it is given something to do the next time.
     pub(crate) crashes_at_work: bool,
     /// How far its clock is off.
@@ -57,9 +59,10 @@ impl Machine {
             id,
             disk: BTreeMap::new(),
             daemon: None,
+            cluster: worker::Cluster::default(),
             life: 0,
             boot: 1,
-            cluster: worker::Cluster::default(),
+            parked: None,
             crashes_at_work: false,
             clock_us: 0,
         }
@@ -93,6 +96,45 @@ impl Machine {
                     exit: None,
                 });
             }
+        }
+    }
+
+    /// The daemon stands still: nothing is lost, nothing happens; its programs go on.
+    pub(crate) fn pause(&mut self, stage: &mut Stage) -> bool {
+        if self.daemon.is_none() || self.parked.is_some() {
+            return false;
+        }
+        stage.news(format_args!("{} stands still", name(self.id)));
+        self.parked = Some(Vec::new());
+        true
+    }
+
+    /// The daemon goes on, with all that has come meanwhile.
+    pub(crate) fn resume(&mut self, stage: &mut Stage) {
+        let Some(parked) = self.parked.take() else {
+            return;
+        };
+        stage.news(format_args!("{} goes on", name(self.id)));
+        if self
+            .disk
+            .values()
+            .any(|directory| directory.program.is_some())
+        {
+            stage.sometimes("a daemon slept while its program ran");
+        }
+        for event in parked {
+            stage.after(0, Event::Daemon(self.id, self.life, event));
+        }
+    }
+
+    /// Keeps what happens to a daemon that stands still for later.
+    pub(crate) fn parks(&mut self, life: Life, event: OnDaemon) -> bool {
+        match &mut self.parked {
+            Some(parked) if life == self.life => {
+                parked.push(event);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -235,7 +277,8 @@ impl Machine {
 
     /// Asks a program to end, or kills it.
     fn signal(&self, stage: &mut Stage, fence: Fence, how: worker::Stop) {
-        stage.show(&Fact::Signalled { fence });
+        let is_wanted = matches!(how, worker::Stop::Graceful);
+        stage.show(&Fact::Signalled { fence, is_wanted });
         let event = match how {
             worker::Stop::Graceful => OnProgram::Terminate(GRACE_MS * 1_000),
             worker::Stop::Kill => {

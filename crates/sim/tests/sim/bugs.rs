@@ -4,23 +4,38 @@ use sim::script::play;
 use sim::{Bug, Detail, run};
 
 /// How many seeds a bug may get through.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 400;
 
 /// Promises that a bug breaks: which of them is seen to be broken first differs from seed to seed.
 fn breaks(bug: Bug) -> &'static [&'static str] {
+    const LOST: &[&str] = &[
+        "I-01", "I-02", "I-03", "I-04", "I-05", "I-06", "I-08", "I-12", "I-13", "I-18", "I-21",
+        "panic",
+    ];
     match bug {
-        Bug::AckBeforeStored => &["I-04", "I-01"],
-        Bug::ForgetLastEntry | Bug::ForgetLogAfterSnapshot => {
-            &["I-01", "I-02", "I-04", "I-05", "I-06", "I-21", "panic"]
-        }
+        Bug::AckBeforeStored
+        | Bug::ForgetLastEntry
+        | Bug::ForgetLogAfterSnapshot
+        | Bug::ForgetVote
+        | Bug::RejoinWithOldId
+        | Bug::RollBackUnnoticed
+        | Bug::AckBeforeQuorum
+        | Bug::SnapshotWithoutLedger => LOST,
         Bug::AckRecordsBeforeStored | Bug::StoreEveryPush | Bug::EndBeforeTail => &["I-21"],
+        Bug::SealBeforeRecords => &["I-21"],
         Bug::ForgetDirectories | Bug::ForgetLaunchMark => &["I-06", "I-07", "I-21"],
-        Bug::DuplicateFence => &["I-06"],
+        Bug::DuplicateFence => &["I-06", "I-12"],
         Bug::DropStops => &["I-10"],
         Bug::OutputsNotStored | Bug::LoseAnOutput => &["I-18"],
-        Bug::NewIdForRetry => &["I-02"],
+        Bug::NewIdForRetry | Bug::NewIdUnderNewLeader => &["I-02"],
+        Bug::ForgetRequestIds => &["I-02", "I-04"],
         Bug::ResumeTooLate | Bug::ResumeTooEarly => &["I-21"],
-        Bug::NeverDialAgain | Bug::AnswerRepeatsAtOnce => &["I-08"],
+        Bug::NeverDialAgain | Bug::AnswerRepeatsAtOnce | Bug::PromoteLagging => &["I-08", "panic"],
+        Bug::ReadWithoutQuorum => &["I-03"],
+        Bug::StaleResult => &[
+            "I-05", "I-06", "I-07", "I-08", "I-10", "I-12", "I-18", "I-21",
+        ],
+        Bug::AckLostCancel => &["I-10"],
     }
 }
 

@@ -1,0 +1,377 @@
+//! A coordinator's host: a process around the real mind, with a disk that outlives it.
+
+mod inbound;
+mod outbound;
+mod planted;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coordinator::{Config, Coordinator, Recovered, Token};
+use ledger::Ledger;
+use prost::Message as _;
+
+use super::disk::Disk;
+use super::feeds::{Feed, Feeds, Key};
+use super::{GRACE_MS, name};
+use crate::Bug;
+use crate::checkers::Fact;
+use crate::clients::{OpId, ReadId};
+use crate::event::{ConnectionId, CoordinatorId, Event, Life, OnCoordinator};
+use crate::stage::Stage;
+use crate::swarm::SECOND;
+
+/// Raft's clock.
+const TICK_US: u64 = coordinator::TICK_MS * 1_000;
+/// How often a coordinator asks others for records that it lacks.
+const CATCH_UP_US: u64 = SECOND / 2;
+/// Most bytes of one answer to that.
+const CATCH_UP_BYTES: usize = 4_096;
+/// How long a caller waits for an answer at most, whatever is wrong (I-11), and some time for the loop to take its turn.
+const ANSWER_US: u64 = 5 * SECOND + SECOND / 2;
+
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy)]
+enum Waiter {
+    Op(OpId),
+    Read(ReadId),
+}
+
+/// Whether a coordinator belongs to the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It does, or is about to.
+    Member,
+    /// Its disk was lost, or is not what it was: it does not start under its old id.
+    Lost,
+    /// It was removed for good.
+    Removed,
+}
+
+/// See the module's words.
+pub(crate) struct Host {
+    id: CoordinatorId,
+    member_id: u64,
+    standing: Standing,
+    mind: Option<Coordinator>,
+    life: Life,
+    disk: Disk,
+    feeds: Feeds,
+    /// What readers see: the ledger as it was published last.
+    published: Ledger,
+    sessions: BTreeSet<ConnectionId>,
+    pipes: BTreeSet<ConnectionId>,
+    /// Who waits for an answer.
+    waiting: BTreeMap<Token, Waiter>,
+    next_token: u64,
+    is_polling: bool,
+    is_catching_up: bool,
+    /// A snapshot of another is being taken over.
+    is_installing: bool,
+    disk_factor: u64,
+    /// Until when its disk is full.
+    full_until: u64,
+    /// When its process went on last after it had stood still.
+    resumed_us: u64,
+    /// It crashes while its disk writes the next time: the moment that matters most and is the hardest to hit.
+    pub(crate) crashes_at_write: bool,
+    /// What happens while its process stands still, in order; none while it runs.
+    parked: Option<Vec<OnCoordinator>>,
+    /// How far its clock is off.
+    pub(crate) clock_us: i64,
+    /// How fast its clocks go, in thousandths.
+    pub(crate) rate: u64,
+    born_us: u64,
+}
+
+// What others see of it.
+impl Host {
+    /// One that founds a group by itself.
+    pub(crate) fn founding() -> Self {
+        Self::new(0, 1, Recovered::founding(&[1]))
+    }
+
+    /// A machine for a coordinator, which is not one yet.
+    pub(crate) fn spare(id: CoordinatorId) -> Self {
+        let mut spare = Self::new(id, 0, Recovered::default());
+        spare.standing = Standing::Removed;
+        spare
+    }
+
+    fn new(id: CoordinatorId, member_id: u64, log: Recovered) -> Self {
+        Self {
+            id,
+            member_id,
+            standing: Standing::Member,
+            mind: None,
+            life: 0,
+            disk: Disk::new(log),
+            feeds: Feeds::new(id),
+            published: Ledger::new(),
+            sessions: BTreeSet::new(),
+            pipes: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            next_token: 0,
+            is_polling: false,
+            is_catching_up: false,
+            is_installing: false,
+            disk_factor: 1,
+            full_until: 0,
+            resumed_us: 0,
+            crashes_at_write: false,
+            parked: None,
+            clock_us: 0,
+            rate: 1_000,
+            born_us: 0,
+        }
+    }
+
+    /// Which of its lives this is.
+    pub(crate) fn life(&self) -> Life {
+        self.life
+    }
+
+    pub(crate) fn name(&self) -> String {
+        name(self.id)
+    }
+
+    /// Its raft id.
+    pub(crate) fn member_id(&self) -> u64 {
+        self.member_id
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.mind.is_some()
+    }
+
+    /// Whether somebody who asks is answered.
+    pub(crate) fn answers(&self) -> bool {
+        self.is_up() && self.parked.is_none()
+    }
+
+    /// Its mind, while its process runs.
+    pub(crate) fn mind(&self) -> Option<&Coordinator> {
+        self.mind.as_ref()
+    }
+
+    /// Whether it believes to lead.
+    pub(crate) fn leads(&self) -> bool {
+        self.mind.as_ref().is_some_and(|mind| mind.group().leads())
+    }
+
+    /// The ledger that readers get; none while there is nobody to ask.
+    pub(crate) fn readable(&self) -> Option<&Ledger> {
+        self.answers().then_some(&self.published)
+    }
+
+    /// The ledger as published last, whoever may read it.
+    pub(crate) fn published(&self) -> &Ledger {
+        &self.published
+    }
+
+    /// The feeds on its disk.
+    pub(crate) fn feeds(&self) -> &BTreeMap<Key, Feed> {
+        self.feeds.disk()
+    }
+
+    /// What it lacks of the feeds that have ended, in words.
+    pub(crate) fn lacks(&self) -> Option<String> {
+        let behind = self.feeds.behind().count();
+        (behind > 0).then(|| format!("{} lacks records of {behind} feeds", name(self.id)))
+    }
+}
+
+// Its life.
+impl Host {
+    /// Its disk takes so many times as long.
+    pub(crate) fn slow_down(&mut self, factor: u64) {
+        self.disk_factor = factor;
+    }
+
+    /// Whether somebody has a copy of its disk.
+    pub(crate) fn has_copy(&self) -> bool {
+        self.disk.has_copy()
+    }
+
+    /// Somebody copies its disk.
+    pub(crate) fn copy_disk(&mut self) {
+        self.disk.take_copy();
+    }
+
+    /// All that was on its disk is gone, or is what it was when somebody copied it. It is down.
+    pub(crate) fn lose_disk(&mut self, stage: &mut Stage, is_put_back: bool) {
+        let coordinator = self.id;
+        self.standing = Standing::Lost;
+        if is_put_back {
+            stage.sometimes("a disk was put back to an old copy");
+            stage.news(format_args!("{} has an old disk", name(self.id)));
+            let has_copy = self.disk.put_back();
+            if has_copy && stage.has(Bug::RollBackUnnoticed) {
+                self.standing = Standing::Member;
+            }
+            return;
+        }
+        stage.sometimes("a disk was lost");
+        stage.news(format_args!("{} lost its disk", name(self.id)));
+        self.disk = Disk::new(Recovered::default());
+        self.feeds = Feeds::new(self.id);
+        self.published = Ledger::new();
+        stage.show(&Fact::DiskLost { coordinator });
+        if stage.has(Bug::RejoinWithOldId) {
+            self.standing = Standing::Member;
+        }
+    }
+
+    /// It was admitted under a new id: it begins with nothing.
+    pub(crate) fn join(&mut self, stage: &mut Stage, member_id: u64) {
+        let coordinator = self.id;
+        self.crash(stage);
+        stage.show(&Fact::DiskLost { coordinator });
+        let (life, rate, clock_us) = (self.life, self.rate, self.clock_us);
+        *self = Self::new(self.id, member_id, Recovered::default());
+        (self.life, self.rate, self.clock_us) = (life, rate, clock_us);
+        stage.news(format_args!(
+            "{} joins as member {member_id}",
+            name(self.id)
+        ));
+        self.start(stage);
+    }
+
+    /// It was removed for good.
+    pub(crate) fn retire(&mut self, stage: &mut Stage) {
+        stage.news(format_args!("{} is removed", name(self.id)));
+        self.crash(stage);
+        self.standing = Standing::Removed;
+    }
+
+    /// Its disk is full for so long: whatever is written fails, and ends the process.
+    pub(crate) fn fill_disk(&mut self, stage: &mut Stage, for_us: u64) {
+        stage.news(format_args!("the disk of {} is full", name(self.id)));
+        self.full_until = stage.now_us() + for_us;
+    }
+
+    /// Nothing is wrong with it any more.
+    pub(crate) fn heal(&mut self, stage: &mut Stage) {
+        self.disk_factor = 1;
+        self.full_until = 0;
+        self.crashes_at_write = false;
+        self.rate = 1_000;
+        self.resume(stage);
+        self.start(stage);
+    }
+
+    /// Starts the process from what its disk holds.
+    pub(crate) fn start(&mut self, stage: &mut Stage) {
+        if self.mind.is_some() || self.standing != Standing::Member {
+            return;
+        }
+        self.life += 1;
+        self.born_us = stage.now_us();
+        let (found, snapshot) = self.disk.recover();
+        let replays = found.entries.iter().any(|entry| !entry.data.is_empty());
+        let ledger = match snapshot {
+            [] => Ok(Ledger::new()),
+            bytes => restore(bytes),
+        };
+        let config = Config {
+            member_id: self.member_id,
+            cluster_id: "5e3c1a52-0000-4000-8000-000000000001".to_owned(),
+            address: name(self.id),
+            seed: stage.chance.between(0..u64::MAX),
+            snapshot_entries: stage.swarm.snapshot_entries,
+            lost_after_us: stage.swarm.lost_after_us,
+            stop_grace_ms: GRACE_MS,
+            on_disconnect: coordinator::OnDisconnect::KeepRunning,
+        };
+        let mind = ledger.and_then(|ledger| {
+            self.feeds.seal_again(stage, &ledger);
+            self.published = ledger.clone();
+            Coordinator::new(config, found, ledger).map_err(|error| error.to_string())
+        });
+        match mind {
+            Ok(mind) => self.mind = Some(mind),
+            Err(error) => {
+                let what = format!("{} does not start: {error}", name(self.id));
+                return stage.checkers.violated("I-12", what);
+            }
+        }
+        if self.life > 1 {
+            stage.news(format_args!(
+                "{} starts again at revision {}",
+                name(self.id),
+                self.published.revision()
+            ));
+            if replays {
+                stage.sometimes("a coordinator replayed its log");
+            }
+            if self.published.revision() > 0 {
+                stage.sometimes("a coordinator started from a snapshot");
+            }
+        }
+        self.plan(stage, self.tick_us(), OnCoordinator::Tick);
+        self.poll_soon(stage);
+        self.catch_up_soon(stage);
+    }
+
+    /// The process ends, at whatever point it is.
+    pub(crate) fn crash(&mut self, stage: &mut Stage) {
+        if self.mind.take().is_none() {
+            return;
+        }
+        stage.news(format_args!("{} crashes", name(self.id)));
+        if !self.waiting.is_empty() {
+            stage.sometimes("a request was lost in a crash");
+        }
+        self.life += 1;
+        self.is_polling = false;
+        self.is_catching_up = false;
+        self.is_installing = false;
+        self.parked = None;
+        self.waiting.clear();
+        self.sessions.clear();
+        self.pipes.clear();
+        self.disk.crash(stage);
+        self.feeds.crash(stage);
+    }
+
+    /// The process stands still: nothing is lost, nothing happens.
+    pub(crate) fn pause(&mut self, stage: &mut Stage) -> bool {
+        if self.mind.is_none() || self.parked.is_some() {
+            return false;
+        }
+        if self.leads() {
+            stage.sometimes("a leader stood still");
+        }
+        stage.news(format_args!("{} stands still", name(self.id)));
+        self.parked = Some(Vec::new());
+        true
+    }
+
+    /// The process goes on, with all that has come meanwhile.
+    pub(crate) fn resume(&mut self, stage: &mut Stage) {
+        let Some(parked) = self.parked.take() else {
+            return;
+        };
+        stage.news(format_args!("{} goes on", name(self.id)));
+        self.resumed_us = stage.now_us();
+        for event in parked {
+            self.plan(stage, 0, event);
+        }
+    }
+
+    fn plan(&self, stage: &mut Stage, delay_us: u64, event: OnCoordinator) {
+        stage.after(delay_us, Event::Coordinator(self.id, self.life, event));
+    }
+
+    fn tick_us(&self) -> u64 {
+        TICK_US * 1_000 / self.rate
+    }
+}
+
+fn restore(bytes: &[u8]) -> Result<Ledger, String> {
+    let snapshot = contract::ledger::Snapshot::decode(bytes).map_err(|error| error.to_string())?;
+    Ledger::restore(snapshot).map_err(|error| error.to_string())
+}
