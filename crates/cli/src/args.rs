@@ -412,6 +412,9 @@ pub struct Worker {
     /// default what the coordinators say
     #[arg(long, value_name = "POLICY")]
     pub on_disconnect: Option<node::OnDisconnect>,
+    /// Room to keep free on its disk, in MiB: with less it takes no new steps; by default a twentieth of the disk, at most 1024
+    #[arg(long, value_name = "MIB")]
+    pub disk_reserve: Option<u64>,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,

@@ -44,6 +44,7 @@ const SECTIONS: [(&str, &[&str]); 2] = [
             "slots",
             "environments",
             "on_disconnect",
+            "disk_reserve",
             "address_file",
         ],
     ),
@@ -201,6 +202,9 @@ pub fn worker(section: &Section, arguments: &mut Worker) -> Result<(), Failure> 
     };
     section.list("environments", &mut arguments.environments)?;
     section.policy(&mut arguments.on_disconnect)?;
+    if let Some(mib) = section.count("disk_reserve")? {
+        arguments.disk_reserve.get_or_insert(mib);
+    }
     section.path("address_file", &mut arguments.address_file)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::api;
@@ -32,12 +33,27 @@ pub enum BlobSource {
     File(PathBuf),
 }
 
+/// Is told how many bytes of an upload were handed over; begins anew when the upload does.
+pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+
 impl Client {
     /// Stores bytes with the cluster and gives their BLAKE3 digest and size. Bytes that are there already do not travel.
     ///
     /// # Errors
     /// `LIMIT_EXCEEDED`, `DISK_FULL`; kind [`Kind::Local`] when the file cannot be read.
     pub async fn upload_blob(&self, source: &BlobSource) -> Result<([u8; 32], u64), Error> {
+        self.upload_blob_telling(source, Arc::new(|_| {})).await
+    }
+
+    /// The same; `progress` is told how far it is.
+    ///
+    /// # Errors
+    /// As for [`Client::upload_blob`].
+    pub async fn upload_blob_telling(
+        &self,
+        source: &BlobSource,
+        progress: Progress,
+    ) -> Result<([u8; 32], u64), Error> {
         let (digest, size) = digest_of(source).await?;
         let name = Bytes::copy_from_slice(&digest);
         let missing = self
@@ -54,9 +70,9 @@ impl Client {
             .await?;
         if !missing.missing_digests.is_empty() {
             self.long_call(|channel| {
-                let (source, name) = (source.clone(), name.clone());
+                let (source, name, progress) = (source.clone(), name.clone(), progress.clone());
                 async move {
-                    let parts = parts(source, name, size);
+                    let parts = parts(source, name, size, progress);
                     BlobServiceClient::new(channel)
                         .write_blob(Request::new(parts))
                         .await
@@ -231,8 +247,18 @@ async fn open(path: &PathBuf) -> Result<File, Error> {
 }
 
 /// The messages of an upload. When the file cannot be read they end early, and the server refuses what is not whole.
-fn parts(source: BlobSource, digest: Bytes, size: u64) -> ReceiverStream<api::WriteBlobRequest> {
+fn parts(
+    source: BlobSource,
+    digest: Bytes,
+    size: u64,
+    progress: Progress,
+) -> ReceiverStream<api::WriteBlobRequest> {
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let mut parts = Parts {
+        sender,
+        handed_over: 0,
+        progress,
+    };
     tokio::spawn(async move {
         let size_bytes = i64::try_from(size).unwrap_or(i64::MAX);
         let first = api::WriteBlobRequest {
@@ -240,12 +266,12 @@ fn parts(source: BlobSource, digest: Bytes, size: u64) -> ReceiverStream<api::Wr
             size_bytes,
             data: Bytes::new(),
         };
-        if sender.send(first).await.is_err() {
+        if parts.sender.send(first).await.is_err() {
             return;
         }
         let sent = match source {
-            BlobSource::Bytes(bytes) => send_bytes(bytes, &sender).await,
-            BlobSource::File(path) => send_file(&path, &sender).await,
+            BlobSource::Bytes(bytes) => parts.send_bytes(bytes).await,
+            BlobSource::File(path) => parts.send_file(&path).await,
         };
         if let Err(error) = sent {
             tracing::warn!(%error, "an upload ends early");
@@ -254,40 +280,44 @@ fn parts(source: BlobSource, digest: Bytes, size: u64) -> ReceiverStream<api::Wr
     ReceiverStream::new(receiver)
 }
 
-/// Sends one part; says whether anybody still takes them.
-async fn send(data: Bytes, sender: &mpsc::Sender<api::WriteBlobRequest>) -> bool {
-    sender
-        .send(api::WriteBlobRequest {
+/// The parts of an upload on their way.
+struct Parts {
+    sender: mpsc::Sender<api::WriteBlobRequest>,
+    handed_over: u64,
+    progress: Progress,
+}
+
+impl Parts {
+    /// Sends one part; says whether anybody still takes them.
+    async fn send(&mut self, data: Bytes) -> bool {
+        self.handed_over += data.len() as u64;
+        let part = api::WriteBlobRequest {
             data,
             ..api::WriteBlobRequest::default()
-        })
-        .await
-        .is_ok()
-}
-
-async fn send_bytes(
-    mut bytes: Bytes,
-    sender: &mpsc::Sender<api::WriteBlobRequest>,
-) -> Result<(), Error> {
-    while !bytes.is_empty() {
-        let part = bytes.split_to(PART.min(bytes.len()));
-        if !send(part, sender).await {
-            break;
-        }
+        };
+        let taken = self.sender.send(part).await.is_ok();
+        (self.progress)(self.handed_over);
+        taken
     }
-    Ok(())
-}
 
-async fn send_file(
-    path: &PathBuf,
-    sender: &mpsc::Sender<api::WriteBlobRequest>,
-) -> Result<(), Error> {
-    let mut file = open(path).await?;
-    loop {
-        let mut part = bytes::BytesMut::with_capacity(PART);
-        while part.len() < PART && file.read_buf(&mut part).await? > 0 {}
-        if part.is_empty() || !send(part.freeze(), sender).await {
-            return Ok(());
+    async fn send_bytes(&mut self, mut bytes: Bytes) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let part = bytes.split_to(PART.min(bytes.len()));
+            if !self.send(part).await {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_file(&mut self, path: &PathBuf) -> Result<(), Error> {
+        let mut file = open(path).await?;
+        loop {
+            let mut part = bytes::BytesMut::with_capacity(PART);
+            while part.len() < PART && file.read_buf(&mut part).await? > 0 {}
+            if part.is_empty() || !self.send(part.freeze()).await {
+                return Ok(());
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ mod blobs;
 
 mod cluster;
 
-pub use blobs::BlobSource;
+pub use blobs::{BlobSource, Progress};
 pub use calls::{Client, Options};
 pub use cluster::BackupPart;
 pub use error::{Error, Kind, Violation};

@@ -142,6 +142,7 @@ impl Coordinator {
                     slots: offer.slot_count,
                     backlog: self.pace.backlog(&worker.name, offer.slot_count),
                     draining: offer.draining,
+                    disk_full: offer.disk_full,
                 })
             })
             .collect();

@@ -45,6 +45,8 @@ impl Embedded {
         let mut config =
             WorkerConfig::new(path.join("worker"), vec![coordinator.address().to_owned()]);
         config.name = WORKER.to_owned();
+        // There is no other machine to wait for: a step that finds the disk full says so at once.
+        config.disk_reserve = Some(0);
         if let Some(slots) = options.slots {
             config.slots = slots;
         }

@@ -131,7 +131,16 @@ fn verdict(problem: &Problem<'_>, machine: &Machine<'_>, execution: &Execution) 
     };
     let requirements = vec![
         requirement(contact, "in contact", silence.to_owned()),
-        requirement(!machine.draining, "takes new attempts", "drains".to_owned()),
+        requirement(
+            !machine.draining && !machine.disk_full,
+            "takes new attempts",
+            if machine.draining {
+                "drains"
+            } else {
+                "its disk is full"
+            }
+            .to_owned(),
+        ),
         requirement(
             machine.serves(environment),
             "serves the environment",

@@ -20,4 +20,6 @@ pub struct WorkerFact {
     pub backlog: u32,
     /// Whether it takes no new attempts.
     pub draining: bool,
+    /// Whether its disk has too little room for anything new.
+    pub disk_full: bool,
 }

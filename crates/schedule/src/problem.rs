@@ -20,6 +20,7 @@ pub(crate) struct Machine<'a> {
     pub worker: &'a Worker,
     pub connected: bool,
     pub draining: bool,
+    pub disk_full: bool,
     pub slots: u32,
     pub backlog: u32,
     /// Attempts it has.
@@ -49,6 +50,7 @@ impl<'a> Machine<'a> {
             worker,
             connected: fact.connected,
             draining: fact.draining,
+            disk_full: fact.disk_full,
             slots: fact.slots,
             backlog: fact.backlog,
             used: worker.attempts().len() as u32,
@@ -61,7 +63,7 @@ impl<'a> Machine<'a> {
 
     /// Whether anything new may be assigned to it.
     pub(crate) fn takes_work(&self) -> bool {
-        self.connected && !self.draining && !self.worker.lost && self.slots > 0
+        self.connected && !self.draining && !self.disk_full && !self.worker.lost && self.slots > 0
     }
 
     /// Whether it serves an environment. An execution that names none may run anywhere.

@@ -21,6 +21,8 @@ pub enum Input {
     Desired(SynchronizeResponse),
     /// The worker takes no new attempts any more (`true`), or takes them again.
     Drain(bool),
+    /// The disk has less room than is kept in reserve (`true`), or has it again.
+    DiskFull(bool),
 
     /// An attempt's inputs and source are in place, or cannot be.
     Prepared {

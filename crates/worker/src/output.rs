@@ -152,6 +152,9 @@ fn write_report(f: &mut fmt::Formatter<'_>, state: &SynchronizeRequest) -> fmt::
     if offer.draining {
         f.write_str(", draining")?;
     }
+    if offer.disk_full {
+        f.write_str(", disk full")?;
+    }
     for report in &state.attempts {
         match report.fence.as_ref().map(Fence::try_from) {
             Some(Ok(fence)) => write!(f, "; {fence} ")?,

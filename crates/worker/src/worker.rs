@@ -162,6 +162,12 @@ impl Worker {
                 self.config.offer.draining = draining;
                 self.pace.by(now);
             }
+            Input::DiskFull(full) => {
+                if self.config.offer.disk_full != full {
+                    self.config.offer.disk_full = full;
+                    self.pace.by(now);
+                }
+            }
             Input::Prepared { fence, outcome } => self.with(fence, |attempt, _| {
                 attempt.prepared(outcome);
                 Keep::Yes

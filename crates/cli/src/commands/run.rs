@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use client::BlobSource;
 use contract::api;
@@ -107,28 +108,63 @@ async fn create_pipeline(
         request.source = Some(upload(context, connection, config).await?);
     }
     let answer = connection.client.create_pipeline(request).await?;
-    answer
-        .warnings
-        .iter()
-        .for_each(|warning| context.note(&format!("warning: {warning}")));
-    context.note_resumed(connection, 0).await;
-    let pipeline = answer.pipeline.unwrap_or_default();
-    if launch.dry_run {
-        context.print(
-            || serde_json::json!({"valid": true}),
-            || "yes, it could run\n".to_owned(),
-        )?;
-        return Ok(Exit::Done);
+    let made = Made {
+        what: "pipeline",
+        warnings: &answer.warnings,
+        resource: answer.pipeline.as_ref().filter(|_| !launch.dry_run),
+        name: |pipeline: &api::Pipeline| &pipeline.name,
+        json: json::pipeline,
+    };
+    match made.tell(context, connection, launch).await? {
+        Some(number) => watch::pipeline(context, connection, number).await,
+        None => Ok(Exit::Done),
     }
-    if launch.detach {
-        let number = numbered(&pipeline.name);
+}
+
+/// What a create answered with.
+struct Made<'a, Resource> {
+    what: &'static str,
+    warnings: &'a [String],
+    /// What was made; nothing when it was only checked.
+    resource: Option<&'a Resource>,
+    name: fn(&Resource) -> &str,
+    json: fn(&Resource) -> serde_json::Value,
+}
+
+impl<Resource> Made<'_, Resource> {
+    /// Says what there is to say, and the number of what is to be watched now, if anything is.
+    async fn tell(
+        self,
+        context: &Context,
+        connection: &Connection,
+        launch: &Launch,
+    ) -> Result<Option<i64>, Failure> {
+        for warning in self.warnings {
+            context.note(&format!("warning: {warning}"));
+        }
+        context.note_resumed(connection, 0).await;
+        let Some(resource) = self.resource else {
+            context.print(
+                || serde_json::json!({"valid": true}),
+                || "yes, it could run\n".to_owned(),
+            )?;
+            return Ok(None);
+        };
+        let number = numbered((self.name)(resource));
+        if !launch.detach {
+            return Ok(Some(number));
+        }
+        let what = self.what;
         context.print(
-            || json::pipeline(&pipeline),
-            || format!("pipeline #{number} goes on by itself; `shoal pipeline watch {number}` follows it\n"),
+            || (self.json)(resource),
+            || {
+                format!(
+                    "{what} #{number} goes on by itself; `shoal {what} watch {number}` follows it\n"
+                )
+            },
         )?;
-        return Ok(Exit::Done);
+        Ok(None)
     }
-    watch::pipeline(context, connection, numbered(&pipeline.name)).await
 }
 
 /// The number of what was made.
@@ -196,28 +232,17 @@ async fn create_execution(
         request.source = Some(upload(context, connection, config).await?);
     }
     let answer = connection.client.create_execution(request).await?;
-    answer
-        .warnings
-        .iter()
-        .for_each(|warning| context.note(&format!("warning: {warning}")));
-    context.note_resumed(connection, 0).await;
-    let execution = answer.execution.unwrap_or_default();
-    if launch.dry_run {
-        context.print(
-            || serde_json::json!({"valid": true}),
-            || "yes, it could run\n".to_owned(),
-        )?;
-        return Ok(Exit::Done);
+    let made = Made {
+        what: "execution",
+        warnings: &answer.warnings,
+        resource: answer.execution.as_ref().filter(|_| !launch.dry_run),
+        name: |execution: &api::Execution| &execution.name,
+        json: json::execution,
+    };
+    match made.tell(context, connection, launch).await? {
+        Some(number) => watch::execution(context, connection, number).await,
+        None => Ok(Exit::Done),
     }
-    if launch.detach {
-        let number = numbered(&execution.name);
-        context.print(
-            || json::execution(&execution),
-            || format!("execution #{number} goes on by itself; `shoal execution watch {number}` follows it\n"),
-        )?;
-        return Ok(Exit::Done);
-    }
-    watch::execution(context, connection, numbered(&execution.name)).await
 }
 
 /// What is detached goes on in a node of its own, so it must not start in this command's.
@@ -266,7 +291,14 @@ async fn upload(
         context.note(&format!("source tree: {files} files, {size}"));
     }
     let blob = BlobSource::File(packed.archive.path().to_path_buf());
-    let (digest, size) = connection.client.upload_blob(&blob).await?;
+    let bar = context.progress(packed.size_bytes, "source tree");
+    let progress = Arc::new({
+        let bar = bar.clone();
+        move |bytes| bar.set_position(bytes)
+    });
+    let sent = connection.client.upload_blob_telling(&blob, progress).await;
+    bar.finish_and_clear();
+    let (digest, size) = sent?;
     if digest != packed.digest {
         return Err(Failure::new(
             "the packed source tree changed while it was sent; run the command again",

@@ -68,6 +68,9 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     config.advertise = arguments.advertise;
     config.environments = arguments.environments;
     config.on_disconnect = arguments.on_disconnect;
+    config.disk_reserve = arguments
+        .disk_reserve
+        .map(|mib| mib.saturating_mul(1 << 20));
     if let Some(name) = arguments.name {
         config.name = name;
     }

@@ -589,15 +589,15 @@ proptest! {
                 }
             }
         }
-        for at in 0..2 {
-            members[at].ledger = stages[1].clone();
-            members[at].handle(now, FeedInput::Tick);
-            members[at].settle(now);
-            if members[at].disk.seal.is_none() && members[at].disk.count < total {
+        for member in &mut members[..2] {
+            member.ledger = stages[1].clone();
+            member.handle(now, FeedInput::Tick);
+            member.settle(now);
+            if member.disk.seal.is_none() && member.disk.count < total {
                 token += 1;
-                let from = members[at].disk.count;
-                members[at].push(now, token, key, lines(from, total - from));
-                members[at].settle(now);
+                let from = member.disk.count;
+                member.push(now, token, key, lines(from, total - from));
+                member.settle(now);
             }
         }
         for member in &mut members {

@@ -189,6 +189,7 @@ impl World {
             snapshot_entries,
             lost_after_us: 60_000_000,
             stop_grace_ms: 1_000,
+            on_disconnect: coordinator::OnDisconnect::KeepRunning,
         };
         node.mind = Some(Coordinator::new(config, found, ledger).unwrap());
         self.settle(id);

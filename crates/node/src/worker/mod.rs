@@ -6,6 +6,7 @@ mod engine;
 pub(crate) mod fetch;
 mod hands;
 mod prepare;
+mod room;
 mod standing;
 mod uplink;
 mod wildcard;
@@ -56,6 +57,9 @@ pub struct WorkerConfig {
     pub environments: Vec<String>,
     /// What becomes of its attempts when it is out of contact; none means what the coordinators are configured to.
     pub on_disconnect: Option<OnDisconnect>,
+    /// Bytes to keep free on the disk of its data directory: with less it takes no new attempts. By default a twentieth of the
+    /// disk, at most 1 GiB.
+    pub disk_reserve: Option<u64>,
 }
 
 impl WorkerConfig {
@@ -75,6 +79,7 @@ impl WorkerConfig {
             slots,
             environments: Vec::new(),
             on_disconnect: None,
+            disk_reserve: None,
         }
     }
 }
@@ -152,6 +157,12 @@ impl WorkerNode {
             standing,
             faults.reporter(),
         )?;
+        tokio::spawn(room::watch(
+            config.data_dir,
+            config.disk_reserve,
+            engine.clone(),
+            stopping.clone(),
+        ));
         let report = faults.reporter();
         let stopped = stopping.clone();
         let server = tokio::spawn(async move {
@@ -255,6 +266,7 @@ fn open(
             draining: false,
             on_disconnect: on_disconnect.into(),
             stop_after_ms,
+            disk_full: false,
         },
         cluster: cluster.clone(),
         limits: WriterLimits::default(),

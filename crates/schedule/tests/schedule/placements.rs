@@ -60,9 +60,9 @@ fn an_execution_that_names_no_environment_runs_anywhere() {
 }
 
 #[test]
-fn silent_draining_and_slotless_workers_get_nothing() {
+fn silent_draining_full_and_slotless_workers_get_nothing() {
     check(
-        "worker a 1 silent\nworker b 1 draining\nworker c 0+5\nrun p\nplace",
+        "worker a 1 silent\nworker b 1 draining\nworker c 0+5\nworker d 1 full\nrun p\nplace",
         expect![[r#"
             --
         "#]],

@@ -55,7 +55,7 @@ proptest! {
         for (at, (slots, backlog, connected, draining, serves)) in workers.into_iter().enumerate() {
             let environments: &[&str] = [&[][..], &["gpu"], &["tpu"], &["gpu", "tpu"]][serves];
             let name = format!("w{at}");
-            world.worker(&name.clone(), environments, WorkerFact { name, connected, slots, backlog, draining });
+            world.worker(&name.clone(), environments, WorkerFact { name, connected, slots, backlog, draining, disk_full: false });
         }
         for step in steps {
             match step {

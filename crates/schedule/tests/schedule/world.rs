@@ -1,7 +1,7 @@
 //! A ledger and the workers' facts, built by a script.
 //!
 //! ```text
-//! worker NAME SLOTS[+BACKLOG] [env=A,B] [silent] [draining]
+//! worker NAME SLOTS[+BACKLOG] [env=A,B] [silent] [draining] [full]
 //! run PROJECT [COUNT] [env=A] [in=PROJECT#N]     input: what that execution made
 //! finish PROJECT#N SIZE                          completes it with one output of that size
 //! place                                          solves and applies; solving again must place nothing
@@ -50,6 +50,7 @@ pub fn check(script: &str, expected: Expect) {
                         slots: slots.parse().unwrap(),
                         backlog: backlog.parse().unwrap(),
                         draining: words.contains(&"draining"),
+                        disk_full: words.contains(&"full"),
                     },
                 );
             }

@@ -3,7 +3,7 @@
 //! One event a line; `1.2` is the second attempt at execution 1. Beside each event comes what the worker asked for:
 //!
 //! ```text
-//! adopted [1.1 | 1.1=launched …]      connect | disconnect | drain
+//! adopted [1.1 | 1.1=launched …]      connect | disconnect | drain | full | room
 //! desired [1.1 | 1.1=stop …]          the next generation; `desired@3 …` says which
 //! known [1.1 …]                       the same, without the assignments
 //! prepared 1.1 | unprepared 1.1       launched 1.1 | unlaunched 1.1
@@ -132,6 +132,8 @@ impl Script {
             "connect" => Input::Connected,
             "disconnect" => Input::Disconnected,
             "drain" => Input::Drain(true),
+            "full" => Input::DiskFull(true),
+            "room" => Input::DiskFull(false),
             "desired" | "known" => {
                 let next = self.generation + 1;
                 self.desired(next, text, event == "desired")

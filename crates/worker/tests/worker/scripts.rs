@@ -573,3 +573,19 @@ fn a_drained_worker_says_so_and_finishes_what_it_has() {
         "#]],
     );
 }
+
+#[test]
+fn a_full_disk_is_told_once_and_room_again_too() {
+    check(
+        "
+        adopted
+        connect
+        desired 1.1
+        full
+        full
+        prepared 1.1
+        room
+        ",
+        &expect![[r#""#]],
+    );
+}
