@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::{Complaint, MINDS, Tree};
 
 /// Each package of the workspace and the others that it may name. Each stands below all that it names.
-const ARROWS: [(&str, &str); 19] = [
+const ARROWS: [(&str, &str); 20] = [
     ("contract", ""),
     // minds
     ("feed", ""),
@@ -18,16 +18,17 @@ const ARROWS: [(&str, &str); 19] = [
     // bodies
     ("disk", "blob feed"),
     ("runtime", "feed"),
+    ("pki", ""),
     (
         "net",
-        "coordinator ledger schedule worker spec feed blob contract",
+        "pki coordinator ledger schedule worker spec feed blob contract",
     ),
     (
         "node",
-        "coordinator worker ledger schedule spec feed blob disk runtime net contract",
+        "coordinator worker ledger schedule spec feed blob disk runtime pki net contract",
     ),
-    ("client", "contract"),
-    ("cli", "node client spec runtime blob contract"),
+    ("client", "pki contract"),
+    ("cli", "node client pki spec runtime blob contract"),
     // proof
     ("check", ""),
     ("powercut", ""),
