@@ -26,7 +26,7 @@ Without --cluster, a coordinator and a worker run inside the command itself; the
 .shoal/ in the project.
 
 Exit codes:
-  0 done                                    3 it was stopped
+  0 done                                    3 it was stopped, or the server is not who it should be
   1 it failed, or the file is invalid       4 the cluster refused, or cannot be reached
   2 the arguments make no sense             130 left with Ctrl-C; what was started goes on"
 )]
@@ -65,6 +65,16 @@ pub struct Global {
         help_heading = GLOBAL
     )]
     pub cluster: Option<String>,
+    /// Who you are and to which cluster: the name of a context that `shoal login` made, or its file
+    #[arg(
+        long,
+        global = true,
+        env = "SHOAL_CONTEXT",
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = GLOBAL
+    )]
+    pub context: Option<String>,
     /// Project that the work belongs to; by default named after the directory
     #[arg(
         long,
@@ -125,6 +135,11 @@ pub enum Command {
     /// Look at the cluster, change who belongs to it, back it up
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Say who may join the cluster
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Become known to a cluster that runs with TLS
+    Login(Login),
     /// Print the completions of a shell
     Completions(Completions),
     /// The embedded node by itself, until nothing is left to do.
@@ -415,6 +430,9 @@ pub struct Worker {
     /// Room to keep free on its disk, in MiB: with less it takes no new steps; by default a twentieth of the disk, at most 1024
     #[arg(long, value_name = "MIB")]
     pub disk_reserve: Option<u64>,
+    /// TLS.
+    #[command(flatten)]
+    pub security: Security,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,
@@ -456,6 +474,21 @@ pub struct Coordinator {
     /// Join as what `shoal cluster add` admitted
     #[arg(long, value_name = "ID")]
     pub admission: Option<String>,
+    /// TLS.
+    #[command(flatten)]
+    pub security: Security,
+    /// Speak TLS also on loopback
+    #[arg(long, conflicts_with = "insecure")]
+    pub tls: bool,
+    /// For how long certificates of workers count: a number with s, m or h; they renew themselves
+    #[arg(long, default_value = "24h", value_name = "TIME", value_parser = time)]
+    pub worker_certificates: std::time::Duration,
+    /// For how long certificates of coordinators count; they renew themselves
+    #[arg(long, default_value = "720h", value_name = "TIME", value_parser = time)]
+    pub coordinator_certificates: std::time::Duration,
+    /// For how long certificates of users count
+    #[arg(long, default_value = "12h", value_name = "TIME", value_parser = time)]
+    pub user_certificates: std::time::Duration,
     /// How long a worker may be out of contact before its attempts are given to others, in seconds [default: 60]
     #[arg(long, value_name = "SECONDS")]
     pub lost_after: Option<f64>,
@@ -504,6 +537,94 @@ pub enum ClusterCommand {
     },
 }
 
+/// Join tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token that lets one machine or person in, once
+    Create {
+        /// What joins: worker, coordinator, user or admin
+        #[arg(long, value_enum, value_name = "ROLE", hide_possible_values = true)]
+        role: TokenRoleName,
+        /// The only name that may join with it; users and administrators must have one
+        #[arg(long)]
+        name: Option<String>,
+        /// For how long it can be used, at most 24h: a number with s, m or h
+        #[arg(long, default_value = "15m", value_name = "TIME", value_parser = time)]
+        ttl: std::time::Duration,
+    },
+    /// List the tokens of the last day
+    List,
+    /// Revoke a token, or the certificates of who joined: worker/NAME, user/NAME, coordinator/ID
+    Revoke {
+        /// The token's id, or who
+        what: String,
+    },
+}
+
+/// Roles by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TokenRoleName {
+    /// A worker
+    Worker,
+    /// A coordinator
+    Coordinator,
+    /// Somebody who runs pipelines
+    User,
+    /// A user who may also change the cluster
+    Admin,
+}
+
+impl From<TokenRoleName> for contract::api::TokenRole {
+    fn from(name: TokenRoleName) -> Self {
+        match name {
+            TokenRoleName::Worker => Self::Worker,
+            TokenRoleName::Coordinator => Self::Coordinator,
+            TokenRoleName::User => Self::User,
+            TokenRoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+/// Becomes known to a cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shoal login 10.0.0.1:7461 --token jt1.…              with a token of an administrator
+  shoal login 10.0.0.1:7461                            renews what is there, while it counts
+  shoal login 10.0.0.1:7461 --data-dir /var/lib/shoal  on a coordinator's machine: an admin")]
+pub struct Login {
+    /// Address of a coordinator, HOST:PORT, or several with commas
+    pub address: String,
+    /// Token that an administrator made with `shoal token create --role user`
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Data directory of a coordinator, whose key makes an administrator
+    #[arg(long, value_name = "DIR", conflicts_with = "token")]
+    pub data_dir: Option<PathBuf>,
+    /// Name of that administrator
+    #[arg(long, requires = "data_dir")]
+    pub name: Option<String>,
+    /// Name of the context to keep it in; by default the host of the address
+    #[arg(long = "as", value_name = "CONTEXT")]
+    pub context_name: Option<String>,
+}
+
+/// How a daemon speaks to others.
+#[derive(Debug, Clone, Args)]
+pub struct Security {
+    /// Token that lets it join; needed once
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "SHOAL_JOIN_TOKEN",
+        hide_env_values = true
+    )]
+    pub join_token: Option<String>,
+    /// Speak without TLS also off loopback: whoever reaches the port can run programs
+    #[arg(long, conflicts_with = "join_token")]
+    pub insecure: bool,
+}
+
 /// Prints completions.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -523,6 +644,23 @@ pub struct Serve {
     /// Its data directory
     #[arg(long)]
     pub data_dir: PathBuf,
+}
+
+/// Reads `90s`, `15m` or `24h`.
+fn time(text: &str) -> Result<std::time::Duration, String> {
+    let expected = || "expected a number with s, m or h, such as 15m".to_owned();
+    let unit = text.chars().next_back().ok_or_else(expected)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        _ => return Err(expected()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
+    let total = count.checked_mul(seconds).filter(|total| *total > 0);
+    total
+        .map(std::time::Duration::from_secs)
+        .ok_or_else(expected)
 }
 
 /// Reads `3` or `#3`.

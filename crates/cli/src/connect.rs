@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, Error, Kind, Resolve};
-use node::embedded::{Embedded, Options};
+use node::embedded::{self, Embedded};
 use node::home::Home;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+
+use crate::contexts::Cluster;
 
 /// How long to wait for another command's node to say where it serves.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -39,9 +41,9 @@ pub enum Runs {
 
 impl Connection {
     /// A connection to the coordinators at these addresses. `tell` is told when they cannot be reached for a while.
-    pub fn to(addresses: Vec<String>, deadline: Duration, tell: fn(&str)) -> Self {
+    pub fn to(cluster: Cluster, deadline: Duration, tell: fn(&str)) -> Self {
         let remote = Remote {
-            addresses,
+            addresses: cluster.addresses,
             tell,
             need: Mutex::default(),
         };
@@ -50,7 +52,7 @@ impl Connection {
             ..client::Options::default()
         };
         Self {
-            client: Client::with_options(remote, options),
+            client: Client::with_credentials(remote, options, cluster.credentials),
             embedded: None,
         }
     }
@@ -195,7 +197,7 @@ impl Local {
         let Some(ownership) = owned else {
             return Ok(None);
         };
-        let started = Embedded::start(ownership, Options::default()).await;
+        let started = Embedded::start(ownership, embedded::Options::default()).await;
         started.map(Some).map_err(|fault| {
             Error::new(
                 Kind::Internal,

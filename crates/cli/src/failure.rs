@@ -20,6 +20,8 @@ pub enum Exit {
     Usage,
     /// What was run was stopped.
     Stopped,
+    /// The other end is not who it should be; nothing was said to it.
+    Untrusted,
     /// The cluster refused, or cannot be reached.
     Refused,
     /// The user left with Ctrl-C.
@@ -33,7 +35,7 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
-            Self::Stopped => 3,
+            Self::Stopped | Self::Untrusted => 3,
             Self::Refused => 4,
             Self::Left => 130,
         }
@@ -78,6 +80,15 @@ impl Failure {
         Self {
             kind: "usage",
             exit: Exit::Usage,
+            ..Self::new(message)
+        }
+    }
+
+    /// The other end is not who it should be.
+    pub fn untrusted(message: impl Into<String>) -> Self {
+        Self {
+            kind: "untrusted",
+            exit: Exit::Untrusted,
             ..Self::new(message)
         }
     }

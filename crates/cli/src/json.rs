@@ -288,6 +288,21 @@ pub fn worker(worker: &api::Worker) -> Value {
     })
 }
 
+/// A join token, without its secret.
+pub fn token(token: &api::Token) -> Value {
+    let word = |name: &str, prefix: &str| name.trim_start_matches(prefix).to_lowercase();
+    json!({
+        "id": token.name.trim_start_matches("tokens/"),
+        "role": word(token.role().as_str_name(), "TOKEN_ROLE_"),
+        "name": text(&token.joiner_name),
+        "state": word(token.state().as_str_name(), "TOKEN_STATE_"),
+        "create_time": time(token.create_time.as_ref()),
+        "expire_time": time(token.expire_time.as_ref()),
+        "creator": text(&token.creator),
+        "joiner": text(&token.joiner),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 
 use crate::backoff::Backoff;
-use crate::connection::connect_for_blobs;
+use crate::dial::Ways;
 use crate::{Client, Error, Kind};
 
 /// How many bytes travel in a message.
@@ -100,6 +100,7 @@ impl Client {
         W: AsyncWrite + AsyncSeek + Unpin + Send,
     {
         let mut download = Download {
+            ways: self.connection.ways.clone(),
             silence: self.options.silence,
             digest: datum.digest.clone(),
             size: u64::try_from(datum.size_bytes).unwrap_or_default(),
@@ -163,6 +164,7 @@ fn lost(datum: &api::Datum) -> Error {
 
 /// A download under way.
 struct Download<'a, W> {
+    ways: Ways,
     silence: std::time::Duration,
     digest: Bytes,
     size: u64,
@@ -180,7 +182,7 @@ impl<W: AsyncWrite + AsyncSeek + Unpin + Send> Download<'_, W> {
     /// Fetches what is missing from one location.
     async fn from(&mut self, location: &str) -> Result<(), Error> {
         if self.received() < self.size {
-            let mut client = BlobServiceClient::new(connect_for_blobs(location).await?);
+            let mut client = BlobServiceClient::new(self.ways.connect_for_blobs(location).await?);
             let read_offset = i64::try_from(self.received()).unwrap_or(i64::MAX);
             let request = api::ReadBlobRequest {
                 digest: self.digest.clone(),

@@ -8,7 +8,9 @@ use contract::api::cluster_service_client::ClusterServiceClient;
 use contract::api::data_service_client::DataServiceClient;
 use contract::api::execution_service_client::ExecutionServiceClient;
 use contract::api::pipeline_service_client::PipelineServiceClient;
+use contract::api::token_service_client::TokenServiceClient;
 use contract::api::worker_service_client::WorkerServiceClient;
+use pki::Credentials;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -16,6 +18,7 @@ use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::connection::Connection;
+use crate::dial::Ways;
 use crate::{Error, Kind, Resolve};
 
 /// After how long without an answer the others are asked who leads.
@@ -108,6 +111,14 @@ calls! {
     list_workers: WorkerServiceClient, ListWorkersRequest -> ListWorkersResponse;
     /// Gets the state of the cluster.
     get_cluster: ClusterServiceClient, GetClusterRequest -> GetClusterResponse;
+    /// Creates a join token.
+    create_token: TokenServiceClient, CreateTokenRequest with request_id -> CreateTokenResponse;
+    /// Lists a page of join tokens by id.
+    list_tokens: TokenServiceClient, ListTokensRequest -> ListTokensResponse;
+    /// Revokes a join token.
+    revoke_token: TokenServiceClient, RevokeTokenRequest with request_id -> RevokeTokenResponse;
+    /// Revokes the certificates of a principal.
+    revoke_principal: TokenServiceClient, RevokePrincipalRequest with request_id -> RevokePrincipalResponse;
     /// Adds a coordinator.
     add_member: ClusterServiceClient, AddMemberRequest with request_id -> AddMemberResponse;
     /// Removes a coordinator for ever.
@@ -124,8 +135,18 @@ impl Client {
 
     /// The same, with another patience.
     pub fn with_options(resolver: impl Resolve, options: Options) -> Self {
+        Self::with_credentials(resolver, options, None)
+    }
+
+    /// The same, speaking TLS as who the credentials are of.
+    pub fn with_credentials(
+        resolver: impl Resolve,
+        options: Options,
+        credentials: Option<Credentials>,
+    ) -> Self {
+        let ways = Ways(credentials);
         Self {
-            connection: Arc::new(Connection::new(Arc::new(resolver))),
+            connection: Arc::new(Connection::new(Arc::new(resolver), ways)),
             options,
         }
     }

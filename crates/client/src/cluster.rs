@@ -29,8 +29,8 @@ impl Client {
     ///
     /// # Errors
     /// Kind [`Kind::Unavailable`] when it cannot be reached or does not answer in time; nothing is tried again.
-    pub async fn look(address: &str) -> Result<api::Cluster, Error> {
-        connection::look(address).await
+    pub async fn look(&self, address: &str) -> Result<api::Cluster, Error> {
+        connection::look(&self.connection.ways, address).await
     }
 
     /// Reads a backup of the whole replicated state.

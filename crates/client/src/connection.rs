@@ -13,12 +13,10 @@ use contract::api::cluster_service_client::ClusterServiceClient;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
+use crate::dial::Ways;
 use crate::{Error, Kind, Resolve};
-
-/// How long to wait for a connection to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long one coordinator may take to be connected to before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(150);
@@ -26,21 +24,13 @@ const HEAD_START: Duration = Duration::from_millis(150);
 /// How long to wait for a coordinator that is only asked how things are.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(700);
 
-/// How often to ask a silent peer whether it is there, and how long to wait for its answer.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
-
 /// For how long a coordinator that failed is tried after all others.
 const GRUDGE: Duration = Duration::from_secs(3);
-
-/// Most bytes in an HTTP/2 frame that this side takes on connections for blobs: the default of 16 KiB halves the throughput.
-const BLOB_FRAME: u32 = 1 << 20;
-
-/// Windows for blobs, of a stream and of a connection, so that a link with delay is filled.
-const BLOB_WINDOWS: (u32, u32) = (16 << 20, 32 << 20);
 
 /// The connection that calls go by.
 pub(crate) struct Connection {
     resolver: Arc<dyn Resolve>,
+    pub(crate) ways: Ways,
     state: Mutex<State>,
 }
 
@@ -69,9 +59,10 @@ pub(crate) struct Numbered {
 }
 
 impl Connection {
-    pub(crate) fn new(resolver: Arc<dyn Resolve>) -> Self {
+    pub(crate) fn new(resolver: Arc<dyn Resolve>, ways: Ways) -> Self {
         Self {
             resolver,
+            ways,
             state: Mutex::default(),
         }
     }
@@ -90,7 +81,7 @@ impl Connection {
                 "no address of a coordinator is known",
             ));
         }
-        let (connected, failed) = first_of(&addresses).await;
+        let (connected, failed) = first_of(&addresses, &self.ways).await;
         let now = Instant::now();
         state
             .failures
@@ -146,7 +137,10 @@ impl Connection {
         let mut asked: JoinSet<_> = addresses
             .into_iter()
             .filter(|address| *address != current)
-            .map(|address| async move { look(&address).await })
+            .map(|address| {
+                let ways = self.ways.clone();
+                async move { look(&ways, &address).await }
+            })
             .collect();
         let mut newest: Option<api::Cluster> = None;
         while let Some(answer) = asked.join_next().await {
@@ -227,7 +221,10 @@ impl State {
 }
 
 /// Connects to the first that answers; each gets a head start before the next. Names those that failed.
-async fn first_of(addresses: &[String]) -> (Result<(String, Channel), Error>, Vec<String>) {
+async fn first_of(
+    addresses: &[String],
+    ways: &Ways,
+) -> (Result<(String, Channel), Error>, Vec<String>) {
     let mut failed = Vec::new();
     let mut failure = None;
     let mut tries = JoinSet::new();
@@ -235,8 +232,9 @@ async fn first_of(addresses: &[String]) -> (Result<(String, Channel), Error>, Ve
     loop {
         match rest.next() {
             Some(address) => {
+                let ways = ways.clone();
                 tries.spawn(async move {
-                    let connected = connect(&address).await;
+                    let connected = ways.connect(&address).await;
                     (address, connected)
                 });
             }
@@ -267,9 +265,9 @@ async fn first_of(addresses: &[String]) -> (Result<(String, Channel), Error>, Ve
 ///
 /// # Errors
 /// When it cannot be reached, or does not answer in time.
-pub(crate) async fn look(address: &str) -> Result<api::Cluster, Error> {
+pub(crate) async fn look(ways: &Ways, address: &str) -> Result<api::Cluster, Error> {
     let ask = async {
-        let channel = connect(address).await?;
+        let channel = ways.connect(address).await?;
         let answer = ClusterServiceClient::new(channel)
             .get_cluster(api::GetClusterRequest {})
             .await?;
@@ -291,55 +289,6 @@ pub(crate) fn leader_of(cluster: &api::Cluster) -> Option<String> {
         .iter()
         .find(|member| member.member_id == cluster.leader_id && !member.address.is_empty())
         .map(|leader| leader.address.clone())
-}
-
-async fn connect(address: &str) -> Result<Channel, Error> {
-    establish(endpoint(address)?, address).await
-}
-
-/// A connection for the bytes of blobs, apart from the one for calls.
-pub(crate) async fn connect_for_blobs(address: &str) -> Result<Channel, Error> {
-    let endpoint = endpoint(address)?
-        .max_frame_size(BLOB_FRAME)
-        .initial_stream_window_size(BLOB_WINDOWS.0)
-        .initial_connection_window_size(BLOB_WINDOWS.1);
-    establish(endpoint, address).await
-}
-
-/// How every connection of a client is made.
-fn endpoint(address: &str) -> Result<Endpoint, Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| {
-        Error::new(
-            Kind::Invalid,
-            format!("{address:?} is no address, expected HOST:PORT"),
-        )
-    })?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE.0)
-        .keep_alive_timeout(KEEPALIVE.1)
-        .keep_alive_while_idle(true))
-}
-
-async fn establish(endpoint: Endpoint, address: &str) -> Result<Channel, Error> {
-    endpoint.connect().await.map_err(|error| {
-        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), innermost);
-        Error::new(
-            Kind::Unavailable,
-            format!("cannot reach {address}: {cause}"),
-        )
-        .with_hint("is the coordinator running, and is the address right?")
-    })
-}
-
-/// The words of the first cause.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 #[cfg(test)]
@@ -380,10 +329,10 @@ mod tests {
             listener.local_addr().unwrap().to_string()
         };
         let there = silent.local_addr().unwrap().to_string();
-        let (connected, failed) = first_of(&[gone.clone(), there.clone()]).await;
+        let (connected, failed) = first_of(&[gone.clone(), there.clone()], &Ways::default()).await;
         assert_eq!(connected.unwrap().0, there);
         assert_eq!(failed.as_slice(), std::slice::from_ref(&gone));
-        let (refused, _) = first_of(&[gone]).await;
+        let (refused, _) = first_of(&[gone], &Ways::default()).await;
         assert_eq!(refused.unwrap_err().kind, Kind::Unavailable);
     }
 }

@@ -127,6 +127,9 @@ impl From<Status> for Error {
         let info = details.error_info().filter(|info| info.domain == DOMAIN);
         let reason = info.and_then(|info| ErrorReason::from_str_name(&info.reason));
         let broken = info.is_none() && status.source().is_some();
+        if broken && let Some(why) = pki::handshake_refused(&status) {
+            return Self::new(Kind::Denied, why);
+        }
         let kind = if broken {
             Kind::Unavailable
         } else {

@@ -10,6 +10,8 @@ mod backoff;
 
 mod resolve;
 
+mod dial;
+
 mod connection;
 
 mod calls;

@@ -142,3 +142,80 @@ fn ttl_ms(ttl: Option<prost_types::Duration>) -> Result<u64, Refusal> {
         .filter(|ms| (1..=MAX_TTL_MS).contains(ms))
         .ok_or_else(|| Refusal::invalid_field("ttl", "expected more than 0 and at most 24 hours"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use contract::api::TokenRole;
+
+    use super::*;
+
+    fn request() -> api::CreateTokenRequest {
+        api::CreateTokenRequest {
+            request_id: "4b7c5d8e-0000-4000-8000-000000000001".to_owned(),
+            token_id: "0123456789abcdef".to_owned(),
+            secret_digest: vec![7; 32].into(),
+            role: TokenRole::Worker.into(),
+            ..api::CreateTokenRequest::default()
+        }
+    }
+
+    fn field(request: api::CreateTokenRequest) -> String {
+        let refusal = create(request, String::new()).unwrap_err();
+        refusal.violations[0].field.clone()
+    }
+
+    #[test]
+    fn a_token_is_good_for_a_quarter_of_an_hour_unless_it_says() {
+        let Kind::CreateToken(made) = create(request(), "user/ann".to_owned()).unwrap() else {
+            unreachable!()
+        };
+        assert_eq!((made.ttl_ms, made.creator.as_str()), (900_000, "user/ann"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let with = |change: fn(&mut api::CreateTokenRequest)| {
+            let mut request = request();
+            change(&mut request);
+            field(request)
+        };
+        assert_eq!(with(|request| request.request_id.clear()), "request_id");
+        assert_eq!(with(|request| request.token_id.push('0')), "token_id");
+        assert_eq!(
+            with(|request| request.secret_digest = vec![7].into()),
+            "secret_digest"
+        );
+        assert_eq!(with(|request| request.role = 0), "role");
+        assert_eq!(
+            with(|request| request.set_role(TokenRole::User)),
+            "joiner_name"
+        );
+        let named = |request: &mut api::CreateTokenRequest| {
+            request.set_role(TokenRole::Coordinator);
+            request.joiner_name = "2".to_owned();
+        };
+        assert_eq!(with(named), "joiner_name");
+        for (seconds, nanos) in [(0, 0), (-1, 0), (86_400, 1_000_000), (i64::MAX, 0)] {
+            let mut request = request();
+            request.ttl = Some(prost_types::Duration { seconds, nanos });
+            assert_eq!(field(request), "ttl", "{seconds}");
+        }
+    }
+
+    #[test]
+    fn who_is_revoked_has_a_kind_and_a_name() {
+        let of = |principal: &str| {
+            revoke_principal(api::RevokePrincipalRequest {
+                request_id: request().request_id,
+                principal: principal.to_owned(),
+            })
+        };
+        for good in ["worker/gpu-1", "user/ann", "coordinator/3"] {
+            assert!(of(good).is_ok(), "{good}");
+        }
+        for bad in ["", "gpu-1", "worker/", "worker/a/b", "admin/ann"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+}

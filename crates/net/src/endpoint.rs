@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pki::{DialError, Dialer};
 use tonic::transport::{Channel, Endpoint, Error, Server};
 
 /// Most bytes of a call's headers.
@@ -78,17 +79,47 @@ pub(crate) fn endpoint(address: &str, purpose: Use) -> Result<Endpoint, Error> {
 /// A connection to the node at `address`.
 ///
 /// # Errors
-/// When that is no address, or nobody answers there in time.
-pub(crate) async fn connect(address: &str, purpose: Use) -> Result<Channel, Error> {
-    endpoint(address, purpose)?.connect().await
+/// When that is no address, nobody answers there in time, or it is not who it should be.
+pub(crate) async fn connect(
+    address: &str,
+    purpose: Use,
+    dialer: &Dialer,
+) -> Result<Channel, Error> {
+    let endpoint = endpoint(address, purpose)?;
+    match dialer {
+        Dialer::Plain => endpoint.connect().await,
+        Dialer::Tls(connector) => endpoint.connect_with_connector(connector.clone()).await,
+    }
 }
 
 /// A connection that is made with the first call, so that nobody waits here for a node that is gone.
 ///
 /// # Errors
 /// When `address` is none.
-pub(crate) fn connect_lazily(address: &str, purpose: Use) -> Result<Channel, Error> {
-    Ok(endpoint(address, purpose)?.connect_lazy())
+pub(crate) fn connect_lazily(
+    address: &str,
+    purpose: Use,
+    dialer: &Dialer,
+) -> Result<Channel, Error> {
+    let endpoint = endpoint(address, purpose)?;
+    Ok(match dialer {
+        Dialer::Plain => endpoint.connect_lazy(),
+        Dialer::Tls(connector) => endpoint.connect_with_connector_lazy(connector.clone()),
+    })
+}
+
+/// Why a connection was not made, in the dialer's own words where they are.
+pub(crate) fn dial_error(error: &Error) -> DialError {
+    let mut innermost: &(dyn std::error::Error + 'static) = error;
+    loop {
+        if let Some(ours) = innermost.downcast_ref::<DialError>() {
+            return ours.clone();
+        }
+        match innermost.source() {
+            Some(source) => innermost = source,
+            None => return DialError::Unreachable(innermost.to_string()),
+        }
+    }
 }
 
 /// A server with the limits that all keep; `wide` where much is sent to it.

@@ -7,6 +7,7 @@ use contract::link::worker_link_service_client::WorkerLinkServiceClient;
 use contract::link::{PushFeedRequest, PushFeedResponse};
 use coordinator::Refusal;
 use futures::{StreamExt as _, stream};
+use pki::Dialer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -54,13 +55,18 @@ pub struct FeedLink {
 impl FeedLink {
     /// Opens a way to the coordinator at `address`, and opens it again whenever it breaks. Must be called within a tokio runtime.
     pub fn open(address: String) -> (Self, mpsc::Receiver<FeedLinkEvent>) {
+        Self::open_by(Dialer::Plain, address)
+    }
+
+    /// The same, with another way to connect than the plain one.
+    pub fn open_by(dialer: Dialer, address: String) -> (Self, mpsc::Receiver<FeedLinkEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS);
         let closing = CancellationToken::new();
         let guard = closing.clone().drop_guard();
         tokio::spawn(async move {
             tokio::select! {
                 () = closing.cancelled() => {}
-                () = keep(&address, &events) => {}
+                () = keep(&dialer, &address, &events) => {}
             }
         });
         (Self { _open: guard }, receiver)
@@ -68,11 +74,11 @@ impl FeedLink {
 }
 
 /// Keeps the way open until nobody hears of it any more.
-async fn keep(address: &str, events: &mpsc::Sender<FeedLinkEvent>) {
+async fn keep(dialer: &Dialer, address: &str, events: &mpsc::Sender<FeedLinkEvent>) {
     let mut waits = Waits::new(WAITS);
     loop {
         let begun = Instant::now();
-        let Err(refusal) = connection(address, events).await else {
+        let Err(refusal) = connection(dialer, address, events).await else {
             return;
         };
         tracing::debug!(%refusal, address, "no way for feeds to a coordinator");
@@ -87,11 +93,16 @@ async fn keep(address: &str, events: &mpsc::Sender<FeedLinkEvent>) {
 }
 
 /// One connection, to its end. Ends well when nobody hears of it any more.
-async fn connection(address: &str, events: &mpsc::Sender<FeedLinkEvent>) -> Result<(), Refusal> {
-    let channel = endpoint::connect(address, Use::Link)
+async fn connection(
+    dialer: &Dialer,
+    address: &str,
+    events: &mpsc::Sender<FeedLinkEvent>,
+) -> Result<(), Refusal> {
+    let channel = endpoint::connect(address, Use::Link, dialer)
         .await
         .map_err(|error| {
-            let words = format!("cannot reach the coordinator at {address}: {error}");
+            let why = endpoint::dial_error(&error);
+            let words = format!("cannot reach the coordinator at {address}: {why}");
             Refusal::new(ErrorReason::NotReady, words)
         })?;
     let (pushes, mut batches) = mpsc::unbounded_channel();

@@ -4,8 +4,9 @@
 //! server side   ports <- context <- services <- server      what the host implements, and who calls it
 //! border        required, convert, page, status             requests checked, records told, refusals sent
 //! client side   waits, link, feed_link                      a worker's conversation with the leader, its feeds to every coordinator
-//!               peers, peer_reads, peer_blobs, fetch        other coordinators, blobs of other nodes, http(s) inputs
+//!               peers, peer_reads, peer_blobs, join, fetch  other coordinators, blobs of other nodes, certificates, http(s) inputs
 //! both          endpoint                                    how connections are made
+//! TLS           secure, gate                                who calls, and whether they may
 //! ```
 //!
 //! Nothing here decides anything: what is asked goes to the host through the traits of [`ports`], what is shown comes from the
@@ -35,6 +36,10 @@ mod services;
 
 mod panic;
 
+mod gate;
+
+mod secure;
+
 mod server;
 
 mod waits;
@@ -42,6 +47,8 @@ mod waits;
 mod link;
 
 mod feed_link;
+
+mod join;
 
 mod peer_blobs;
 
@@ -53,6 +60,7 @@ mod fetch;
 
 pub use feed_link::{FeedLink, FeedLinkEvent, Pushes};
 pub use fetch::{HttpError, HttpFetcher, HttpLimits, HttpSink};
+pub use join::{JoinError, join_coordinator, join_user, join_worker, renew};
 pub use link::{Link, LinkEvent};
 pub use peer_blobs::{ChunkSink, PeerBlobs, PeerError, Wanted};
 pub use peer_reads::PeerReads;

@@ -6,6 +6,7 @@ use contract::api::ErrorReason;
 use contract::link::worker_link_service_client::WorkerLinkServiceClient;
 use contract::link::{SynchronizeRequest, SynchronizeResponse};
 use coordinator::Refusal;
+use pki::Dialer;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -46,10 +47,16 @@ pub struct Link {
 impl Link {
     /// Opens a link to the coordinator that leads, or to the first that answers, and opens it again whenever it breaks.
     pub fn open(coordinators: Vec<String>) -> (Self, mpsc::Receiver<LinkEvent>) {
+        Self::open_by(Dialer::Plain, coordinators)
+    }
+
+    /// The same, with another way to connect than the plain one.
+    pub fn open_by(dialer: Dialer, coordinators: Vec<String>) -> (Self, mpsc::Receiver<LinkEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS);
         let (states, last_state) = watch::channel(None);
         let (coordinators, known) = watch::channel(coordinators);
         let keeper = Keeper {
+            dialer,
             coordinators: known,
             leader: None,
             next: 0,
@@ -79,6 +86,7 @@ impl Link {
 
 /// Keeps a link open.
 struct Keeper {
+    dialer: Dialer,
     coordinators: watch::Receiver<Vec<String>>,
     /// Where a coordinator said that the leader is.
     leader: Option<String>,
@@ -110,6 +118,8 @@ struct Streams {
 impl Keeper {
     async fn keep(mut self) {
         let mut waits = Waits::new(WAITS);
+        // Whether a person was told that the worker is not taken.
+        let mut told = false;
         loop {
             let begun = Instant::now();
             let was_sent_on = self.leader.is_some();
@@ -118,7 +128,16 @@ impl Keeper {
                 Err(end) => end,
             };
             let End::Broken(refusal) = end else { return };
-            tracing::debug!(%refusal, "no link to a coordinator");
+            let unwanted = matches!(
+                refusal.reason,
+                ErrorReason::Unauthenticated | ErrorReason::NotPermitted
+            );
+            match unwanted && !told {
+                // Nothing that the worker does by itself will change it.
+                true => tracing::warn!("the coordinator does not take this worker: {refusal}"),
+                false => tracing::debug!(%refusal, "no link to a coordinator"),
+            }
+            told = unwanted;
             self.leader = refusal
                 .metadata
                 .get("leader")
@@ -150,10 +169,11 @@ impl Keeper {
                 coordinators.get(at).cloned().unwrap_or_default()
             }
         };
-        let channel = endpoint::connect(&address, Use::Link)
+        let channel = endpoint::connect(&address, Use::Link, &self.dialer)
             .await
             .map_err(|error| {
-                let words = format!("cannot reach the coordinator at {address}: {error}");
+                let why = endpoint::dial_error(&error);
+                let words = format!("cannot reach the coordinator at {address}: {why}");
                 End::Broken(Refusal::new(ErrorReason::NotReady, words))
             })?;
         let (states, outgoing) = mpsc::channel(1);

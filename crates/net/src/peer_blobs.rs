@@ -14,6 +14,7 @@ use contract::api::blob_service_client::BlobServiceClient;
 use contract::api::{ErrorReason, GetBlobManifestRequest, ReadBlobRequest};
 use coordinator::Refusal;
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use pki::Dialer;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -99,6 +100,7 @@ pub struct Wanted {
 #[derive(Debug, Clone, Default)]
 pub struct PeerBlobs {
     channels: Arc<Mutex<BTreeMap<String, Channel>>>,
+    dialer: Dialer,
     limits: FetchLimits,
 }
 
@@ -114,8 +116,16 @@ impl PeerBlobs {
     pub fn new(limits: FetchLimits) -> Self {
         Self {
             channels: Arc::default(),
+            dialer: Dialer::Plain,
             limits,
         }
+    }
+
+    /// With another way to connect than the plain one.
+    #[must_use]
+    pub fn by(mut self, dialer: Dialer) -> Self {
+        self.dialer = dialer;
+        self
     }
 
     /// Fetches a blob: every byte that reaches `sink` was verified. A source that gives wrong bytes is not asked again, one
@@ -302,7 +312,8 @@ impl PeerBlobs {
         let channel = match channels.get(source) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = endpoint::connect_lazily(source, Use::Blobs).map_err(malformed)?;
+                let channel = endpoint::connect_lazily(source, Use::Blobs, &self.dialer)
+                    .map_err(malformed)?;
                 channels.insert(source.to_owned(), channel.clone());
                 channel
             }

@@ -11,6 +11,7 @@ use contract::peer::{ReadFramesRequest, StoreBlobRequest};
 use coordinator::Refusal;
 use coordinator::feeds::{Copies, FeedKey};
 use feed::Batch;
+use pki::Dialer;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
@@ -25,9 +26,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default)]
 pub struct PeerReads {
     channels: Arc<Mutex<BTreeMap<String, Channel>>>,
+    dialer: Dialer,
 }
 
 impl PeerReads {
+    /// With another way to connect than the plain one.
+    pub fn by(dialer: Dialer) -> Self {
+        Self {
+            dialer,
+            ..Self::default()
+        }
+    }
+
     /// What the coordinator at `address` has of a feed from a record on: about `max_bytes` of it.
     ///
     /// # Errors
@@ -99,7 +109,7 @@ impl PeerReads {
         let channel = match channels.get(address) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = endpoint::connect_lazily(address, Use::Peer)
+                let channel = endpoint::connect_lazily(address, Use::Peer, &self.dialer)
                     .map_err(|error| Refusal::new(ErrorReason::NotReady, error.to_string()))?;
                 channels.insert(address.to_owned(), channel.clone());
                 channel

@@ -19,6 +19,7 @@ use contract::peer::{
     Envelope, ExchangeRequest, HelloRequest, HelloResponse, Promise, SendSnapshotRequest,
 };
 use coordinator::Refusal;
+use pki::Dialer;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -88,6 +89,8 @@ pub struct Sender {
     pub address: String,
     /// How far its log reaches on its disk.
     pub holds: Holds,
+    /// How it connects to the others.
+    pub dialer: Dialer,
 }
 
 /// How far the log of this member reaches on its disk, as its loop last said. Clones are the same place.
@@ -237,6 +240,7 @@ impl PeerLinks {
             .get(&to)
             .map(|link| link.address.borrow().clone());
         let envelope = self.sender.envelope(to);
+        let dialer = self.sender.dialer.clone();
         self.runtime.spawn(async move {
             let sent = async {
                 let unknown = || Refusal::new(ErrorReason::NotReady, "its address is not known");
@@ -248,7 +252,7 @@ impl PeerLinks {
                     .await
                     .map_err(|error| fault(error.to_string()))?
                     .map_err(fault)?;
-                send_snapshot(&address, envelope, message, data).await
+                send_snapshot(&address, &dialer, envelope, message, data).await
             };
             let sent: Result<(), Refusal> = sent.await;
             if let Err(refusal) = &sent {
@@ -268,9 +272,9 @@ impl PeerLinks {
 /// `NOT_READY` when it does not answer in time; `STATE_FORBIDS` when it is of another cluster.
 pub async fn hello(sender: &Sender, to: u64, address: &str) -> Result<HelloResponse, Refusal> {
     let ask = async {
-        let channel = endpoint::connect(address, Use::Peer)
+        let channel = endpoint::connect(address, Use::Peer, &sender.dialer)
             .await
-            .map_err(|error| unreachable(address, &error))?;
+            .map_err(|error| unreachable(address, &endpoint::dial_error(&error)))?;
         let request = HelloRequest {
             envelope: Some(sender.envelope(to)),
         };
@@ -361,7 +365,8 @@ impl Keeper {
                 return;
             };
             let begun = Instant::now();
-            let broken = match endpoint::connect(&address, Use::Peer).await {
+            let connected = endpoint::connect(&address, Use::Peer, &self.sender.dialer).await;
+            let broken = match connected {
                 Ok(channel) => self.carry(channel).await,
                 Err(error) => unreachable(&address, &innermost(&error)),
             };
@@ -454,13 +459,14 @@ impl Parts {
 /// Sends a snapshot on a connection of its own.
 async fn send_snapshot(
     address: &str,
+    dialer: &Dialer,
     envelope: Envelope,
     message: Bytes,
     data: Bytes,
 ) -> Result<(), Refusal> {
-    let channel = endpoint::connect(address, Use::Peer)
+    let channel = endpoint::connect(address, Use::Peer, dialer)
         .await
-        .map_err(|error| unreachable(address, &error))?;
+        .map_err(|error| unreachable(address, &endpoint::dial_error(&error)))?;
     let size = data.len() as u64;
     let first = SendSnapshotRequest {
         envelope: Some(envelope),

@@ -1,5 +1,7 @@
 //! What a server needs from its host: small traits that `node` implements, so that nothing here names a disk or a loop.
 
+use std::sync::Arc;
+
 use blob::{Digest, Manifest};
 use bytes::Bytes;
 use contract::api;
@@ -8,7 +10,26 @@ use contract::peer::{Envelope, HelloResponse, Promise};
 use coordinator::{Answer, Refusal, Request};
 use feed::{Batch, Fence, Seal};
 use ledger::Ledger;
+use pki::{Authority, Credentials, Lifetimes};
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// What a coordinator with TLS has.
+#[derive(Clone)]
+pub struct CoordinatorTls {
+    /// What it speaks with.
+    pub credentials: Credentials,
+    /// What it signs with.
+    pub signing: Signing,
+}
+
+/// What certificates are signed with.
+#[derive(Clone)]
+pub struct Signing {
+    /// The cluster's authority.
+    pub authority: Arc<Authority>,
+    /// For how long a certificate counts.
+    pub lifetimes: Lifetimes,
+}
 
 /// Takes mutations to the coordinator's loop.
 #[tonic::async_trait]

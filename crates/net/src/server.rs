@@ -1,6 +1,7 @@
 //! The server of a coordinator, and that of a worker: which services they have, and the limits they keep.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use contract::api::blob_service_server::BlobServiceServer;
 use contract::api::cluster_service_server::ClusterServiceServer;
 use contract::api::data_service_server::DataServiceServer;
 use contract::api::execution_service_server::ExecutionServiceServer;
+use contract::api::join_service_server::JoinServiceServer;
 use contract::api::log_service_server::LogServiceServer;
 use contract::api::pipeline_service_server::PipelineServiceServer;
+use contract::api::token_service_server::TokenServiceServer;
 use contract::api::worker_service_server::WorkerServiceServer;
 use contract::link::worker_link_service_server::WorkerLinkServiceServer;
 use contract::peer::peer_service_server::PeerServiceServer;
 use ledger::Ledger;
+use pki::{Clients, Credentials, TlsAcceptor};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -24,17 +28,22 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::context::Context;
 use crate::endpoint;
+use crate::gate::{Gate, Guard};
 use crate::panic::CatchPanic;
 use crate::ports::{
-    Blobs, FeedReader, FeedStore, FreshReads, Members, Mutations, Sessions, Sources, Surroundings,
+    Blobs, CoordinatorTls, FeedReader, FeedStore, FreshReads, Members, Mutations, Sessions,
+    Sources, Surroundings,
 };
+use crate::secure::{Open, accept};
 use crate::services::blob::BlobEnd;
 use crate::services::cluster::Cluster;
 use crate::services::data::Data;
 use crate::services::execution::Executions;
+use crate::services::join::{Failures, Joining};
 use crate::services::log::Logs;
 use crate::services::peer::Peers;
 use crate::services::pipeline::Pipelines;
+use crate::services::token::Tokens;
 use crate::services::worker::Workers;
 use crate::services::worker_link::WorkerLink;
 
@@ -70,6 +79,8 @@ pub struct CoordinatorParts {
     pub blobs: Arc<dyn Blobs>,
     /// Keeps source trees that other coordinators have.
     pub sources: Arc<dyn Sources>,
+    /// TLS; without it everybody who reaches the port may call everything.
+    pub tls: Option<CoordinatorTls>,
 }
 
 /// A server that could not go on.
@@ -78,6 +89,9 @@ pub enum ServeError {
     /// The sockets failed.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] pki::PkiError),
     /// The contract's own descriptors cannot be served.
     #[error("the contract cannot be described: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -94,6 +108,13 @@ pub async fn serve_coordinator(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let stopping = CancellationToken::new();
+    let gate = Gate::new(Some(parts.ledgers.clone()));
+    let security = match &parts.tls {
+        None => None,
+        Some(tls) => Some(Security::new(&tls.credentials, Clients::MayJoin, gate)?),
+    };
+    let signing = parts.tls.map(|tls| tls.signing);
+    let ledgers = parts.ledgers.clone();
     let context = Context {
         mutations: parts.mutations,
         ledgers: parts.ledgers,
@@ -105,6 +126,7 @@ pub async fn serve_coordinator(
     let link = WorkerLink {
         sessions: parts.sessions,
         feeds: parts.feed_store,
+        ledgers,
         stopping: stopping.clone(),
     };
     let blobs = BlobEnd {
@@ -127,10 +149,19 @@ pub async fn serve_coordinator(
         LogServiceServer(Logs(context.clone())),
         DataServiceServer(Data(context.clone())),
         WorkerServiceServer(Workers(context.clone())),
-        ClusterServiceServer(Cluster(context)),
+        ClusterServiceServer(Cluster(context.clone())),
+        TokenServiceServer(Tokens {
+            context: context.clone(),
+            signing: signing.clone(),
+        }),
         WorkerLinkServiceServer(link),
         BlobServiceServer(blobs),
     );
+    add!(JoinServiceServer(Joining {
+        context,
+        signing,
+        failures: Failures::default(),
+    }));
     routes = routes.add_service(
         PeerServiceServer::new(peers)
             .max_decoding_message_size(MAX_PEER_MESSAGE)
@@ -138,6 +169,7 @@ pub async fn serve_coordinator(
     );
     serve(
         listener,
+        security,
         endpoint::server(false),
         routes,
         stopping,
@@ -153,9 +185,17 @@ pub async fn serve_coordinator(
 pub async fn serve_worker(
     listener: TcpListener,
     blobs: Arc<dyn Blobs>,
+    credentials: Option<Credentials>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let stopping = CancellationToken::new();
+    let security = match &credentials {
+        None => None,
+        Some(credentials) => {
+            let gate = Gate::new(None);
+            Some(Security::new(credentials, Clients::Known, gate)?)
+        }
+    };
     let service = BlobServiceServer::new(BlobEnd {
         blobs,
         stopping: stopping.clone(),
@@ -164,7 +204,15 @@ pub async fn serve_worker(
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let routes = common().await?.add_service(service);
-    serve(listener, endpoint::server(true), routes, stopping, shutdown).await
+    serve(
+        listener,
+        security,
+        endpoint::server(true),
+        routes,
+        stopping,
+        shutdown,
+    )
+    .await
 }
 
 /// Health and reflection.
@@ -180,20 +228,60 @@ async fn common() -> Result<Routes, ServeError> {
     Ok(Routes::new(health).add_service(reflection))
 }
 
+/// How a server with TLS knows who calls.
+struct Security {
+    acceptor: TlsAcceptor,
+    gate: Arc<Gate>,
+}
+
+impl Security {
+    fn new(
+        credentials: &Credentials,
+        clients: Clients,
+        gate: Arc<Gate>,
+    ) -> Result<Self, ServeError> {
+        let config = credentials.server_config(clients)?;
+        Ok(Self {
+            acceptor: TlsAcceptor::from(config),
+            gate,
+        })
+    }
+}
+
+/// A server at work.
+type Serving = Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> + Send>>;
+
 async fn serve(
     listener: TcpListener,
+    security: Option<Security>,
     builder: Server,
     routes: Routes,
     stopping: CancellationToken,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let stopped = stopping.clone();
-    let serving = builder
+    let stopped = stopping.clone().cancelled_owned();
+    let gate = security.as_ref().map(|security| security.gate.clone());
+    let router = builder
+        .layer(Guard(gate))
         .layer(CatchPanic)
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, async move { stopped.cancelled().await });
-    let mut serving = std::pin::pin!(serving);
+        .add_routes(routes);
+    let mut serving: Serving = match security {
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            Box::pin(router.serve_with_incoming_shutdown(incoming, stopped))
+        }
+        Some(Security { acceptor, gate }) => {
+            let open = Arc::new(Open::default());
+            let incoming = accept(listener, acceptor, open.clone());
+            let serving = router.serve_with_incoming_shutdown(incoming, stopped);
+            Box::pin(async move {
+                tokio::select! {
+                    served = serving => served,
+                    never = open.sweep(&gate) => match never {},
+                }
+            })
+        }
+    };
     tokio::select! {
         served = &mut serving => return Ok(served?),
         () = shutdown => stopping.cancel(),

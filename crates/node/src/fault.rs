@@ -6,6 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone)]
 pub struct Fault {
     message: String,
+    untrusted: bool,
 }
 
 impl Fault {
@@ -13,7 +14,21 @@ impl Fault {
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
+            untrusted: false,
         }
+    }
+
+    /// The other end is not who it should be: nothing was said to it.
+    pub fn untrusted(message: impl Into<String>) -> Self {
+        Self {
+            untrusted: true,
+            ..Self::new(message)
+        }
+    }
+
+    /// Whether the other end is not who it should be.
+    pub fn is_untrusted(&self) -> bool {
+        self.untrusted
     }
 }
 

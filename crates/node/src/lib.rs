@@ -8,6 +8,7 @@
 //! | [`coordinator`] | a coordinator's mind, its log, feeds and blobs, its server |
 //! | [`worker`] | a worker's mind, its attempts, blobs and server, its link to a coordinator |
 //! | [`embedded`] | one of each in this process, speaking to each other over loopback |
+//! | [`tls`] | keys on the disk, joining, renewal |
 //! | [`home`] | who owns a data directory, and where its owner serves |
 
 pub mod embedded;
@@ -17,6 +18,8 @@ pub mod coordinator;
 pub mod worker;
 
 pub mod home;
+
+pub mod tls;
 
 mod blobs;
 

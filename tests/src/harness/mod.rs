@@ -14,6 +14,8 @@ mod process;
 
 mod cluster;
 
+mod secure;
+
 mod gate;
 
 mod log;
@@ -30,6 +32,7 @@ pub use kill::Kind;
 pub use log::Log;
 pub use place::{Finished, Place};
 pub use process::{Line, Process, Source};
+pub use secure::Secure;
 
 /// How long a test waits for an event before it counts as one that does not come.
 pub const PATIENCE: Duration = Duration::from_secs(120);

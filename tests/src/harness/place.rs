@@ -210,11 +210,19 @@ impl Place {
     pub fn shoal(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(self.project());
-        for name in ["SHOAL_CLUSTER", "SHOAL_PROJECT", "SHOAL_LOG"] {
+        for name in [
+            "SHOAL_CLUSTER",
+            "SHOAL_CONTEXT",
+            "SHOAL_JOIN_TOKEN",
+            "SHOAL_PROJECT",
+            "SHOAL_LOG",
+        ] {
             command.env_remove(name);
         }
         command
             .env("NO_COLOR", "1")
+            // Contexts of whoever runs the tests are none of theirs.
+            .env("XDG_CONFIG_HOME", self.path().join("config"))
             .env("SHOAL_TEST_PLACE", self.path());
         if let Some(address) = &self.cluster {
             command.env("SHOAL_CLUSTER", address);

@@ -9,9 +9,10 @@ use client::{Client, Fixed};
 use contract::api;
 use node::Fault;
 use node::coordinator::{CoordinatorConfig, CoordinatorNode, Join, Joined, async_trait};
+use node::tls::{CoordinatorJoin, JoinToken, KeyDir, Lifetimes, is_loopback};
 
-use super::Context;
-use crate::args::Coordinator;
+use super::{Context, failure};
+use crate::args::{Coordinator, Security};
 use crate::settings::{self, Section};
 use crate::{Exit, Failure};
 
@@ -30,17 +31,38 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
         return Err(Failure::usage("a coordinator needs a data directory")
             .hint("give --data-dir, or data_dir in its section of the file"));
     };
-    let mut config = CoordinatorConfig::new(context.current.join(data_dir));
+    let data_dir = context.current.join(data_dir);
+    let keys = KeyDir::of(&data_dir);
+    let mut config = CoordinatorConfig::new(data_dir.clone());
     config.listen = arguments
         .listen
         .unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
+    config.tls = arguments.tls || arguments.security.join_token.is_some();
+    config.insecure = arguments.security.insecure;
+    config.lifetimes = Lifetimes {
+        coordinator: arguments.coordinator_certificates,
+        worker: arguments.worker_certificates,
+        user: arguments.user_certificates,
+    };
+    let speaks_tls = config.tls || !is_loopback(&config.listen);
     config.advertise = arguments.advertise;
     config.bootstrap = arguments.bootstrap;
     if !arguments.join.is_empty() {
-        config.join = Some(Arc::new(Members {
-            addresses: arguments.join,
-            admission: arguments.admission,
-        }));
+        let token = join_token(&arguments.security)?;
+        config.join = Some(match token {
+            Some(token) => Arc::new(CoordinatorJoin::new(arguments.join, token, &data_dir)),
+            None if speaks_tls && !config.insecure && !keys.exists() => {
+                return Err(
+                    Failure::usage("a coordinator that speaks TLS needs a token to join").hint(
+                        "make one with `shoal token create --role coordinator` and give it with --join-token",
+                    ),
+                );
+            }
+            None => Arc::new(Members {
+                addresses: arguments.join,
+                admission: arguments.admission,
+            }),
+        });
     }
     let seconds = |name: &str, seconds: f64| {
         Duration::try_from_secs_f64(seconds)
@@ -60,10 +82,15 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
     if let Some(policy) = arguments.on_disconnect {
         config.on_disconnect = policy;
     }
-    let coordinator = CoordinatorNode::start(config)
-        .await
-        .map_err(|fault| Failure::new(fault.to_string()))?;
+    let coordinator = CoordinatorNode::start(config).await.map_err(failure)?;
     let address = coordinator.address().to_owned();
+    let admin = keys.admin_context();
+    if admin.exists() && !context.global.quiet {
+        context.note(&format!(
+            "an administrator's context is in {0}:\n  shoal --context {0} cluster status",
+            admin.display()
+        ));
+    }
     let told = format!("coordinator serves on {address}");
     serve_until_told(
         context,
@@ -75,6 +102,17 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
     .await?;
     coordinator.stop().await;
     Ok(Exit::Done)
+}
+
+/// The token that was given, if one was.
+pub(super) fn join_token(security: &Security) -> Result<Option<JoinToken>, Failure> {
+    match security.join_token.as_deref() {
+        None | Some("") => Ok(None),
+        Some(text) => match text.parse::<JoinToken>() {
+            Ok(token) => Ok(Some(token)),
+            Err(error) => Err(Failure::usage(format!("--join-token: {error}"))),
+        },
+    }
 }
 
 /// The cluster that is to be joined.

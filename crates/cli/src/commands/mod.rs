@@ -23,6 +23,10 @@ mod worker;
 
 mod coordinator;
 
+mod token;
+
+mod login;
+
 mod serve;
 
 use std::io::{self, Write as _};
@@ -37,6 +41,7 @@ use serde_json::Value;
 
 use crate::args::{Cli, Command, Format, Global};
 use crate::connect::{Connection, Runs};
+use crate::contexts::{self, Cluster};
 use crate::{Exit, Failure};
 use crate::{place, print};
 
@@ -46,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     /// The directory the command was started in.
     pub(crate) current: PathBuf,
+    /// The cluster that is meant; nothing for the embedded node.
+    pub(crate) cluster: Option<Cluster>,
     /// Whether it was said what goes on beside this command's own work.
     told_resumed: AtomicBool,
 }
@@ -86,20 +93,27 @@ impl Context {
 
     /// The same, saying who runs the embedded node.
     pub(crate) fn connect_as(&self, runs: Runs) -> Connection {
-        match &self.global.cluster {
-            Some(addresses) => {
-                let addresses = addresses
-                    .split(',')
-                    .map(|address| address.trim().to_owned());
-                let tell: fn(&str) = if self.global.quiet {
-                    |_| {}
-                } else {
-                    |text| print::tell(&format!("{text}\n"))
-                };
-                Connection::to(addresses.collect(), self.deadline(), tell)
-            }
+        match &self.cluster {
+            Some(cluster) => self.connect_to(cluster),
             None => Connection::embedded(self.home(), runs),
         }
+    }
+
+    /// A way to the cluster that is meant, or the only one that is known: for what an embedded node does not have.
+    pub(crate) fn connect_to_cluster(&self) -> Result<Connection, Failure> {
+        match &self.cluster {
+            Some(cluster) => Ok(self.connect_to(cluster)),
+            None => Ok(self.connect_to(&contexts::only()?)),
+        }
+    }
+
+    fn connect_to(&self, cluster: &Cluster) -> Connection {
+        let tell: fn(&str) = if self.global.quiet {
+            |_| {}
+        } else {
+            |text| print::tell(&format!("{text}\n"))
+        };
+        Connection::to(cluster.clone(), self.deadline(), tell)
     }
 
     /// A way to look at what has run. Where nothing has, nothing is made to look at.
@@ -116,7 +130,7 @@ impl Context {
 
     /// Whether there is no embedded node and never was one.
     pub(crate) fn nothing_here(&self) -> bool {
-        self.global.cluster.is_none() && !self.home().path().exists()
+        self.cluster.is_none() && !self.home().path().exists()
     }
 
     /// For how long a call is tried.
@@ -213,6 +227,14 @@ impl Context {
     }
 }
 
+/// A fault of a node as a failure of the command that runs it.
+pub(crate) fn failure(fault: node::Fault) -> Failure {
+    match fault.is_untrusted() {
+        true => Failure::untrusted(fault.to_string()),
+        false => Failure::new(fault.to_string()),
+    }
+}
+
 /// Writes to standard output. Who closes it has read enough: then the command ends quietly.
 pub(crate) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
@@ -227,6 +249,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<Exit, Failure> {
     let current = std::env::current_dir()
         .map_err(|error| Failure::new(format!("the current directory cannot be used: {error}")))?;
     let context = Context {
+        cluster: contexts::chosen(&cli.global)?,
         global: cli.global,
         current,
         told_resumed: false.into(),
@@ -238,6 +261,8 @@ pub(crate) async fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Worker(command) => worker::execute(&context, command).await,
         Command::Cluster(command) => cluster::execute(&context, &command).await,
         Command::Coordinator(arguments) => coordinator::run(&context, arguments).await,
+        Command::Token(command) => token::execute(&context, command).await,
+        Command::Login(arguments) => login::run(&context, &arguments).await,
         Command::Serve(arguments) => serve::run(&arguments).await,
         Command::Completions(arguments) => {
             let mut script = Vec::new();

@@ -3,8 +3,8 @@
 use contract::api;
 use node::worker::WorkerConfig;
 
-use super::Context;
-use super::coordinator::serve_until_told;
+use super::coordinator::{join_token, serve_until_told};
+use super::{Context, failure};
 use crate::args::{Worker, WorkerCommand};
 use crate::settings::{self, Section};
 use crate::tables::{self, Now};
@@ -71,6 +71,8 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     config.disk_reserve = arguments
         .disk_reserve
         .map(|mib| mib.saturating_mul(1 << 20));
+    config.join_token = join_token(&arguments.security)?;
+    config.insecure = arguments.security.insecure;
     if let Some(name) = arguments.name {
         config.name = name;
     }
@@ -80,7 +82,7 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     let name = config.name.clone();
     let worker = node::worker::WorkerNode::start(config)
         .await
-        .map_err(|fault| Failure::new(fault.to_string()))?;
+        .map_err(failure)?;
     let told = format!("worker {name} serves blobs on {}", worker.address());
     let address = worker.address().to_owned();
     serve_until_told(

@@ -5,6 +5,7 @@
 mod ending;
 mod execution;
 mod pipeline;
+mod token;
 mod worker;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::print::{escape, metadata, units};
 pub(crate) use ending::{end_of_execution, end_of_pipeline};
 pub(crate) use execution::{execution, executions, outputs};
 pub(crate) use pipeline::{pipeline, pipelines};
+pub(crate) use token::{how_to_join, tokens};
 pub(crate) use worker::workers;
 
 /// The time it is, in seconds since 1970.

@@ -10,6 +10,7 @@ pub(crate) mod execution;
 
 pub(crate) mod pipeline;
 
+pub(crate) mod token;
 pub(crate) mod worker;
 
 pub(crate) use time::{from_micros, from_millis};

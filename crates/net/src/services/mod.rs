@@ -10,6 +10,10 @@ mod log_pump;
 
 mod metadata;
 
+pub(crate) mod join;
+
+pub(crate) mod token;
+
 pub(crate) mod data;
 
 pub(crate) mod blob;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::ports::{FeedKey, FeedReader, Members, Sources};
+use crate::secure::Caller;
 use crate::status::status;
 use crate::stream::{self, Answers};
 
@@ -61,15 +62,39 @@ impl Peers {
         }
     }
 
-    fn admit(&self, envelope: Option<Envelope>) -> Result<Envelope, Status> {
-        let envelope = envelope.ok_or_else(|| {
-            status(Refusal::invalid_field(
-                "envelope",
-                "says who speaks to whom",
-            ))
-        })?;
+    fn admit(
+        &self,
+        caller: Option<&Caller>,
+        envelope: Option<Envelope>,
+    ) -> Result<Envelope, Status> {
+        let envelope = named(caller, envelope)?;
         self.members.admit(&envelope).map_err(status)?;
         Ok(envelope)
+    }
+}
+
+/// The envelope, if the certificate of who sent it is that of the member it names.
+fn named(caller: Option<&Caller>, envelope: Option<Envelope>) -> Result<Envelope, Status> {
+    let envelope = envelope.ok_or_else(|| {
+        status(Refusal::invalid_field(
+            "envelope",
+            "says who speaks to whom",
+        ))
+    })?;
+    let known = caller.and_then(|caller| caller.certificate.as_ref());
+    match known.map(|certificate| certificate.principal.member_id()) {
+        Some(member) if member != Some(envelope.from) => {
+            let name = caller.map(Caller::name).unwrap_or_default();
+            Err(status(
+                Refusal::new(
+                    ErrorReason::NotPermitted,
+                    format!("{name} must not speak as member {}", envelope.from),
+                )
+                .with("principal", name)
+                .with("member_id", envelope.from.to_string()),
+            ))
+        }
+        _ => Ok(envelope),
     }
 }
 
@@ -79,13 +104,8 @@ impl PeerService for Peers {
         &self,
         request: Request<HelloRequest>,
     ) -> Result<Response<HelloResponse>, Status> {
-        let request = request.into_inner();
-        let envelope = request.envelope.ok_or_else(|| {
-            status(Refusal::invalid_field(
-                "envelope",
-                "says who speaks to whom",
-            ))
-        })?;
+        let caller = request.extensions().get::<Caller>().cloned();
+        let envelope = named(caller.as_ref(), request.into_inner().envelope)?;
         let answer = self.members.hello(&envelope).map_err(status)?;
         Ok(Response::new(answer))
     }
@@ -94,6 +114,7 @@ impl PeerService for Peers {
         &self,
         request: Request<Streaming<ExchangeRequest>>,
     ) -> Result<Response<ExchangeResponse>, Status> {
+        let caller = request.extensions().get::<Caller>().cloned();
         let mut parts = request.into_inner();
         let mut sender = None;
         loop {
@@ -107,7 +128,7 @@ impl PeerService for Peers {
             let from = match (sender, part.envelope) {
                 (Some(from), None) => from,
                 (_, envelope) => {
-                    let envelope = self.admit(envelope)?;
+                    let envelope = self.admit(caller.as_ref(), envelope)?;
                     if sender.is_some_and(|from| from != envelope.from) {
                         return Err(status(Refusal::invalid_field(
                             "envelope.from",
@@ -129,11 +150,12 @@ impl PeerService for Peers {
         &self,
         request: Request<Streaming<SendSnapshotRequest>>,
     ) -> Result<Response<SendSnapshotResponse>, Status> {
+        let caller = request.extensions().get::<Caller>().cloned();
         let mut parts = request.into_inner();
         let first = next_part(&mut parts)
             .await?
             .ok_or_else(|| status(Refusal::invalid_field("envelope", "the stream is empty")))?;
-        let envelope = self.admit(first.envelope)?;
+        let envelope = self.admit(caller.as_ref(), first.envelope)?;
         let busy = || {
             status(Refusal::new(
                 ErrorReason::LimitExceeded,

@@ -8,13 +8,15 @@ use contract::link;
 use contract::link::worker_link_service_server::WorkerLinkService;
 use coordinator::Refusal;
 use feed::{Batch, Fence};
-use tokio::sync::{mpsc, oneshot};
+use ledger::Ledger;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::ports::{FeedKey, FeedStore, Sessions, Stored};
+use crate::secure::Caller;
 use crate::status::status;
 use crate::stream::{self, Answers};
 
@@ -27,6 +29,7 @@ const PUSH_QUEUE: usize = 64;
 pub(crate) struct WorkerLink {
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) feeds: Arc<dyn FeedStore>,
+    pub(crate) ledgers: watch::Receiver<Ledger>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -39,6 +42,7 @@ impl WorkerLinkService for WorkerLink {
         &self,
         request: Request<Streaming<link::SynchronizeRequest>>,
     ) -> Result<Response<Self::SynchronizeStream>, Status> {
+        let speaker = Speaker::of(&request, &self.ledgers);
         let mut states = request.into_inner();
         let (desired, told) = mpsc::channel(DESIRED_QUEUE);
         let session = Session {
@@ -52,7 +56,7 @@ impl WorkerLinkService for WorkerLink {
             let refusal = tokio::select! {
                 () = listening.cancelled() => None,
                 () = stopping.cancelled() => Some(stream::stopping()),
-                () = listen(&session, &mut states) => None,
+                refusal = listen(&session, &mut states, &speaker) => refusal,
             };
             drop(session);
             if let Some(refusal) = refusal {
@@ -68,11 +72,12 @@ impl WorkerLinkService for WorkerLink {
         &self,
         request: Request<Streaming<link::PushFeedRequest>>,
     ) -> Result<Response<Self::PushFeedStream>, Status> {
+        let speaker = Speaker::of(&request, &self.ledgers);
         let batches = request.into_inner();
         let (feeds, stopping) = (self.feeds.clone(), self.stopping.clone());
         Ok(Response::new(stream::fill(PUSH_QUEUE, |out| async move {
             let (pending, mut stored) = mpsc::channel(PUSH_QUEUE);
-            let reader = tokio::spawn(store_all(batches, feeds, pending));
+            let reader = tokio::spawn(store_all(batches, speaker, feeds, pending));
             loop {
                 let next = tokio::select! {
                     next = stored.recv() => next,
@@ -109,16 +114,86 @@ impl Drop for Session {
     }
 }
 
-/// Hands on what a worker says until it says no more.
-async fn listen(session: &Session, states: &mut Streaming<link::SynchronizeRequest>) {
+/// Hands on what a worker says until it says no more, or what it must not.
+async fn listen(
+    session: &Session,
+    states: &mut Streaming<link::SynchronizeRequest>,
+    speaker: &Speaker,
+) -> Option<Refusal> {
     loop {
         match states.message().await {
-            Ok(Some(state)) => session.sessions.state(session.id, state).await,
-            Ok(None) => return,
+            Ok(Some(state)) => {
+                if let Err(refusal) = speaker.check(&state) {
+                    return Some(refusal);
+                }
+                session.sessions.state(session.id, state).await;
+            }
+            Ok(None) => return None,
             Err(error) => {
                 tracing::debug!(%error, session = session.id, "a worker's connection broke");
-                return;
+                return None;
             }
+        }
+    }
+}
+
+/// Who speaks, by its certificate. Without TLS everybody is who it says.
+struct Speaker {
+    name: Option<Arc<str>>,
+    ledgers: watch::Receiver<Ledger>,
+}
+
+impl Speaker {
+    fn of<T>(request: &Request<T>, ledgers: &watch::Receiver<Ledger>) -> Self {
+        let caller = request.extensions().get::<Caller>();
+        Self {
+            name: caller.and_then(Caller::worker).map(Arc::from),
+            ledgers: ledgers.clone(),
+        }
+    }
+
+    /// Whether a state is the speaker's own, about its own attempts.
+    fn check(&self, state: &link::SynchronizeRequest) -> Result<(), Refusal> {
+        let Some(name) = &self.name else {
+            return Ok(());
+        };
+        if state.worker != **name {
+            return Err(Refusal::new(
+                ErrorReason::NotPermitted,
+                format!("worker/{name} must not speak as worker {}", state.worker),
+            )
+            .with("principal", format!("worker/{name}"))
+            .with("worker", &state.worker));
+        }
+        let mut fences = state
+            .attempts
+            .iter()
+            .filter_map(|report| report.fence.as_ref());
+        fences.try_for_each(|fence| self.check_fence(fence))
+    }
+
+    /// Whether an attempt is the speaker's, or was. One that is not known here yet is for others to judge.
+    fn check_fence(&self, fence: &link::Fence) -> Result<(), Refusal> {
+        let Some(name) = &self.name else {
+            return Ok(());
+        };
+        let Ok(fence) = ledger::Fence::try_from(fence) else {
+            return Ok(());
+        };
+        let ledger = self.ledgers.borrow();
+        let execution = ledger.execution_by_id(&fence.execution_id);
+        let attempt = execution.and_then(|execution| {
+            let mut attempts = execution.attempts.iter();
+            attempts.find(|attempt| execution.fence(attempt) == fence)
+        });
+        match attempt {
+            Some(attempt) if attempt.worker != *name => Err(Refusal::new(
+                ErrorReason::NotPermitted,
+                "attempt not assigned to you",
+            )
+            .with("principal", format!("worker/{name}"))
+            .with("fence", fence.to_string())),
+            _ => Ok(()),
         }
     }
 }
@@ -139,6 +214,7 @@ type Pending = mpsc::Sender<(link::Fence, oneshot::Receiver<Result<Stored, Refus
 /// Gives every batch to the store, in the order in which they come.
 async fn store_all(
     mut batches: Streaming<link::PushFeedRequest>,
+    speaker: Speaker,
     feeds: Arc<dyn FeedStore>,
     pending: Pending,
 ) -> Result<(), Refusal> {
@@ -148,6 +224,7 @@ async fn store_all(
         .map_err(|status| crate::status::refusal(&status))?
     {
         let fence = push.fence.unwrap_or_default();
+        speaker.check_fence(&fence)?;
         let (key, index) = key(&fence)?;
         let batch = Batch {
             first_record: push.first_record,

@@ -32,7 +32,7 @@ async fn node(content: &Bytes) -> (Arc<MemoryBlobs>, Server) {
 
 /// Puts chunks together, and refuses to take one twice.
 #[derive(Default)]
-struct Assembled {
+pub struct Assembled {
     manifest: Option<Manifest>,
     bytes: Vec<u8>,
     written: Vec<u64>,
@@ -60,7 +60,7 @@ impl ChunkSink for Assembled {
     }
 }
 
-fn wanted(content: &Bytes, sources: &[&str]) -> Wanted {
+pub fn wanted(content: &Bytes, sources: &[&str]) -> Wanted {
     Wanted {
         digest: Digest::of(content),
         size: content.len() as u64,

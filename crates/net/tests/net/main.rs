@@ -25,3 +25,5 @@ mod follows;
 mod http;
 
 mod servers;
+
+mod secure;

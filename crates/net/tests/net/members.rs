@@ -16,6 +16,7 @@ fn sender(cluster: &str) -> Sender {
         member_id: 2,
         address: "127.0.0.1:9".to_owned(),
         holds: net::Holds::default(),
+        dialer: pki::Dialer::Plain,
     }
 }
 

@@ -67,6 +67,8 @@ fn sample(field: &FieldDescriptor) -> Value {
         Kind::String => Value::String("x".to_owned()),
         Kind::Bytes => Value::Bytes(Bytes::from_static(b"x")),
         Kind::Int64 => Value::I64(1),
+        Kind::Enum(_) => Value::EnumNumber(1),
+        Kind::Message(message) => Value::Message(DynamicMessage::new(message)),
         other => panic!("{}: give a sample of {other:?}", field.full_name()),
     };
     if field.is_list() {

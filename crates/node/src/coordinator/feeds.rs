@@ -15,6 +15,7 @@ use feed::{Batch, Fence, Seal};
 use ledger::Ledger;
 use net::PeerReads;
 use net::ports::{FeedEnd, FeedKey, Stored};
+use pki::Dialer;
 use tokio::sync::{oneshot, watch};
 
 use crate::Fault;
@@ -72,6 +73,7 @@ impl FeedHost {
         log: Feeds,
         member_id: u64,
         ledger: watch::Receiver<Ledger>,
+        dialer: Dialer,
         on_fault: impl FnOnce(Fault) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel();
@@ -88,7 +90,7 @@ impl FeedHost {
             member_id,
             ledger,
             addresses: BTreeMap::new(),
-            reads: PeerReads::default(),
+            reads: PeerReads::by(dialer),
             pool: tokio::runtime::Handle::current(),
             replies: HashMap::new(),
             pushes: 0,

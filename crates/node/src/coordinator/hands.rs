@@ -431,6 +431,7 @@ mod tests {
                 member_id: 2,
                 address: String::new(),
                 holds: Holds::default(),
+                dialer: pki::Dialer::Plain,
             },
             established: false,
             data_dir: dir.to_owned(),

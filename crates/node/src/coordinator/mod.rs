@@ -38,6 +38,7 @@ use crate::Fault;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
 use crate::home::{Home, Ownership};
+use crate::tls::{self, Dialers, KeyDir, Lifetimes};
 
 /// How often what the others have promised is written to the disk.
 const NOTING: Duration = Duration::from_secs(3);
@@ -74,6 +75,12 @@ pub struct CoordinatorConfig {
     pub bootstrap: bool,
     /// How to join a cluster if the data directory is empty.
     pub join: Option<Arc<dyn Join>>,
+    /// Whether to speak TLS also on loopback. Off loopback it is spoken in any case.
+    pub tls: bool,
+    /// Whether to do without TLS, also off loopback.
+    pub insecure: bool,
+    /// For how long certificates count that it signs.
+    pub lifetimes: Lifetimes,
     /// How long a worker may be out of contact before its attempts are given to others.
     pub lost_after: Duration,
     /// Time a program has between the first signal and the kill.
@@ -93,6 +100,9 @@ impl CoordinatorConfig {
             advertise: None,
             bootstrap: false,
             join: None,
+            tls: false,
+            insecure: false,
+            lifetimes: Lifetimes::default(),
             lost_after: Duration::from_secs(60),
             stop_grace: Duration::from_secs(10),
             on_disconnect: OnDisconnect::default(),
@@ -142,6 +152,8 @@ impl CoordinatorNode {
             .advertise
             .clone()
             .unwrap_or(listener.local_addr()?.to_string());
+        let keys = KeyDir::of(&config.data_dir);
+        let secure = tls::wanted(&config.listen, &keys, config.tls, config.insecure)?;
         join(&config, &address).await?;
         let faults = Faults::default();
         let opened = tokio::task::spawn_blocking({
@@ -160,12 +172,27 @@ impl CoordinatorNode {
         } = opened
             .await
             .map_err(|error| Fault::new(error.to_string()))??;
+        // Who is alone may have run without TLS before: nobody else has to follow.
+        let founds = config.bootstrap && alone;
+        let coordinator_tls = match secure {
+            false => None,
+            true => Some(tls::coordinator_tls(
+                &keys,
+                &identity.cluster_id,
+                identity.member_id,
+                founds,
+                &address,
+                config.lifetimes,
+            )?),
+        };
+        let dialers = Dialers::of(coordinator_tls.as_ref().map(|tls| &tls.credentials))?;
         let (engine, inbox) = Engine::new(&config.data_dir, ledger.clone());
         let sender = net::Sender {
             cluster_id: identity.cluster_id,
             member_id: identity.member_id,
             address: address.clone(),
             holds: net::Holds::default(),
+            dialer: dialers.coordinators.clone(),
         };
         sender.holds.set(found.holds);
         let peers = Arc::new(Peers::open(
@@ -176,8 +203,14 @@ impl CoordinatorNode {
         )?);
         let (members, removed) = members_of(&ledger);
         peers.set_members(&members, removed);
-        let feeds = FeedHost::start(feeds, sender.member_id, engine.ledger(), faults.reporter())?;
-        let sources = Sources::new(sender.member_id, &address, blobs.clone())?;
+        let feeds = FeedHost::start(
+            feeds,
+            sender.member_id,
+            engine.ledger(),
+            dialers.coordinators.clone(),
+            faults.reporter(),
+        )?;
+        let sources = Sources::new(sender.member_id, &address, blobs.clone(), &dialers)?;
         let stopping = CancellationToken::new();
         let parts = CoordinatorParts {
             mutations: Arc::new(Requests {
@@ -193,6 +226,7 @@ impl CoordinatorNode {
             sessions: Arc::new(engine.clone()),
             blobs: Arc::new(BlobHost::of_coordinator(blobs)),
             sources: Arc::new(sources.clone()),
+            tls: coordinator_tls.clone(),
         };
         // The others are answered before this member has heard of them: all may be starting at once.
         let report = faults.reporter();
@@ -234,6 +268,10 @@ impl CoordinatorNode {
         }
         if let Some(fault) = faults.now() {
             return Err(fault);
+        }
+        if let Some(tls) = coordinator_tls {
+            let keeper = tls::Keeper::of_coordinator(tls, keys);
+            tokio::spawn(keeper.keep(stopping.clone()));
         }
         let noting = tokio::spawn(keep_noting(peers.clone()));
         let following = tokio::spawn(sources.follow(engine.ledger()));

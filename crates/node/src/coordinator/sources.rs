@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::Fault;
+use crate::tls::Dialers;
 use crate::worker::fetch::Fetcher;
 
 /// For how long a majority is waited for.
@@ -63,15 +64,20 @@ impl Sources {
     ///
     /// # Errors
     /// When nothing could be fetched.
-    pub(super) fn new(member_id: u64, address: &str, blobs: Arc<Blobs>) -> Result<Self, Fault> {
+    pub(super) fn new(
+        member_id: u64,
+        address: &str,
+        blobs: Arc<Blobs>,
+        dialers: &Dialers,
+    ) -> Result<Self, Fault> {
         let pool = tokio::runtime::Handle::current();
         Ok(Self {
             shared: Arc::new(Shared {
                 member_id,
                 address: address.to_owned(),
-                fetcher: Fetcher::new(blobs.clone(), pool, member_id)?,
+                fetcher: Fetcher::new(blobs.clone(), pool, member_id, dialers.nodes.clone())?,
                 blobs,
-                reads: PeerReads::default(),
+                reads: PeerReads::by(dialers.coordinators.clone()),
                 state: Mutex::default(),
             }),
         })

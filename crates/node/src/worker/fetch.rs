@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use blob::{Digest, Manifest, VerifiedChunk};
 use disk::blobs::{Blobs, Partial};
 use net::{ChunkSink, HttpError, HttpFetcher, HttpLimits, HttpSink, PeerBlobs, PeerError, Wanted};
+use pki::Dialer;
 use tokio::runtime::Handle;
 
 use super::checksum::Checksums;
@@ -31,12 +32,17 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     /// A fetcher into a store. `seed` should differ between workers.
-    pub(crate) fn new(blobs: Arc<Blobs>, pool: Handle, seed: u64) -> Result<Self, Fault> {
+    pub(crate) fn new(
+        blobs: Arc<Blobs>,
+        pool: Handle,
+        seed: u64,
+        dialer: Dialer,
+    ) -> Result<Self, Fault> {
         let web = HttpFetcher::new(HttpLimits::default())
             .map_err(|error| Fault::new(error.to_string()))?;
         Ok(Self {
             blobs,
-            peers: PeerBlobs::default(),
+            peers: PeerBlobs::default().by(dialer),
             web,
             pool,
             seed,

@@ -18,6 +18,7 @@ use contract::link::{DisconnectPolicy, Offer};
 use coordinator::OnDisconnect;
 use disk::blobs::Blobs;
 use feed::WriterLimits;
+use pki::Dialer;
 use runtime::{Launcher, NotifySocket, View};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ use self::standing::Standing;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
 use crate::home::{Home, Ownership};
+use crate::tls::{self, Dialers, JoinToken, KeyDir};
 use crate::{Fault, VERSION};
 
 /// The runtime this worker runs steps in.
@@ -60,6 +62,10 @@ pub struct WorkerConfig {
     /// Bytes to keep free on the disk of its data directory: with less it takes no new attempts. By default a twentieth of the
     /// disk, at most 1 GiB.
     pub disk_reserve: Option<u64>,
+    /// What lets it join a cluster with TLS, the first time.
+    pub join_token: Option<JoinToken>,
+    /// Whether to do without TLS, also off loopback.
+    pub insecure: bool,
 }
 
 impl WorkerConfig {
@@ -80,6 +86,8 @@ impl WorkerConfig {
             environments: Vec::new(),
             on_disconnect: None,
             disk_reserve: None,
+            join_token: None,
+            insecure: false,
         }
     }
 }
@@ -114,12 +122,28 @@ impl WorkerNode {
             .advertise
             .clone()
             .unwrap_or(listener.local_addr()?.to_string());
+        let keys = KeyDir::of(&config.data_dir);
+        let asked = config.join_token.is_some();
+        let credentials = match tls::wanted(&config.listen, &keys, asked, config.insecure)? {
+            false => None,
+            true => Some(
+                tls::worker_credentials(
+                    &keys,
+                    &config.name,
+                    &config.coordinators,
+                    config.join_token.as_ref(),
+                )
+                .await?,
+            ),
+        };
+        let dialers = Dialers::of(credentials.as_ref())?;
+        let (to_coordinators, to_nodes) = (dialers.coordinators, dialers.nodes);
         let incarnation = ownership.next_incarnation()?;
         let faults = Faults::default();
         let pool = tokio::runtime::Handle::current();
         let opened = tokio::task::spawn_blocking({
             let (config, address) = (config.clone(), address.clone());
-            move || open(&config, address, incarnation, pool)
+            move || open(&config, address, incarnation, pool, to_nodes)
         });
         let Opened {
             mind,
@@ -141,7 +165,12 @@ impl WorkerNode {
         );
         uplink::listen(socket, engine.clone())?;
         let stopping = CancellationToken::new();
+        if let Some(credentials) = credentials.clone() {
+            let keeper = tls::Keeper::of_worker(credentials, config.coordinators.clone(), keys);
+            tokio::spawn(keeper.keep(stopping.clone()));
+        }
         let uplink = uplink::open(
+            to_coordinators,
             config.coordinators,
             &cluster,
             engine.clone(),
@@ -167,8 +196,9 @@ impl WorkerNode {
         let stopped = stopping.clone();
         let server = tokio::spawn(async move {
             let blobs = Arc::new(BlobHost::of_worker(blobs));
-            if let Err(error) = net::serve_worker(listener, blobs, stopped.cancelled_owned()).await
-            {
+            let served =
+                net::serve_worker(listener, blobs, credentials, stopped.cancelled_owned()).await;
+            if let Err(error) = served {
                 report(Fault::new(error.to_string()));
             }
         });
@@ -224,6 +254,7 @@ fn open(
     address: String,
     incarnation: u64,
     pool: tokio::runtime::Handle,
+    to_nodes: Dialer,
 ) -> Result<Opened, Fault> {
     let socket = NotifySocket::bind(&config.data_dir)?;
     let executable = std::env::current_exe()?;
@@ -235,7 +266,7 @@ fn open(
             .name
             .bytes()
             .fold(0, |seed: u64, byte| seed.rotate_left(8) ^ u64::from(byte));
-    let fetcher = Fetcher::new(blobs.clone(), pool, seed)?;
+    let fetcher = Fetcher::new(blobs.clone(), pool, seed, to_nodes)?;
     let local_ip = address
         .rsplit_once(':')
         .map(|(host, _)| host.to_owned())

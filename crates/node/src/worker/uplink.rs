@@ -8,6 +8,7 @@ use contract::api::ErrorReason;
 use contract::link::PushFeedRequest;
 use feed::HolderId;
 use net::{FeedLink, FeedLinkEvent, Link, LinkEvent, Pushes};
+use pki::Dialer;
 use runtime::NotifySocket;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -39,16 +40,18 @@ pub(super) fn listen(socket: NotifySocket, engine: Engine) -> std::io::Result<()
 
 /// Opens the link to the coordinators. What is heard goes to the loop.
 pub(super) fn open(
+    dialer: Dialer,
     configured: Vec<String>,
     cluster: &Cluster,
     engine: Engine,
     stopping: CancellationToken,
     on_fault: impl Fn(Fault) + Send + 'static,
 ) -> Uplink {
-    let (link, events) = Link::open(addresses(&configured, cluster));
+    let (link, events) = Link::open_by(dialer.clone(), addresses(&configured, cluster));
     tokio::spawn(hear(events, engine.clone(), stopping, on_fault));
     let mut uplink = Uplink {
         link,
+        dialer,
         configured,
         feeds: BTreeMap::new(),
         ways: 0,
@@ -64,6 +67,8 @@ pub(super) fn open(
 pub(super) struct Uplink {
     /// Takes the newest state; an older one that has not left is dropped for it.
     pub(super) link: Link,
+    /// How connections are made.
+    dialer: Dialer,
     /// Addresses that a person gave: tried when those that were told of do not answer.
     configured: Vec<String>,
     feeds: BTreeMap<HolderId, Way>,
@@ -110,7 +115,7 @@ impl Uplink {
         self.ways += 1;
         let number = self.ways;
         let _inside = self.pool.enter();
-        let (link, mut events) = FeedLink::open(address.to_owned());
+        let (link, mut events) = FeedLink::open_by(self.dialer.clone(), address.to_owned());
         let engine = self.engine.clone();
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {

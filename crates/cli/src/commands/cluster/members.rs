@@ -9,6 +9,13 @@ use crate::{Exit, Failure};
 
 /// Admits a coordinator that is to be started later, and says how.
 pub(super) async fn add(context: &Context, address: &str) -> Result<Exit, Failure> {
+    let known = context.cluster.as_ref().map(|cluster| &cluster.credentials);
+    if known.is_some_and(Option::is_some) {
+        return Err(
+            Failure::usage("this cluster speaks TLS: a coordinator joins it with a token")
+                .hint("make one with `shoal token create --role coordinator`"),
+        );
+    }
     let connection = context.connect();
     let admission = Uuid::new_v4().to_string();
     let request = api::AddMemberRequest {
@@ -18,7 +25,8 @@ pub(super) async fn add(context: &Context, address: &str) -> Result<Exit, Failur
     let answer = connection.client.add_member(request).await;
     context.close(connection).await;
     let member = answer?;
-    let cluster = context.global.cluster.clone().unwrap_or_default();
+    let cluster = context.cluster.as_ref();
+    let cluster = cluster.map_or(String::new(), |cluster| cluster.addresses.join(","));
     context.print(
         || {
             json!({

@@ -26,13 +26,8 @@ struct Member {
 }
 
 pub(super) async fn show(context: &Context) -> Result<Exit, Failure> {
-    let status = match &context.global.cluster {
-        Some(addresses) => {
-            let given = addresses
-                .split(',')
-                .map(|address| address.trim().to_owned());
-            ask(given.collect()).await?
-        }
+    let status = match &context.cluster {
+        Some(cluster) => ask(&context.connect().client, cluster.addresses.clone()).await?,
         None => {
             let connection = context.connect();
             let answer = connection
@@ -48,11 +43,11 @@ pub(super) async fn show(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// Asks the coordinators at these addresses, and then those that they know of.
-async fn ask(given: Vec<String>) -> Result<Status, Failure> {
+async fn ask(client: &Client, given: Vec<String>) -> Result<Status, Failure> {
     let mut said: BTreeMap<String, Result<api::Cluster, client::Error>> = BTreeMap::new();
     let mut to_ask = given.clone();
     while !to_ask.is_empty() {
-        let answers = join_all(to_ask.iter().map(|address| Client::look(address))).await;
+        let answers = join_all(to_ask.iter().map(|address| client.look(address))).await;
         said.extend(to_ask.into_iter().zip(answers));
         let known = said.values().flatten().flat_map(|cluster| &cluster.members);
         to_ask = known

@@ -14,10 +14,11 @@ use coordinator::{Answer, Refusal, Request};
 use feed::{Accept, Batch, Fence, Holder, SealHasher};
 use ledger::{Applied, Ledger};
 use net::ports::{
-    Blobs, Contact, FeedEnd, FeedKey, FeedReader, FeedStore, FreshReads, Members, Mutations,
-    Sessions, Sources, Stored, Surroundings, Upload,
+    Blobs, Contact, CoordinatorTls, FeedEnd, FeedKey, FeedReader, FeedStore, FreshReads, Members,
+    Mutations, Sessions, Sources, Stored, Surroundings, Upload,
 };
 use net::{CoordinatorParts, serve_coordinator, serve_worker};
+use pki::Credentials;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -166,6 +167,7 @@ impl Host {
             sessions: self.clone(),
             blobs: self.blobs.clone(),
             sources: self.clone(),
+            tls: None,
         }
     }
 
@@ -176,10 +178,22 @@ impl Host {
 
     /// Serves at an address.
     pub async fn serve_at(self: &Arc<Self>, address: &str) -> Server {
+        self.serve_with(address, None).await
+    }
+
+    /// Serves with TLS on a free port.
+    pub async fn serve_secure(self: &Arc<Self>, tls: CoordinatorTls) -> Server {
+        self.serve_with("127.0.0.1:0", Some(tls)).await
+    }
+
+    async fn serve_with(self: &Arc<Self>, address: &str, tls: Option<CoordinatorTls>) -> Server {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel::<()>();
-        let parts = self.parts();
+        let parts = CoordinatorParts {
+            tls,
+            ..self.parts()
+        };
         let task = tokio::spawn(async move {
             serve_coordinator(listener, parts, async {
                 let _ = stopped.await;
@@ -233,11 +247,16 @@ impl Server {
 
 /// Serves blobs as a worker does.
 pub async fn serve_blobs(blobs: Arc<MemoryBlobs>) -> Server {
+    serve_blobs_as(blobs, None).await
+}
+
+/// The same, with TLS.
+pub async fn serve_blobs_as(blobs: Arc<MemoryBlobs>, tls: Option<Credentials>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(async move {
-        serve_worker(listener, blobs, async {
+        serve_worker(listener, blobs, tls, async {
             let _ = stopped.await;
         })
         .await
