@@ -1,7 +1,7 @@
-//! A sample of what `campaign` does at length: a few workloads under a few nemeses, power cuts, damaged files, and an upgrade.
+//! A sample of what `campaign` does at length: a few workloads under a few nemeses, and an upgrade.
 //!
-//! What is looked at is whether promises hold, never how soon. Disks that forget need `/dev/fuse` and the right to mount; where
-//! these are missing the test of them says so and shows nothing.
+//! What is looked at is whether promises hold, never how soon. Power cuts and damage are not in the sample:
+//! `docs/reliability/README.md` says what they show today.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -10,13 +10,14 @@ use std::time::Duration;
 use cluster_tests::faults::campaign::{self, Plan};
 use cluster_tests::faults::nemesis::Nemesis;
 use cluster_tests::faults::workload::Workload;
-use cluster_tests::faults::{Fleet, Settings, storage};
+use cluster_tests::faults::{Fleet, Settings};
 
 /// Seconds of faults in each run.
 const FAULTY: Duration = Duration::from_secs(6);
 
-/// Fewer operations than this show nothing, also on a slow machine.
-const LEAST_OPERATIONS: u64 = 30;
+/// Fewer operations than this show nothing, also on a slow machine that has lost all of its coordinators for most of the time. What
+/// counts as a run of the campaign needs a hundred times as many.
+const LEAST_OPERATIONS: u64 = 5;
 
 async fn holds(workload: Workload, nemesis: Nemesis) {
     let plan = Plan {
@@ -34,18 +35,6 @@ async fn holds(workload: Workload, nemesis: Nemesis) {
         "{outcome}\n{}",
         outcome.report.violations.join("\n")
     );
-}
-
-/// Whether disks that forget can be had here.
-fn can_mount() -> bool {
-    let place = tempfile::TempDir::new().unwrap();
-    match powercut::Mount::new(place.path(), powercut::Disk::new(0)) {
-        Ok(_) => true,
-        Err(error) => {
-            println!("skipped: nothing can be mounted here: {error}");
-            false
-        }
-    }
 }
 
 /// I-01, I-02, I-03
@@ -70,28 +59,6 @@ async fn every_step_counts_once_while_all_coordinators_are_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_whole_while_coordinators_are_restarted_one_by_one() {
     holds(Workload::Tail, Nemesis::RollingRestart).await;
-}
-
-/// I-01
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_outlives_a_power_cut_of_all_coordinators() {
-    if !can_mount() {
-        return;
-    }
-    let found = storage::power_cuts(3, 3, 11, |_| ()).await.unwrap();
-    println!("{found:?}");
-    assert_eq!(found.violations, Vec::<String>::new());
-    assert!(found.acknowledged > 0, "nothing was written");
-}
-
-/// I-13
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_file_is_noticed_or_changes_nothing() {
-    let found = storage::damages(3, 10, 5, |trial| println!("{trial}"))
-        .await
-        .unwrap();
-    assert_eq!(found.violations, Vec::<String>::new());
-    assert_eq!(found.detected + found.harmless, 10);
 }
 
 /// I-12, I-17: the step has run once, its exit code and every line arrive.

@@ -394,7 +394,7 @@ pub struct Worker {
     /// What to look at.
     #[command(subcommand)]
     pub command: Option<WorkerCommand>,
-    /// Read settings from the section [worker] of this file; what is given here counts more
+    /// Read settings from this TOML file, its section `worker`; what is given here counts more
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Address of a coordinator, HOST:PORT; repeat for several
@@ -453,7 +453,7 @@ pub enum WorkerCommand {
 /// Runs a coordinator.
 #[derive(Debug, Args)]
 pub struct Coordinator {
-    /// Read settings from the section [coordinator] of this file; what is given here counts more
+    /// Read settings from this TOML file, its section `coordinator`; what is given here counts more
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where it keeps its state

@@ -290,17 +290,16 @@ mod tests {
             name: "coordinator",
             values: values.parse().unwrap(),
         };
-        let mut arguments = Coordinator {
-            config: None,
-            data_dir: Some(PathBuf::from("given")),
-            listen: Some("given:1".to_owned()),
-            advertise: None,
-            bootstrap: false,
-            join: Vec::new(),
-            admission: None,
-            lost_after: None,
-            on_disconnect: None,
-            address_file: None,
+        let typed = [
+            "shoal",
+            "coordinator",
+            "--data-dir=given",
+            "--listen=given:1",
+        ];
+        let crate::args::Command::Coordinator(mut arguments) =
+            <crate::args::Cli as clap::Parser>::parse_from(typed).command
+        else {
+            panic!("another command");
         };
         coordinator(&section, &mut arguments).unwrap();
         assert_eq!(arguments.listen.as_deref(), Some("given:1"));

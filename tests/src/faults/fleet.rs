@@ -4,13 +4,14 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use client::{Client, Fixed, Options};
 use contract::api;
 use powercut::Mount;
 use rustix::process::Signal;
+use tokio::time::sleep;
 
 use super::disks::CoordinatorDisk;
 use super::source::Census;
@@ -19,6 +20,8 @@ use crate::harness::{Kind, Place};
 
 /// How long a daemon may take to serve, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How soon what was refused for now is asked for again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// What a fleet is made of.
 #[derive(Clone, Debug)]
@@ -287,7 +290,16 @@ impl Fleet {
         self.coordinators[at].daemon.kill();
         let entry = self.coordinators[other].proxy.address();
         self.place.use_cluster(&entry);
-        self.place.run(&["cluster", "remove", &id]).succeeds();
+        // A member that has just started is heard after a heartbeat or two, and counts for the majority that must remain from then on.
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let removed = self.place.run(&["cluster", "remove", &id]);
+            if removed.code == Some(0) || Instant::now() >= until {
+                removed.succeeds();
+                break;
+            }
+            sleep(AGAIN).await;
+        }
         fs::remove_dir_all(self.data(at))?;
         self.coordinators[at].entry = vec![format!("--join={entry}")];
         self.start_coordinator(at)?;

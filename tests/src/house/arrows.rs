@@ -242,7 +242,7 @@ mod tests {
             "crates/net/Cargo.toml",
             &manifest("dependencies"),
             expect![[r#"
-                crates/net/Cargo.toml: `net` must not name `client` (only [coordinator ledger schedule worker spec feed blob contract]): move the code to where it belongs
+                crates/net/Cargo.toml: `net` must not name `client` (only [pki coordinator ledger schedule worker spec feed blob contract]): move the code to where it belongs
             "#]],
         );
     }

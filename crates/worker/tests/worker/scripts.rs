@@ -586,6 +586,19 @@ fn a_full_disk_is_told_once_and_room_again_too() {
         prepared 1.1
         room
         ",
-        &expect![[r#""#]],
+        &expect![[r#"
+            adopted
+            connect
+                report 1: 2 slots
+            desired 1.1
+                prepare 01010101/1@11: train
+            full
+                report 2: 2 slots, disk full; 01010101/1@11 preparing
+            full
+            prepared 1.1
+                launch 01010101/1@11
+            room
+                report 3: 2 slots; 01010101/1@11 preparing
+        "#]],
     );
 }
