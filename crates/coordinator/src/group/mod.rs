@@ -293,7 +293,7 @@ impl Group {
         drop(self.node.propose_conf_change(Vec::new(), proposal));
     }
 
-    /// Asks for the index that must be applied before a read; the answer comes in [`Step::reads`] with the context, or never.
+    /// Asks for the index that must be applied before a read; the answer comes in the step's `reads` with the context, or never.
     pub fn read_index(&mut self, context: &Context) {
         self.node.read_index(context.to_vec());
     }
