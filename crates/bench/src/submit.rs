@@ -17,6 +17,8 @@ pub(crate) fn run(arguments: &args::Submit) -> anyhow::Result<Vec<Figure>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    // Writers are made outside of what is timed, and a connection wants to know its runtime.
+    let _entered = runtime.enter();
     let mut sync = floor::Sync::new(cluster::scratch(&arguments.common)?)?;
     let kinds = arguments.contenders();
     let mut groups = Vec::new();
