@@ -37,6 +37,8 @@ pub(crate) struct Attempt {
     pub(crate) start: Option<Start>,
     pub(crate) live_outputs: Vec<OutputFile>,
     pub(crate) printed: Printed,
+    /// By the worker's own clock: what it printed is not pushed before.
+    pub(crate) push_from: u64,
 }
 
 /// When its program started.
@@ -92,6 +94,11 @@ impl Attempt {
     /// Whether its program runs, or may run at any moment.
     pub(crate) fn holds_slot(&self) -> bool {
         matches!(self.life, Life::Launching | Life::Running)
+    }
+
+    /// Whether it has not run for long enough to be said to run.
+    pub(crate) fn is_quiet(&self, now: u64) -> bool {
+        self.start.is_none_or(|start| now < start.quiet_until)
     }
 
     /// Whether it waits for nothing but a slot.

@@ -1,6 +1,6 @@
 //! What a worker says of its attempts, and how often.
 //!
-//! A state is told at once when an attempt is finished and when the link comes up, soon when something else has changed, and every
+//! A state is told at once when an attempt is finished (or with the next ones, while more wait) and when the link comes up, soon when something else has changed, and every
 //! few seconds when nothing has. Each message says everything, so a late one is worth as much as all that it overtook.
 
 use contract::link::{AttemptPhase, AttemptReport, AttemptResult};
@@ -12,8 +12,21 @@ use crate::verdict::signed;
 pub(crate) const SOON_US: u64 = 20_000;
 /// The same for new metadata.
 pub(crate) const METADATA_US: u64 = 1_000_000;
+/// While many attempts wait for each slot, nobody waits for one that is over. What those printed that end within so much time goes
+/// to the coordinators together, and costs them one sync.
+pub(crate) const PUSHED_US: u64 = 10_000;
+/// Those of which all is stored are told of together too: the answers to one push come within so much time.
+pub(crate) const TOLD_US: u64 = 2_500;
 /// A state is told this often when nothing changes.
 const REGULAR_US: u64 = 5_000_000;
+
+/// When to say what has come up at `now`: with all else of the same `span`, if the worker `is_busy`; else at once.
+pub(crate) fn gathered(now: u64, span: u64, is_busy: bool) -> u64 {
+    match is_busy {
+        true => (now / span + 1) * span,
+        false => now,
+    }
+}
 
 /// When to tell the state again, by the worker's own clock.
 #[derive(Debug, Default)]
@@ -64,10 +77,9 @@ pub(crate) fn of_attempt(attempt: &Attempt, now: u64) -> AttemptReport {
 }
 
 fn phase(attempt: &Attempt, now: u64) -> AttemptPhase {
-    let is_quiet = attempt.start.is_none_or(|start| now < start.quiet_until);
     match attempt.life {
         Life::Finished { .. } => AttemptPhase::Finished,
-        _ if is_quiet => AttemptPhase::Preparing,
+        _ if attempt.is_quiet(now) => AttemptPhase::Preparing,
         Life::Collecting { .. } | Life::Draining { .. } => AttemptPhase::Finishing,
         _ => AttemptPhase::Running,
     }

@@ -20,6 +20,9 @@ use crate::report::{self, METADATA_US, Pace, SOON_US};
 /// How often a stop condition over time alone is looked at.
 const CONDITION_US: u64 = 1_000_000;
 
+/// A worker is busy when so many attempts wait for each of its slots.
+const BUSY_ROUNDS: usize = 3;
+
 /// Who a worker is and what it offers.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -127,7 +130,9 @@ impl Worker {
             .filter_map(|attempt| attempt.printed.wakeup(&self.up))
             .min();
         let cut_off = self.stop_time().filter(|_| self.has_unstopped());
-        let next = [told, refused, self.next_condition, cut_off]
+        let held = self.attempts.values().map(|attempt| attempt.push_from);
+        let held = held.filter(|from| *from > self.clock.last_us()).min();
+        let next = [told, refused, held, self.next_condition, cut_off]
             .into_iter()
             .flatten()
             .min()?;
@@ -185,7 +190,11 @@ impl Worker {
                 self.pace.by(now);
             }
             Input::Ended { fence, exit } => {
-                self.with(fence, |attempt, out| attempt.ended(now, exit, out));
+                let together = report::gathered(now, report::PUSHED_US, self.is_busy());
+                self.with(fence, |attempt, out| {
+                    attempt.push_from = together;
+                    attempt.ended(now, exit, out)
+                });
                 self.pace.by(now + SOON_US);
             }
             Input::Collected { fence, outcome } => self.with(fence, |attempt, _| {
@@ -228,7 +237,12 @@ impl Worker {
 
     fn feed_grew(&mut self, now: u64, fence: Fence, batch: &Batch) {
         let mut has_metadata = false;
+        let together = report::gathered(now, report::PUSHED_US, self.is_busy());
         self.with(fence, |attempt, out| {
+            // One that is as young as this may be at its end.
+            if attempt.is_quiet(now) {
+                attempt.push_from = together;
+            }
             has_metadata = attempt.feed_grew(batch, out);
             Keep::Yes
         });
@@ -300,13 +314,21 @@ impl Worker {
         running.any(|attempt| attempt.stop.is_none() && !attempt.over)
     }
 
-    /// Finishes what waits for nothing any more. A finished attempt is what coordinators wait for: it is told at once.
+    /// Finishes what waits for nothing any more. A finished attempt is what coordinators wait for: it is told at once, or with
+    /// others where there is more to do anyway.
     fn drain(&mut self, now: u64, now_us: u64) {
+        let told = report::gathered(now, report::TOLD_US, self.is_busy());
         for attempt in self.attempts.values_mut() {
             if attempt.drain(now_us) {
-                self.pace.by(now);
+                self.pace.by(told);
             }
         }
+    }
+
+    /// Whether there is so much to do that the slots are full for a while, whatever coordinators hear or say.
+    fn is_busy(&self) -> bool {
+        let ready = self.attempts.values().filter(|a| a.is_ready()).count();
+        ready >= BUSY_ROUNDS * self.config.offer.slot_count.max(1) as usize
     }
 
     /// Starts what is ready, in the order in which it came, while there are slots. Nothing is started that would have to be stopped
@@ -328,7 +350,8 @@ impl Worker {
     }
 
     fn push_feeds(&mut self, now: u64) {
-        for attempt in self.attempts.values_mut().filter(|a| !a.over) {
+        let due = |attempt: &&mut Attempt| !attempt.over && attempt.push_from <= now;
+        for attempt in self.attempts.values_mut().filter(due) {
             attempt
                 .printed
                 .push(now, attempt.fence, &self.up, &mut self.outputs);

@@ -142,6 +142,7 @@ impl Worker {
             live_outputs: Vec::new(),
             printed: Printed::new(holders, self.config.limits, condition),
             assignment,
+            push_from: 0,
         }
     }
 }

@@ -26,6 +26,92 @@ fn check(holders: u64, stop_condition: &str, script: &str, expected: &Expect) {
 }
 
 #[test]
+fn while_more_wait_those_that_end_are_told_of_together() {
+    let mut script = Script::new(1, 1, Assignment::default());
+    script.lines(
+        "
+        adopted
+        connect
+        up c1
+        desired 1.1 2.1 3.1 4.1 5.1
+        prepared 1.1
+        prepared 2.1
+        prepared 3.1
+        prepared 4.1
+        prepared 5.1
+        launched 1.1
+        wait 2ms
+        print 1.1 one
+        exit 1.1 0
+        collected 1.1
+        launched 2.1
+        wait 3ms
+        print 2.1 two
+        wait 6ms
+        stored 1.1 c1 1
+        exit 2.1 0
+        collected 2.1
+        stored 2.1 c1 1
+        launched 3.1
+        wait 3ms
+        print 3.1 three
+        exit 3.1 0
+        collected 3.1
+        stored 3.1 c1 1
+        ",
+    );
+    expect![[r#"
+        adopted
+        connect
+            report 1: 1 slots
+        up c1
+        desired 1.1 2.1 3.1 4.1 5.1
+            prepare 01010101/1@11: train
+            prepare 02020202/1@21: train
+            prepare 03030303/1@31: train
+            prepare 04040404/1@41: train
+            prepare 05050505/1@51: train
+        prepared 1.1
+            launch 01010101/1@11
+        prepared 2.1
+        prepared 3.1
+        prepared 4.1
+        prepared 5.1
+        launched 1.1
+        wait 2ms
+        print 1.1 one
+        exit 1.1 0
+            collect 01010101/1@11
+            launch 02020202/1@21
+        collected 1.1
+        launched 2.1
+        wait 3ms
+        print 2.1 two
+        wait 6ms
+            push 01010101/1@11 0..1 to c1
+            push 02020202/1@21 0..1 to c1
+        stored 1.1 c1 1
+        exit 2.1 0
+            collect 02020202/1@21
+            launch 03030303/1@31
+        collected 2.1
+        stored 2.1 c1 1
+            report 2: 1 slots; 01010101/1@11 finished COMPLETE; 02020202/1@21 finished COMPLETE; 03030303/1@31 preparing; 04040404/1@41 preparing; 05050505/1@51 preparing
+        launched 3.1
+        wait 3ms
+        print 3.1 three
+            push 03030303/1@31 0..1 to c1
+        exit 3.1 0
+            collect 03030303/1@31
+            launch 04040404/1@41
+        collected 3.1
+        stored 3.1 c1 1
+            report 3: 1 slots; 01010101/1@11 finished COMPLETE; 02020202/1@21 finished COMPLETE; 03030303/1@31 finished COMPLETE; 04040404/1@41 preparing; 05050505/1@51 preparing
+    "#]]
+    .assert_eq(script.transcript());
+}
+
+#[test]
 fn an_attempt_is_finished_when_its_last_record_is_stored() {
     check(
         1,
