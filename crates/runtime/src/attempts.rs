@@ -4,12 +4,12 @@
 //! So those of an attempt that is over are emptied and kept under another name for the next.
 
 use crate::attempt::{AttemptDir, AttemptState};
-use crate::beneath;
+use crate::folder::Folder;
 use crate::run_file::RunFile;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -132,27 +132,36 @@ impl Attempts {
     }
 
     fn recycle(&self, dir: &AttemptDir) -> io::Result<()> {
-        let root = dir.root();
         let own = rustix::process::geteuid().as_raw();
-        let mut keep = vec!["root", "exit.json", FEED];
-        keep.extend(self.kept.beside);
-        empty_but(dir.path(), &keep)?;
-        keep_files(dir.path(), &keep[2..], 0o600, own)?;
-        empty_feed(&dir.path().join(FEED))?;
-        empty_but(&root, &PARTS)?;
-        check_dir(&root, own)?;
+        let folder = Folder::open(dir.path())?;
+        let beside = self.kept.beside;
+        folder.empty_but(dir.path(), |folder, name| match name.to_bytes() {
+            b"root" | b"exit.json" => Ok(true),
+            name_of if name_of == FEED.as_bytes() || is_one_of(name_of, beside) => {
+                folder.has_own_file(name, 0o600, own)
+            }
+            _ => Ok(false),
+        })?;
+        folder.clear(FEED)?;
+        let root = folder.folder("root")?;
+        let root_path = dir.root();
+        root.empty_but(&root_path, |_, name| Ok(is_one_of(name.to_bytes(), &PARTS)))?;
+        let mut all_as_made = root.is_as_made(own, MODE)?;
         for part in PARTS {
-            let path = root.join(part);
-            check_dir(&path, own)?;
-            let keep = if part == "config" {
-                self.kept.config
-            } else {
-                &[]
+            let keep = match part {
+                "config" => self.kept.config,
+                _ => &[],
             };
-            empty_but(&path, keep)?;
-            keep_files(&path, keep, 0o644, own)?;
+            let folder = root.folder(part)?;
+            all_as_made &= folder.is_as_made(own, MODE)?;
+            folder.empty_but(&root_path.join(part), |folder, name| {
+                Ok(is_one_of(name.to_bytes(), keep) && folder.has_own_file(name, 0o644, own)?)
+            })?;
         }
-        RunFile::recycle(&beneath::open_dir(dir.path())?)?;
+        if !all_as_made {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        RunFile::recycle(folder.as_dir())?;
         let mut spares = self.spares();
         spares.made += 1;
         let name = OsString::from(format!("{SPARE}{}", spares.made));
@@ -182,29 +191,8 @@ impl Attempts {
     }
 }
 
-/// Keeps of these files only those that are as the host made them; a program may have put something else in their place.
-fn keep_files(path: &Path, names: &[&str], mode: u32, own: u32) -> io::Result<()> {
-    for name in names {
-        let file = path.join(name);
-        let found = match fs::symlink_metadata(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            found => found?,
-        };
-        let as_made = found.is_file() && found.nlink() == 1 && found.uid() == own;
-        if !as_made || found.mode() & 0o7777 != mode {
-            fs::remove_file(file)?;
-        }
-    }
-    Ok(())
-}
-
-/// A feed begins empty.
-fn empty_feed(path: &Path) -> io::Result<()> {
-    match fs::OpenOptions::new().write(true).open(path) {
-        Ok(feed) => feed.set_len(0),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
+fn is_one_of(name: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|one| one.as_bytes() == name)
 }
 
 fn make_dir(path: &Path) -> io::Result<()> {
@@ -213,36 +201,13 @@ fn make_dir(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(MODE))
 }
 
-/// That the program left the directory as it was, and did not put another in its place.
-fn check_dir(path: &Path, own: u32) -> io::Result<()> {
-    let found = fs::symlink_metadata(path)?;
-    match found.is_dir() && found.uid() == own && found.mode() & 0o7777 == MODE {
-        true => Ok(()),
-        false => Err(io::ErrorKind::InvalidData.into()),
-    }
-}
-
-/// Removes what is in a directory, whose path goes through no link, but for some names.
-fn empty_but(path: &Path, keep: &[&str]) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if keep.iter().any(|name| entry.file_name() == *name) {
-            continue;
-        }
-        match entry.file_type()?.is_dir() {
-            true => fs::remove_dir_all(entry.path())?,
-            false => fs::remove_file(entry.path())?,
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::beneath;
     use crate::program::{EndReason, Exit, View};
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     /// Pretends that the attempt ran.
     fn ended(attempts: &Attempts, name: &str) -> AttemptDir {

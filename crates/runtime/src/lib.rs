@@ -47,6 +47,8 @@ pub mod shim;
 
 mod beneath;
 
+mod folder;
+
 mod clock;
 
 mod procfs;
@@ -55,6 +57,7 @@ mod sys;
 
 pub use attempt::{AttemptDir, AttemptState, Stop};
 pub use attempts::{Attempts, Kept, Scanned};
+pub use folder::Folder;
 pub use launcher::{LaunchError, Launcher};
 pub use notify::NotifySocket;
 pub use program::{EndReason, Exit, Interpreter, Program, View};

@@ -14,7 +14,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +24,8 @@ use feed::Batch;
 use prost::Message;
 use runtime::outputs::LiveScan;
 use runtime::{
-    AttemptDir, AttemptState, Attempts as Directories, EndReason, FeedTail, Kept, Launcher, Program,
+    AttemptDir, AttemptState, Attempts as Directories, EndReason, FeedTail, Folder, Kept, Launcher,
+    Program,
 };
 use worker::{Adopted, Exit, ExitReason, Fence, Found, Prepared, Stop};
 
@@ -272,7 +272,11 @@ impl Attempts {
             assignment: Some(assignment.clone()),
             ..DesiredAttempt::default()
         };
-        if let Err(error) = overwrite_message(&dir.path().join(ASSIGNMENT), &desired) {
+        let bytes = desired.encode_length_delimited_to_vec();
+        // What is written over means nothing any more.
+        let written =
+            Folder::open(dir.path()).and_then(|folder| folder.overwrite(ASSIGNMENT, &bytes, 0o600));
+        if let Err(error) = written {
             self.directories.retire(&dir)?;
             return Err(error);
         }
@@ -316,7 +320,9 @@ impl Attempts {
             inputs: ready.prepared.inputs,
             ..AttemptReport::default()
         };
-        overwrite_message(&entry.shared.dir.path().join(LAUNCHED), &mark)
+        let bytes = mark.encode_length_delimited_to_vec();
+        Folder::open(entry.shared.dir.path())
+            .and_then(|folder| folder.overwrite(LAUNCHED, &bytes, 0o600))
             .map_err(|error| error.to_string())?;
         entry.shared.state().mark = mark;
         self.launcher
@@ -442,26 +448,6 @@ fn write_message(path: &Path, message: &impl Message) -> io::Result<()> {
     let partial = path.with_extension("partial");
     fs::write(&partial, message.encode_length_delimited_to_vec())?;
     fs::rename(&partial, path)
-}
-
-/// Writes a message over what is there, which means nothing any more.
-fn overwrite_message(path: &Path, message: &impl Message) -> io::Result<()> {
-    overwrite(path, &message.encode_length_delimited_to_vec(), 0o600)
-}
-
-/// Writes a file in place: one that is there keeps its inode, and its block where one is enough.
-pub(super) fn overwrite(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(mode);
-    let mut file = options
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-        .open(path)?;
-    file.write_all(bytes)?;
-    // Cheaper asked than done: most files are as long as the one before.
-    match file.metadata()?.len() == bytes.len() as u64 {
-        true => Ok(()),
-        false => file.set_len(bytes.len() as u64),
-    }
 }
 
 /// Reads a message; none when it is missing or torn.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use blob::Digest;
 use contract::link::{AssignedFile, AssignedInput, ResolvedFile, ResolvedInput};
 use disk::blobs::Blobs;
-use runtime::{Program, View, inputs, workspace};
+use runtime::{Folder, Program, View, inputs, workspace};
 use worker::placement::{self, Naming, Source};
 use worker::program::{self, Layout, Machine};
 use worker::{PrepareError, Prepared};
 
-use super::attempts::{Attempt, CONFIG_FILES, Ready, overwrite};
+use super::attempts::{Attempt, CONFIG_FILES, Ready};
 use super::checksum::Checksums;
 use super::engine::now_us;
 use super::fetch::Fetcher;
@@ -73,9 +73,12 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
             .iter()
             .all(|known| files.config.iter().any(|(name, _)| name == known))
     );
+    let config = attempt.dir.config();
+    let folder = Folder::open(&config).map_err(|error| failed(&config, &error))?;
     for (name, bytes) in &files.config {
-        let path = attempt.dir.config().join(name);
-        overwrite(&path, bytes, 0o644).map_err(|error| failed(&path, &error))?;
+        folder
+            .overwrite(name, bytes, 0o644)
+            .map_err(|error| failed(&config.join(name), &error))?;
     }
     let limit = |ms: u64| (ms > 0).then_some(ms);
     let program = Program {
