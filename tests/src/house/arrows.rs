@@ -40,8 +40,9 @@ const ARROWS: [(&str, &str); 20] = [
     ("cluster-tests", "client check powercut contract"),
 ];
 
-/// Arrows that only tests take: `net` maps errors to statuses and `client` maps them back, and a test walks both ways.
-const ARROWS_OF_TESTS: [(&str, &str); 1] = [("net", "client")];
+/// Arrows that only tests take: `net` maps errors to statuses and `client` maps them back, and a test walks both ways; `disk` is
+/// tested on a disk that forgets.
+const ARROWS_OF_TESTS: [(&str, &str); 2] = [("net", "client"), ("disk", "powercut")];
 
 /// What a mind may use from outside: libraries that compute and touch nothing, and those that only its tests use. `uuid`
 /// is without its sources of chance.
