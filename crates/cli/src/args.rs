@@ -495,6 +495,9 @@ pub struct Coordinator {
     /// What becomes of the steps of a worker that is out of contact, unless it says otherwise: `keep_running`, `wait` (never given to others), or `stop_after=35s` [default: keep_running]
     #[arg(long, value_name = "POLICY")]
     pub on_disconnect: Option<node::OnDisconnect>,
+    /// What to keep the Raft log in if the data directory is empty: `file` or `sled`; a log that is there stays as it is [default: file]
+    #[arg(long, value_name = "KIND")]
+    pub raft_log: Option<node::RaftLog>,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,

@@ -30,6 +30,7 @@ const SECTIONS: [(&str, &[&str]); 2] = [
             "on_disconnect",
             "stop_grace",
             "snapshot_entries",
+            "raft_log",
             "address_file",
         ],
     ),
@@ -181,6 +182,9 @@ pub fn coordinator(section: &Section, arguments: &mut Coordinator) -> Result<(),
         given => given,
     };
     section.policy(&mut arguments.on_disconnect)?;
+    let kind = |value: &Value| value.as_str()?.parse().ok();
+    let raft_log = section.get("raft_log", "file or sled", kind)?;
+    arguments.raft_log = arguments.raft_log.or(raft_log);
     section.path("address_file", &mut arguments.address_file)
 }
 
@@ -262,7 +266,7 @@ mod tests {
             "[coordinator]\nlisten_adress = 'x'\n",
             expect![[r#"
                 error: shoal.toml: in [coordinator], the key `listen_adress` is not known
-                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, on_disconnect, stop_grace, snapshot_entries, address_file
+                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, on_disconnect, stop_grace, snapshot_entries, raft_log, address_file
             "#]],
         );
         refused(
@@ -283,8 +287,7 @@ mod tests {
 
     #[test]
     fn the_command_line_counts_more_than_the_file() {
-        let values =
-            "listen = 'file:1'\nadvertise = 'file:2'\nlost_after = 5\non_disconnect = 'wait'";
+        let values = "listen = 'file:1'\nadvertise = 'file:2'\nlost_after = 5\non_disconnect = 'wait'\nraft_log = 'sled'";
         let section = Section {
             file: PathBuf::from("shoal.toml"),
             name: "coordinator",
@@ -306,6 +309,7 @@ mod tests {
         assert_eq!(arguments.advertise.as_deref(), Some("file:2"));
         assert_eq!(arguments.lost_after, Some(5.0));
         assert_eq!(arguments.on_disconnect, Some(node::OnDisconnect::Wait));
+        assert_eq!(arguments.raft_log, Some(node::RaftLog::Sled));
         let wrong = Section {
             values: "slots = 'many'".parse().unwrap(),
             name: "worker",

@@ -2,7 +2,7 @@
 
 use crate::error::{DiskError, During};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Creates `dir` and what is missing above it; syncs the directories so that it stays.
@@ -14,10 +14,20 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), DiskError> {
         create_dir(parent)?;
     }
     match fs::create_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other.during("creating", dir),
     }?;
     sync_parent(dir)
+}
+
+/// As [`create_dir`], and also makes the name of a directory durable that is there: who made it may have been killed before it had.
+pub(crate) fn own_dir(dir: &Path) -> Result<(), DiskError> {
+    create_dir(dir)?;
+    match sync_parent(dir) {
+        // Whoever gave us a directory in one that we may not read has made it long before.
+        Err(DiskError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
 }
 
 /// Makes the names in `dir` durable.
@@ -57,7 +67,7 @@ pub(crate) fn write_whole(path: &Path, parts: &[&[u8]]) -> Result<(), DiskError>
 /// Removes a file that may not be there.
 pub(crate) fn remove_if_there(path: &Path) -> Result<(), DiskError> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other.during("removing", path),
     }
 }

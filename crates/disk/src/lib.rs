@@ -1,11 +1,11 @@
-//! Files and sled: raft log, snapshots, feed segments, blob files.
+//! Files: raft log, snapshots, feed segments, blob files.
 //!
 //! Synchronous: a call returns when what it promises is on the disk. Callers that must not wait call from a thread of
 //! their own. Nothing here knows the ledger, a step, or a socket.
 //!
 //! | module | holds | on the disk | promise |
 //! | --- | --- | --- | --- |
-//! | [`raft_log`] | entries, hard state, snapshots of one Raft member | sled, and ordinary files for snapshots | what `append` was given survives a power cut once it returns |
+//! | [`raft_log`] | entries, hard state, snapshots of one Raft member | preallocated segments, or sled; ordinary files for snapshots | what `append` was given survives a power cut once it returns |
 //! | [`member`] | who a Raft member is, and what it remembers of others | two text files | a wiped log is found out |
 //! | [`feeds`] | the records of all attempts | shared append-only segments | one write and one sync for any number of feeds |
 //! | [`blobs`] | outputs, inputs, source trees | one file a blob, named by its digest | a name appears only over verified, synced bytes |

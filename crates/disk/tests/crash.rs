@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use disk::feeds::{FeedKey, Feeds};
-use disk::raft_log::{LogStore, SledLog, SledLogConfig};
+use disk::raft_log::{self, LogConfig, LogKind};
 use feed::{Batch, Stream, encode_parts};
 use raft::eraftpb::{Entry, HardState};
 use std::error::Error;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
-    RaftLog,
+    RaftLog(LogKind),
     Feeds,
 }
 
@@ -50,7 +50,8 @@ impl std::str::FromStr for Kind {
 
     fn from_str(text: &str) -> Outcome<Kind> {
         match text {
-            "raft-log" => Ok(Kind::RaftLog),
+            "raft-log" => Ok(Kind::RaftLog(LogKind::File)),
+            "raft-log-in-sled" => Ok(Kind::RaftLog(LogKind::Sled)),
             "feeds" => Ok(Kind::Feeds),
             other => Err(format!("unknown kind {other}").into()),
         }
@@ -60,7 +61,8 @@ impl std::str::FromStr for Kind {
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Kind::RaftLog => "raft-log",
+            Kind::RaftLog(LogKind::File) => "raft-log",
+            Kind::RaftLog(LogKind::Sled) => "raft-log-in-sled",
             Kind::Feeds => "feeds",
         }
     }
@@ -69,8 +71,8 @@ impl Kind {
     fn write(self, dir: &Path) -> Outcome<()> {
         let mut out = std::io::stdout().lock();
         match self {
-            Kind::RaftLog => {
-                let mut log = SledLog::open(dir, SledLogConfig::default())?;
+            Kind::RaftLog(kind) => {
+                let mut log = raft_log::open(dir, Some(kind), LogConfig::default())?;
                 let last = log.load()?.entries.last().map_or(0, |entry| entry.index);
                 for first in (last + 1..).step_by(3) {
                     let entries: Vec<Entry> = (first..first + 3).map(entry).collect();
@@ -93,8 +95,9 @@ impl Kind {
     /// Opens what a killed writer left, compares every byte, and gives how far it goes.
     fn read(self, dir: &Path) -> Outcome<u64> {
         match self {
-            Kind::RaftLog => {
-                let recovered = SledLog::open(dir, SledLogConfig::default())?.load()?;
+            Kind::RaftLog(kind) => {
+                let mut log = raft_log::open(dir, Some(kind), LogConfig::default())?;
+                let recovered = log.load()?;
                 let count = recovered.entries.len() as u64;
                 for (index, found) in (1..).zip(&recovered.entries) {
                     ensure(*found == entry(index), || format!("entry {index} differs"))?;
@@ -231,7 +234,11 @@ fn acknowledged_writes_survive_a_kill(kind: Kind) -> Outcome<()> {
 /// Runs the tests as cargo's own harness would: with an optional filter, one line each and a sum.
 fn run_tests(words: &[&str]) -> Outcome<()> {
     let tests = [
-        ("raft_log_survives_kill", Kind::RaftLog),
+        ("raft_log_survives_kill", Kind::RaftLog(LogKind::File)),
+        (
+            "raft_log_in_sled_survives_kill",
+            Kind::RaftLog(LogKind::Sled),
+        ),
         ("feeds_survive_kill", Kind::Feeds),
     ];
     let filter = words.iter().find(|word| !word.starts_with("--"));

@@ -112,7 +112,7 @@ def main():
         try:
             prove_itself(disk)
             failed = 0
-            for kind in ["raft-log", "feeds"]:
+            for kind in ["raft-log", "raft-log-in-sled", "feeds"]:
                 acknowledged = 0
                 for number in range(trials):
                     told, good = trial(disk, program, kind, number)

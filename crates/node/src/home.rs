@@ -41,7 +41,7 @@ impl Home {
     /// # Errors
     /// When the directory cannot be made or written.
     pub fn own(&self) -> io::Result<Option<Ownership>> {
-        fs::create_dir_all(&self.path)?;
+        make_dir(&self.path)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -104,6 +104,32 @@ impl Drop for Ownership {
     fn drop(&mut self) {
         // The lock decides; a file left behind only costs the next command one failed connection.
         drop(fs::remove_file(self.home.path.join(ENDPOINT)));
+    }
+}
+
+/// Makes a directory and what is missing above it. Its name is durable on return, also if it was there: who made it may have been
+/// killed before it had synced that.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_dir(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !path.is_dir() {
+        if !parent.is_dir() {
+            make_dir(parent)?;
+        }
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    match File::open(parent).and_then(|parent| parent.sync_all()) {
+        // Whoever gave us a directory in one that we may not read has made it long before.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
     }
 }
 

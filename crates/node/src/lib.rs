@@ -27,6 +27,7 @@ mod fault;
 mod faults;
 
 pub use ::coordinator::OnDisconnect;
+pub use ::disk::raft_log::LogKind as RaftLog;
 pub use fault::Fault;
 
 /// Version of this program.

@@ -82,6 +82,7 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
     if let Some(policy) = arguments.on_disconnect {
         config.on_disconnect = policy;
     }
+    config.raft_log = arguments.raft_log;
     let coordinator = CoordinatorNode::start(config).await.map_err(failure)?;
     let address = coordinator.address().to_owned();
     let admin = keys.admin_context();

@@ -142,6 +142,7 @@ impl Blobs {
     ) -> Result<Option<PathBuf>, DiskError> {
         // If the blob is here it may have come a moment ago, by a thread that has not synced the directory yet.
         if self.has(digest) {
+            self.make_dir_of(digest)?;
             files::remove_if_there(at)?;
         } else {
             self.finish_name(at, digest, manifest)?;
@@ -157,9 +158,7 @@ impl Blobs {
         manifest: &Manifest,
     ) -> Result<(), DiskError> {
         let path = self.path(digest);
-        if let Some(dir) = path.parent() {
-            files::create_dir(dir)?;
-        }
+        self.make_dir_of(digest)?;
         self.store_manifest(digest, manifest)?;
         fs::set_permissions(at, Permissions::from_mode(0o444)).during("making read-only", at)?;
         fs::rename(at, &path).during("renaming to", &path)

@@ -27,11 +27,13 @@ pub use partial::Partial;
 use crate::error::{DiskError, During};
 use crate::files;
 use blob::{CHUNK, Digest, Manifest, ManifestBuilder};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use tracing::error;
 
 /// A store of blobs in one directory. Its methods may be called from many threads.
@@ -39,6 +41,8 @@ use tracing::error;
 pub struct Blobs {
     dir: PathBuf,
     next_tmp: AtomicU64,
+    /// Those of blobs whose own names are known to be durable.
+    durable_dirs: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// A blob that was taken in.
@@ -86,13 +90,15 @@ impl Blobs {
         let blobs = Blobs {
             dir: dir.to_owned(),
             next_tmp: AtomicU64::new(0),
+            durable_dirs: Mutex::default(),
         };
+        files::own_dir(dir)?;
         let tmp = blobs.tmp_dir();
         if tmp.exists() {
             fs::remove_dir_all(&tmp).during("emptying", &tmp)?;
         }
         for part in [tmp, blobs.partial_dir(), blobs.quarantine_dir()] {
-            files::create_dir(&part)?;
+            files::own_dir(&part)?;
         }
         Ok(blobs)
     }
@@ -128,6 +134,23 @@ impl Blobs {
     fn tmp_path(&self) -> PathBuf {
         let number = self.next_tmp.fetch_add(1, Ordering::Relaxed);
         self.tmp_dir().join(number.to_string())
+    }
+
+    /// Makes the directory in which a blob's name goes; its own name is durable on return.
+    fn make_dir_of(&self, digest: &Digest) -> Result<(), DiskError> {
+        let path = self.path(digest);
+        let Some(dir) = path.parent() else {
+            return Ok(());
+        };
+        let mut durable = self
+            .durable_dirs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !durable.contains(dir) {
+            files::own_dir(dir)?;
+            durable.insert(dir.to_owned());
+        }
+        Ok(())
     }
 
     /// Is the whole blob here?

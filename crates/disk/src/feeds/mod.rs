@@ -118,7 +118,7 @@ struct Appender {
 impl Feeds {
     /// Opens the store in `dir`, creating it if there is none. The caller sees to it that only one process does.
     pub fn open(dir: &Path) -> Result<Feeds, DiskError> {
-        files::create_dir(dir)?;
+        files::own_dir(dir)?;
         let recover::Recovered {
             index,
             writer,

@@ -115,10 +115,13 @@ fn resume(
         None => (newest_file.map_or(1, |n| n + 1), 1),
         Some((number, file, end)) => {
             let is_newest = newest_file == Some(number);
+            let path = segment_path(dir, number);
             if is_newest && (end.at as u64) < SEGMENT_LEN {
-                let path = segment_path(dir, number);
                 file.set_len(end.at as u64).during("cutting", &path)?;
-                file.sync_all().during_sync(&path)?;
+            }
+            // The last group may have been written and not synced by a process that was killed in between.
+            file.sync_all().during_sync(&path)?;
+            if is_newest && (end.at as u64) < SEGMENT_LEN {
                 return Ok(Writer::resume(dir, number, file, end.at as u64, end.seq));
             }
             (newest_file.unwrap_or(number) + 1, end.seq)

@@ -1,7 +1,7 @@
 //! The Raft log in memory, for tests and for nodes that are never restarted.
 
 use super::keys::bounds::Bounds;
-use super::sled_log::check_dense;
+use super::recovery::check_dense;
 use super::snapshots::SnapshotMeta;
 use super::{LogStore, Recovered, SnapshotStore};
 use crate::error::DiskError;

@@ -1,19 +1,31 @@
 //! The durable state of one Raft member: entries, hard state, snapshots.
 //!
 //! `snapshot.index ≤ last index`, entries are dense from `first index ≤ snapshot.index + 1`, and `hard_state.commit` is
-//! for the caller to clamp (it is not always synced). One trait, [`LogStore`], one conformance suite, two
-//! implementations: [`SledLog`] on disk and [`MemoryLog`].
+//! for the caller to clamp (it is not always synced). One trait, [`LogStore`], one conformance suite, three
+//! implementations: [`FileLog`], which is the usual one, [`SledLog`], and [`MemoryLog`] for tests. [`open`] finds out which one a
+//! directory holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::DiskError;
 use raft::eraftpb::{ConfState, Entry, HardState};
 
+mod choice;
+
+mod medium;
+
+mod lock;
+
+mod mark;
+
+mod recovery;
+
+mod file_log;
+
 mod value;
 
 mod keys;
-
-mod mark;
 
 mod sled_log;
 
@@ -25,10 +37,30 @@ pub mod snapshots;
 #[allow(clippy::unwrap_used)]
 mod conformance;
 
+pub use choice::{LogKind, open};
+pub use file_log::FileLog;
 pub use keys::{MAX_VALUE_LEN, PART_LEN};
 pub use memory::MemoryLog;
-pub use sled_log::{SledLog, SledLogConfig};
+pub use sled_log::SledLog;
 pub use snapshots::SnapshotMeta;
+
+/// How a log on a disk behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct LogConfig {
+    /// What would leave less than this many bytes on the disk is refused with [`DiskError::Full`].
+    pub reserve_bytes: u64,
+    /// How long to wait for another process to let go of the files.
+    pub lock_wait: Duration,
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig {
+            reserve_bytes: 64 << 20,
+            lock_wait: Duration::from_secs(5),
+        }
+    }
+}
 
 /// What was found at the start.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,7 +88,7 @@ impl Recovered {
     }
 }
 
-/// Where a Raft member keeps its state. Every call that changes something is durable when it returns.
+/// Where a Raft member keeps its state. Every call that stores something is durable when it returns.
 ///
 /// An error that [`is_fatal`](DiskError::is_fatal) ends the process; [`Full`](DiskError::Full) changed nothing.
 pub trait LogStore: Send {
@@ -73,7 +105,7 @@ pub trait LogStore: Send {
         hard_state: Option<&HardState>,
     ) -> Result<(), DiskError>;
 
-    /// Forgets entries up to `index`, as far as no kept snapshot needs them.
+    /// Forgets entries up to `index`, as far as no kept snapshot needs them. They may come back, whole, after a crash.
     fn compact(&mut self, index: u64) -> Result<(), DiskError>;
 
     /// Stores a snapshot. The last two are kept. If it goes past the last entry, all entries are forgotten: it came from

@@ -12,20 +12,24 @@
 
 use super::keys::bounds::Bounds;
 use super::keys::{MAX_VALUE_LEN, Pair, bounds, entry, hard_state};
+use super::lock::{lock, retry};
 use super::mark::Mark;
+use super::recovery::{self, check_dense, corrupt};
 use super::snapshots::{SnapshotMeta, Snapshots};
-use super::{LogStore, Recovered, SnapshotStore};
+use super::{LogConfig, LogStore, Recovered, SnapshotStore};
 use crate::error::{DiskError, During};
 use crate::files;
 use crate::space::space_of;
-use fs4::fs_std::FileExt as _;
 use raft::eraftpb::{Entry, HardState};
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tracing::warn;
+
+/// Where sled keeps its files, below the log's directory.
+pub(super) const DATABASE: &str = "log";
 
 const SEGMENT_LEN: usize = 8 << 20;
 const CACHE_LEN: u64 = 64 << 20;
@@ -34,29 +38,10 @@ const MAX_REMOVALS: usize = 100;
 // A page holds up to 16 values, briefly one more, and must stay below a quarter of a segment.
 const _: () = assert!(17 * MAX_VALUE_LEN < SEGMENT_LEN / 4);
 
-/// How a [`SledLog`] behaves.
-#[derive(Clone, Copy, Debug)]
-pub struct SledLogConfig {
-    /// Appending is refused with [`DiskError::Full`] when it would leave less than this many bytes: sled does not
-    /// survive a full disk.
-    pub reserve_bytes: u64,
-    /// How long to wait for another process to let go of the files.
-    pub lock_wait: Duration,
-}
-
-impl Default for SledLogConfig {
-    fn default() -> SledLogConfig {
-        SledLogConfig {
-            reserve_bytes: 64 << 20,
-            lock_wait: Duration::from_secs(5),
-        }
-    }
-}
-
 /// A member's Raft state in a directory of its own.
 #[derive(Debug)]
 pub struct SledLog {
-    config: SledLogConfig,
+    config: LogConfig,
     dir: PathBuf,
     db: sled::Db,
     /// Our own handle of sled's file, to sync it.
@@ -71,13 +56,13 @@ pub struct SledLog {
 
 impl SledLog {
     /// Opens the state in `dir`, creating it if there is none. Call [`load`](LogStore::load) next.
-    pub fn open(dir: &Path, config: SledLogConfig) -> Result<SledLog, DiskError> {
-        files::create_dir(dir)?;
+    pub fn open(dir: &Path, config: LogConfig) -> Result<SledLog, DiskError> {
+        files::own_dir(dir)?;
         let until = Instant::now() + config.lock_wait;
         let lock = lock(dir, until)?;
         let snapshots = Snapshots::open(&dir.join("snapshots"))?;
-        let sled_dir = dir.join("log");
-        files::create_dir(&sled_dir)?;
+        let sled_dir = dir.join(DATABASE);
+        files::own_dir(&sled_dir)?;
         remove_leftovers(&sled_dir)?;
         let db = open_sled(&sled_dir, until)?;
         let file_path = sled_dir.join("db");
@@ -103,7 +88,7 @@ impl SledLog {
     }
 
     fn corrupt(&self, place: &str, why: impl std::fmt::Display) -> DiskError {
-        corrupt(&self.dir, place, why)
+        corrupt(&self.dir.display().to_string(), place, why)
     }
 
     /// One flush, one sync: everything applied so far is on the disk.
@@ -268,58 +253,23 @@ impl SledLog {
     }
 
     fn recover(&mut self) -> Result<Recovered, DiskError> {
-        let (hard_state, mut entries) = self.scan()?;
-        let Some((snapshot, _)) = self.snapshots.latest()? else {
-            if self.bounds.first > 1 {
-                let place = format!("entries 1 to {}", self.bounds.first - 1);
-                return Err(self.corrupt(&place, "compacted, and no snapshot is sound"));
-            }
-            return Ok(Recovered {
-                hard_state,
-                snapshot: None,
-                entries,
-            });
-        };
-        if snapshot.index + 1 < self.bounds.first {
-            let place = format!(
-                "entries {} to {}",
-                snapshot.index + 1,
-                self.bounds.first - 1
-            );
-            return Err(self.corrupt(
-                &place,
-                "compacted, and the snapshot that had them is not sound",
-            ));
+        let (hard_state, entries) = self.scan()?;
+        let latest = self.snapshots.latest()?.map(|(meta, _)| meta);
+        let dir = self.dir.display().to_string();
+        let (recovered, replaced) =
+            recovery::beside(&dir, latest, self.bounds, hard_state, entries)?;
+        if let Some(index) = replaced {
+            self.restart_after(index)?;
         }
-        if self.is_replaced_by(&snapshot, &entries) {
-            self.restart_after(snapshot.index)?;
-            entries.clear();
-        }
-        entries.retain(|entry| entry.index > snapshot.index);
-        Ok(Recovered {
-            hard_state,
-            snapshot: Some(snapshot),
-            entries,
-        })
-    }
-
-    /// The snapshot came from a leader whose log goes another or a longer way than these entries.
-    fn is_replaced_by(&self, snapshot: &SnapshotMeta, entries: &[Entry]) -> bool {
-        let same = entries.iter().find(|entry| entry.index == snapshot.index);
-        match same {
-            Some(entry) => entry.term != snapshot.term,
-            // It may also be just before the first entry.
-            None => self.bounds.last < snapshot.index,
-        }
+        Ok(recovered)
     }
 }
 
 impl LogStore for SledLog {
     fn load(&mut self) -> Result<Recovered, DiskError> {
         // sled panics on some damage rather than say so.
-        let dir = self.dir.clone();
         catch_unwind(AssertUnwindSafe(|| self.recover()))
-            .unwrap_or_else(|_| Err(corrupt(&dir, "log", "sled panicked while reading")))
+            .unwrap_or_else(|_| Err(self.corrupt("log", "sled panicked while reading")))
     }
 
     fn append(
@@ -444,58 +394,6 @@ impl SledLog {
     }
 }
 
-/// What every store refuses: entries that leave a gap, or reach before its first index.
-pub(super) fn check_dense(bounds: Bounds, entries: &[Entry]) -> Result<(), DiskError> {
-    let Some(first) = entries.first() else {
-        return Ok(());
-    };
-    if !(bounds.first..=bounds.last + 1).contains(&first.index) {
-        let Bounds {
-            first: low, last, ..
-        } = bounds;
-        let why = format!("entry {} does not follow {low}..={last}", first.index);
-        return Err(DiskError::Misuse(why));
-    }
-    match entries
-        .windows(2)
-        .find(|pair| pair[0].index + 1 != pair[1].index)
-    {
-        Some(pair) => {
-            let why = format!("entry {} does not follow {}", pair[1].index, pair[0].index);
-            Err(DiskError::Misuse(why))
-        }
-        None => Ok(()),
-    }
-}
-
-fn corrupt(dir: &Path, place: &str, why: impl std::fmt::Display) -> DiskError {
-    DiskError::corrupt(
-        format!("{}, {place}", dir.display()),
-        format!(
-            "{why}. Do not repair it: replace this member by a new one, which gets the state from the others"
-        ),
-    )
-}
-
-fn lock(dir: &Path, until: Instant) -> Result<File, DiskError> {
-    let path = dir.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .during("opening", &path)?;
-    retry(until, || {
-        file.try_lock_exclusive()
-            .during("locking", &path)
-            .map(|got| got.then_some(()))
-    })?
-    .ok_or_else(|| DiskError::InUse {
-        path: dir.to_owned(),
-    })?;
-    Ok(file)
-}
-
 /// Rule 4: sled takes its own unfinished snapshot for damage.
 fn remove_leftovers(sled_dir: &Path) -> Result<(), DiskError> {
     for found in fs::read_dir(sled_dir).during("listing", sled_dir)? {
@@ -517,6 +415,7 @@ pub(super) fn open_sled(sled_dir: &Path, until: Instant) -> Result<sled::Db, Dis
         .segment_size(SEGMENT_LEN)
         .cache_capacity(CACHE_LEN)
         .flush_every_ms(None);
+    let place = sled_dir.display().to_string();
     let opened = retry(until, || {
         match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => Ok(Some(db)),
@@ -524,29 +423,11 @@ pub(super) fn open_sled(sled_dir: &Path, until: Instant) -> Result<sled::Db, Dis
                 Ok(None)
             }
             Ok(Err(sled::Error::Io(source))) => Err(source).during("opening", sled_dir),
-            Ok(Err(other)) => Err(corrupt(sled_dir, "log", other)),
-            Err(_) => Err(corrupt(sled_dir, "log", "sled panicked while opening")),
+            Ok(Err(other)) => Err(corrupt(&place, "log", other)),
+            Err(_) => Err(corrupt(&place, "log", "sled panicked while opening")),
         }
     })?;
     opened.ok_or_else(|| DiskError::InUse {
         path: sled_dir.to_owned(),
     })
-}
-
-/// Tries until there is something, or it is time. A file's lock tells nobody when it is let go.
-fn retry<T>(
-    until: Instant,
-    mut attempt: impl FnMut() -> Result<Option<T>, DiskError>,
-) -> Result<Option<T>, DiskError> {
-    loop {
-        let got = attempt()?;
-        if got.is_some() || Instant::now() >= until {
-            return Ok(got);
-        }
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "a file's lock tells nobody when it is let go"
-        )]
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

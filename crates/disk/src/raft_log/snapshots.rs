@@ -40,7 +40,7 @@ pub struct Snapshots {
 impl Snapshots {
     /// Opens `dir`, creating it if needed, and removes what a crash left unfinished.
     pub fn open(dir: &Path) -> Result<Snapshots, DiskError> {
-        files::create_dir(dir)?;
+        files::own_dir(dir)?;
         let snapshots = Snapshots {
             dir: dir.to_owned(),
         };

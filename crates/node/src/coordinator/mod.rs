@@ -20,7 +20,7 @@ use coordinator::{Coordinator, OnDisconnect};
 use disk::blobs::Blobs;
 use disk::feeds::Feeds;
 use disk::member::Identity;
-use disk::raft_log::{SledLog, SledLogConfig};
+use disk::raft_log::{self, LogConfig, LogKind, LogStore};
 use ledger::Ledger;
 pub use net::async_trait;
 use net::{CoordinatorParts, PeerLinks};
@@ -89,6 +89,8 @@ pub struct CoordinatorConfig {
     pub on_disconnect: OnDisconnect,
     /// Entries applied between two snapshots.
     pub snapshot_entries: u64,
+    /// What the Raft log is to be kept in, if the data directory is empty; what is there stays as it is. None for the usual.
+    pub raft_log: Option<LogKind>,
 }
 
 impl CoordinatorConfig {
@@ -107,6 +109,7 @@ impl CoordinatorConfig {
             stop_grace: Duration::from_secs(10),
             on_disconnect: OnDisconnect::default(),
             snapshot_entries: 20_000,
+            raft_log: None,
         }
     }
 }
@@ -376,7 +379,7 @@ async fn keep_noting(peers: Arc<Peers>) {
 /// What is read from a coordinator's disk.
 struct Opened {
     mind: Coordinator,
-    store: Box<SledLog>,
+    store: Box<dyn LogStore>,
     found: Found,
     identity: Identity,
     alone: bool,
@@ -387,7 +390,7 @@ struct Opened {
 
 fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
     let directory = |name: &str| -> PathBuf { Path::new(&config.data_dir).join(name) };
-    let mut store = Box::new(SledLog::open(&directory("raft"), SledLogConfig::default())?);
+    let mut store = raft_log::open(&directory("raft"), config.raft_log, LogConfig::default())?;
     let new_cluster = config.bootstrap.then(|| uuid::Uuid::new_v4().to_string());
     let start = recover::recover(&config.data_dir, store.as_mut(), new_cluster.as_deref())?;
     let alone = recover::is_alone(&start);

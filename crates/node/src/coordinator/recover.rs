@@ -5,7 +5,7 @@ use std::path::Path;
 use contract::ledger::{Entry, command::Kind};
 use coordinator::{Base, Recovered};
 use disk::member::Identity;
-use disk::raft_log::{LogStore, SnapshotMeta};
+use disk::raft_log::{self, LogStore, SnapshotMeta};
 use ledger::Ledger;
 use prost::Message as _;
 use raft::eraftpb::EntryType;
@@ -46,12 +46,14 @@ pub(super) fn recover(
                 established: true,
             };
             disk::member::set_identity(dir, &identity)?;
-            read(store, identity)
+            let founded = store.load()?;
+            read(store, founded, identity)
         }
         // It was founded before members had a file that says who they are, or the founding was cut short.
         (None, false) => {
             let mut start = read(
                 store,
+                state,
                 Identity {
                     cluster_id: String::new(),
                     member_id: FOUNDER,
@@ -84,7 +86,7 @@ pub(super) fn recover(
             ledger: Ledger::new(),
         }),
         (Some(identity), false) => {
-            let start = read(store, identity)?;
+            let start = read(store, state, identity)?;
             match cluster_of(&start) {
                 Some(cluster) if cluster != start.identity.cluster_id => Err(Fault::new(format!(
                     "{} belongs to cluster {} but holds the log of {cluster}: files of two members were mixed",
@@ -135,8 +137,11 @@ fn cluster_of(start: &Start) -> Option<String> {
         })
 }
 
-fn read(store: &mut dyn LogStore, identity: Identity) -> Result<Start, Fault> {
-    let state = store.load()?;
+fn read(
+    store: &mut dyn LogStore,
+    state: raft_log::Recovered,
+    identity: Identity,
+) -> Result<Start, Fault> {
     let Some((meta, data)) = store.latest_snapshot()? else {
         if state.entries.is_empty() && identity.member_id != FOUNDER {
             // It has joined, has heard of a term, and has got nothing else yet.

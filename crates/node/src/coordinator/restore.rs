@@ -9,7 +9,7 @@ use std::path::Path;
 use contract::ledger::{Command, Entry, LoseWorker, command::Kind};
 use coordinator::Recovered;
 use disk::member::Identity;
-use disk::raft_log::{LogStore, SledLog, SledLogConfig, SnapshotMeta};
+use disk::raft_log::{self, LogConfig, SnapshotMeta};
 use ledger::Ledger;
 use prost::Message as _;
 
@@ -67,7 +67,7 @@ pub fn restore(backup: &[u8], data_dir: &Path) -> Result<Restored, Fault> {
         term: founding.base.term,
         members: founding.base.members,
     };
-    let mut store = SledLog::open(&data_dir.join("raft"), SledLogConfig::default())?;
+    let mut store = raft_log::open(&data_dir.join("raft"), None, LogConfig::default())?;
     store.store_snapshot(&meta, &ledger.snapshot().encode_to_vec())?;
     store.append(&[], Some(&hard_state))?;
     let identity = Identity {
@@ -109,8 +109,8 @@ mod tests {
         assert_eq!(restored.revision, 7);
         assert_ne!(restored.cluster_id, "old");
         let raft = dir.path().join("raft");
-        let mut store = SledLog::open(&raft, SledLogConfig::default()).unwrap();
-        let start = recover::recover(dir.path(), &mut store, None).unwrap();
+        let mut store = raft_log::open(&raft, None, LogConfig::default()).unwrap();
+        let start = recover::recover(dir.path(), store.as_mut(), None).unwrap();
         assert_eq!(start.ledger.cluster_id(), restored.cluster_id);
         assert_eq!(start.recovered.base.index, STRIDE);
         assert!(recover::is_alone(&start));

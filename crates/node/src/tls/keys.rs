@@ -11,7 +11,7 @@ use pki::{Authority, Credentials, Key, Kind, Lifetimes, Principal, Role, from_te
 
 use super::context::ClientContext;
 use super::now_s;
-use crate::Fault;
+use crate::{Fault, home};
 
 const CA: &str = "ca.pem";
 const CA_KEY: &str = "ca-key.pem";
@@ -132,7 +132,7 @@ impl KeyDir {
 /// Replaces a file, durably. What is secret is nobody else's to read, at no moment.
 pub(super) fn write_private(path: &Path, text: &str, secret: bool) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
+    home::make_dir(parent)?;
     let partial = path.with_extension("partial");
     // One that was left behind may have another mode.
     match fs::remove_file(&partial) {
