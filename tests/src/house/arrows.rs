@@ -17,7 +17,7 @@ const ARROWS: [(&str, &str); 20] = [
     ("worker", "feed blob spec contract"),
     // bodies
     ("disk", "blob feed"),
-    ("runtime", "feed"),
+    ("runtime", "feed spec"),
     ("pki", ""),
     (
         "net",
