@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::containers::Containers;
+
 /// Heading of the options of every command.
 const GLOBAL: &str = "Global options";
 
@@ -430,6 +432,9 @@ pub struct Worker {
     /// Room to keep free on its disk, in MiB: with less it takes no new steps; by default a twentieth of the disk, at most 1024
     #[arg(long, value_name = "MIB")]
     pub disk_reserve: Option<u64>,
+    /// What steps run in.
+    #[command(flatten)]
+    pub containers: Containers,
     /// TLS.
     #[command(flatten)]
     pub security: Security,

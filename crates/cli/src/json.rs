@@ -254,6 +254,7 @@ fn attempt(attempt: &api::Attempt) -> Value {
         "signal": attempt.signal,
         "log_record_count": attempt.log_record_count,
         "log_digest": hex(&attempt.log_digest),
+        "image_digest": attempt.image_digest,
     })
 }
 

@@ -15,6 +15,8 @@ mod launch;
 mod order;
 mod settings;
 
+mod containers;
+
 mod contexts;
 
 mod connect;

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::args::{Coordinator, Worker};
-use crate::{Failure, place};
+use crate::{Failure, containers, place};
 
 /// Sections, and what stands in each.
-const SECTIONS: [(&str, &[&str]); 2] = [
+const SECTIONS: [(&str, &[&str]); 3] = [
     (
         "coordinator",
         &[
@@ -46,9 +46,11 @@ const SECTIONS: [(&str, &[&str]); 2] = [
             "environments",
             "on_disconnect",
             "disk_reserve",
+            "runtime",
             "address_file",
         ],
     ),
+    ("containers", containers::KEYS),
 ];
 
 /// One section of a file that was read and checked.
@@ -92,7 +94,11 @@ impl Section {
         Ok(())
     }
 
-    fn text(&self, key: &str, into: &mut Option<String>) -> Result<(), Failure> {
+    /// A text.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn text(&self, key: &str, into: &mut Option<String>) -> Result<(), Failure> {
         if let Some(value) = self.get(key, "text", |value| value.as_str().map(str::to_owned))? {
             into.get_or_insert(value);
         }
@@ -106,7 +112,38 @@ impl Section {
         Ok(())
     }
 
-    fn list(&self, key: &str, into: &mut Vec<String>) -> Result<(), Failure> {
+    /// What is read from a text, of which there are those that `expected` says.
+    ///
+    /// # Errors
+    /// When it is none of them.
+    pub(crate) fn parsed<T: std::str::FromStr>(
+        &self,
+        key: &str,
+        expected: &str,
+        into: &mut Option<T>,
+    ) -> Result<(), Failure> {
+        let value = self.get(key, expected, |value| value.as_str()?.parse().ok())?;
+        if into.is_none() {
+            *into = value;
+        }
+        Ok(())
+    }
+
+    /// What the file may switch on, and the command line cannot switch off.
+    ///
+    /// # Errors
+    /// When it is neither true nor false.
+    pub(crate) fn switch(&self, key: &str, into: &mut bool) -> Result<(), Failure> {
+        let value = self.get(key, "true or false", Value::as_bool)?;
+        *into |= value.unwrap_or_default();
+        Ok(())
+    }
+
+    /// Texts, where there are none yet.
+    ///
+    /// # Errors
+    /// When something else is there.
+    pub(crate) fn list(&self, key: &str, into: &mut Vec<String>) -> Result<(), Failure> {
         let strings = |value: &Value| {
             let items = value.as_array()?.iter();
             items.map(|item| item.as_str().map(str::to_owned)).collect()
@@ -209,6 +246,7 @@ pub fn worker(section: &Section, arguments: &mut Worker) -> Result<(), Failure> 
     if let Some(mib) = section.count("disk_reserve")? {
         arguments.disk_reserve.get_or_insert(mib);
     }
+    section.text("runtime", &mut arguments.containers.runtime)?;
     section.path("address_file", &mut arguments.address_file)
 }
 

@@ -88,6 +88,7 @@ fn assignment(
             })
             .collect(),
         environment_variables: template.environment_variables,
+        mounts: template.mounts,
         source: execution.source().cloned(),
         // A majority had the source before the execution was accepted; the others fetch it.
         source_locations: standing.addresses(),

@@ -169,6 +169,7 @@ fn of_attempt(
             start_time_us: report.start_time_us,
             inputs: report.inputs.clone(),
             result: Some(result.clone()),
+            image_digest: report.image_digest.clone(),
         })),
         (AttemptPhase::Running | AttemptPhase::Finishing, _)
             if attempt.start_time_us == 0 && report.start_time_us != 0 =>
@@ -179,6 +180,7 @@ fn of_attempt(
                 prepare_time_us: report.prepare_time_us,
                 start_time_us: report.start_time_us,
                 inputs: report.inputs.clone(),
+                image_digest: report.image_digest.clone(),
             }));
         }
         _ => {}

@@ -148,6 +148,7 @@ pub(crate) fn finish(
         attempt.message = end.message.clone();
         attempt.prepare_time_us = command.prepare_time_us;
         attempt.start_time_us = command.start_time_us;
+        attempt.image_digest = command.image_digest.as_str().into();
         attempt.exit_time_us = result.exit_time_us;
         attempt.end_time_ms = now;
         attempt.exit_code = result.exit_code;

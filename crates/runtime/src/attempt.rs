@@ -6,6 +6,7 @@
 //!   shim.lock     made at launch; locked as long as the shim lives; see `run_file`
 //!   feed          frames of what the program printed, appended
 //!   exit.json     how it ended: what `shim.lock` becomes, last
+//!   launch/       what a container begins with; only there
 //! ```
 //!
 //! In time: `shim.lock ≤ feed ≤ exit.json`. `exit.json` exists only when no process of the program does.
@@ -116,6 +117,16 @@ impl AttemptDir {
     /// The configuration files.
     pub fn config(&self) -> PathBuf {
         self.path.join("root/config")
+    }
+
+    /// What a container begins with: a socket, and sometimes a script. Attempts of plain processes have none.
+    pub(crate) fn launch(&self) -> PathBuf {
+        self.path.join("launch")
+    }
+
+    /// Whether any shim was ever given this attempt. If none was, its program never ran.
+    pub fn was_given(&self) -> bool {
+        RunFile::has_exit(&self.path) || RunFile::has_shim(&self.path)
     }
 
     /// The frames of what the program printed.

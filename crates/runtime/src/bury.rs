@@ -36,16 +36,26 @@ impl AttemptDir {
         }
         let file = RunFile::inherit(self.path())?;
         self.kill_leftovers()?;
+        self.write_end(file, EndReason::Gone)
+    }
+
+    /// The same for one of which nothing can be left but files, where more is known of why.
+    pub(crate) fn bury_as(&self, reason: EndReason) -> io::Result<Exit> {
+        let file = RunFile::inherit(self.path())?;
+        self.write_end(file, reason)
+    }
+
+    fn write_end(&self, file: RunFile, reason: EndReason) -> io::Result<Exit> {
         let (record_count, feed_bytes) = self.cut_feed()?;
         let begun = fs::metadata(self.feed()).and_then(|feed| feed.created());
         let ended_us = micros(SystemTime::now());
         let exit = Exit {
-            reason: EndReason::Gone,
+            oom: reason == EndReason::OomKilled,
+            reason,
             code: None,
             signal: None,
             started_us: begun.map_or(ended_us, micros),
             ended_us,
-            oom: false,
             record_count,
             feed_bytes,
             view: View::default(),

@@ -31,6 +31,9 @@ pub enum LaunchError {
     /// No shim could be started.
     #[error("cannot start a shim: {0}")]
     Shim(#[source] io::Error),
+    /// The container engine did not do it; in words for people.
+    #[error("{0}")]
+    Engine(String),
 }
 
 /// Most shims that are kept while they have nothing to do.

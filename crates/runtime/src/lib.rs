@@ -1,4 +1,5 @@
-//! Programs: the shim that outlives the daemon, the runtime of plain processes, and the files that steps leave behind.
+//! Programs: the shim that outlives the daemon, the runtimes of plain processes and of containers, and the files that steps
+//! leave behind.
 //!
 //! Participants: the **host** (the worker daemon), the **spawner** (a small process that the host keeps, which only
 //! forks), a **shim** for each attempt that runs (the parent of its program; afterwards it serves another, as long as the host
@@ -19,9 +20,11 @@
 //! What is indeterminate: after the shim itself was killed, how the program would have ended. Such an attempt is
 //! [`AttemptState::Gone`] until [`AttemptDir::bury`] has killed what it left and written that down.
 //!
-//! Everything is synchronous; no call waits for a program.
+//! Everything but [`docker`] is synchronous; no call waits for a program.
 
 mod program;
+
+mod runtime;
 
 mod attempts;
 
@@ -36,6 +39,8 @@ mod launcher;
 mod notify;
 
 mod tail;
+
+pub mod docker;
 
 pub mod inputs;
 
@@ -61,4 +66,5 @@ pub use folder::Folder;
 pub use launcher::{LaunchError, Launcher};
 pub use notify::NotifySocket;
 pub use program::{EndReason, Exit, Interpreter, Program, View};
+pub use runtime::{Launched, Processes, Runtime, Told};
 pub use tail::FeedTail;

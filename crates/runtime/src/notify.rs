@@ -68,13 +68,13 @@ impl AsFd for NotifySocket {
 }
 
 /// A path short enough for a socket address: long ones go through an open directory.
-struct Reachable {
-    path: PathBuf,
+pub(crate) struct Reachable {
+    pub(crate) path: PathBuf,
     _dir: Option<OwnedFd>,
 }
 
 impl Reachable {
-    fn new(path: &Path) -> io::Result<Reachable> {
+    pub(crate) fn new(path: &Path) -> io::Result<Reachable> {
         if path.as_os_str().len() <= MAX_SOCKET_PATH {
             let path = path.to_path_buf();
             return Ok(Reachable { path, _dir: None });

@@ -90,6 +90,49 @@ pub(crate) fn oom_kills() -> Option<u64> {
     count.parse().ok()
 }
 
+/// What a container can read of the limits of its own control group, in either version.
+#[derive(Clone, Copy)]
+pub(crate) enum Counter {
+    /// Processes that were killed for want of memory.
+    OomKills,
+    /// Forks that the limit of processes refused.
+    RefusedForks,
+}
+
+impl Counter {
+    /// Files, and the word before the number.
+    const fn places(self) -> ([&'static str; 2], &'static str) {
+        match self {
+            Counter::OomKills => (
+                [
+                    "/sys/fs/cgroup/memory.events",
+                    "/sys/fs/cgroup/memory/memory.oom_control",
+                ],
+                "oom_kill ",
+            ),
+            Counter::RefusedForks => (
+                [
+                    "/sys/fs/cgroup/pids.events",
+                    "/sys/fs/cgroup/pids/pids.events",
+                ],
+                "max ",
+            ),
+        }
+    }
+
+    /// How often it happened; `None` where that is not told.
+    pub(crate) fn read(self) -> Option<u64> {
+        let (files, word) = self.places();
+        let text = files.iter().find_map(|file| read(file))?;
+        let text = String::from_utf8(text).ok()?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(word))?
+            .trim()
+            .parse()
+            .ok()
+    }
+}
+
 /// Reads a file whose size the kernel does not tell, in as few calls as can be: each attempt does this.
 fn read(path: &str) -> Option<Vec<u8>> {
     let mut file = fs::File::open(path).ok()?;

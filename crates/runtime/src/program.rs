@@ -51,13 +51,15 @@ pub enum View {
     /// Under their real paths in the attempt's directory; only the `VH_*_DIR` variables tell.
     #[default]
     Direct,
+    /// Under `/valohai` of a container.
+    Container,
 }
 
 impl View {
     /// What the program knows as `/valohai`, given the attempt's `root` directory.
     pub fn base(self, root: &Path) -> PathBuf {
         match self {
-            View::Namespace => PathBuf::from(VALOHAI),
+            View::Namespace | View::Container => PathBuf::from(VALOHAI),
             View::Direct => root.to_path_buf(),
         }
     }
@@ -112,6 +114,8 @@ pub enum EndReason {
     DiskFull,
     /// The kernel killed it for want of memory.
     OomKilled,
+    /// The container engine went down and took it along.
+    EngineStopped,
     /// The shim was killed; how the program would have ended is not known.
     Gone,
 }
@@ -127,6 +131,7 @@ impl fmt::Display for EndReason {
             EndReason::StartFailed { message } => return write!(f, "could not start: {message}"),
             EndReason::DiskFull => "disk full",
             EndReason::OomKilled => "out of memory",
+            EndReason::EngineStopped => "stopped by the container engine",
             EndReason::Gone => "lost with its shim",
         })
     }

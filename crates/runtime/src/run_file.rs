@@ -181,6 +181,12 @@ impl RunFile {
 
     /// Makes `exit.json` appear in `dir`, the attempt's, and unlocks it.
     pub(crate) fn commit(self, dir: impl AsFd, attempt: &str, exit: &Exit) -> io::Result<()> {
+        self.write_exit(attempt, exit)?;
+        Ok(rename(dir, LOCK, EXIT)?)
+    }
+
+    /// Writes the exit behind the header. A shim that does not see the directory leaves it at that: see [`take_exit`](Self::take_exit).
+    pub(crate) fn write_exit(&self, attempt: &str, exit: &Exit) -> io::Result<()> {
         let record = ExitRecord {
             attempt: attempt.to_owned(),
             exit: exit.clone(),
@@ -188,8 +194,29 @@ impl RunFile {
         // The object was opened by the header.
         let bytes = serde_json::to_vec(&record)?;
         self.write_at(&bytes[1..], HEADER)?;
-        rustix::fs::ftruncate(&self.file, (HEADER + bytes.len() - 1) as u64)?;
-        Ok(rename(dir, LOCK, EXIT)?)
+        Ok(rustix::fs::ftruncate(
+            &self.file,
+            (HEADER + bytes.len() - 1) as u64,
+        )?)
+    }
+
+    /// Makes `exit.json` of a file in which a shim has written its exit and nothing else any more; whether it has.
+    pub(crate) fn take_exit(dir: &Path) -> io::Result<Option<Exit>> {
+        let Some(exit) = read_exit(&dir.join(LOCK), dir)?.flatten() else {
+            return Ok(None);
+        };
+        rename(&beneath::open_dir(dir)?, LOCK, EXIT)?;
+        Ok(Some(exit))
+    }
+
+    /// Says whose file it is, on the host's side, before the shim is given it. 0 is a shim whose number nobody here can know.
+    pub(crate) fn write_shim(&self, pid: u32) -> io::Result<()> {
+        self.write_at(format!("{pid:>10}").as_bytes(), SHIM_FIELD.start)
+    }
+
+    /// Whether a shim was ever given the file of the attempt at `dir`.
+    pub(crate) fn has_shim(dir: &Path) -> bool {
+        RunFile::shim(dir).is_some()
     }
 
     /// Whether the attempt at `dir` has ended, however.
@@ -199,14 +226,7 @@ impl RunFile {
 
     /// How the attempt at `dir` ended; the inner `None` if there is an exit but it is not this attempt's.
     pub(crate) fn exit(dir: &Path) -> io::Result<Option<Option<Exit>>> {
-        let bytes = match fs::read(dir.join(EXIT)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let record = serde_json::from_slice::<ExitRecord>(&bytes).ok();
-        let own = record.filter(|record| record.attempt == attempt_name(dir));
-        Ok(Some(own.map(|record| record.exit)))
+        read_exit(&dir.join(EXIT), dir)
     }
 
     /// Who runs the attempt at `dir`.
@@ -250,6 +270,18 @@ impl AsFd for RunFile {
 pub(crate) fn attempt_name(dir: &Path) -> String {
     let name = dir.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
+}
+
+/// The exit in the file at `path`; the inner `None` if it holds none of the attempt at `dir`.
+fn read_exit(path: &Path, dir: &Path) -> io::Result<Option<Option<Exit>>> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let record = serde_json::from_slice::<ExitRecord>(&bytes).ok();
+    let own = record.filter(|record| record.attempt == attempt_name(dir));
+    Ok(Some(own.map(|record| record.exit)))
 }
 
 fn field(dir: &Path, field: Range<usize>) -> Option<String> {

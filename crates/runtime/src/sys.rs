@@ -166,6 +166,13 @@ pub(crate) fn queue_signal(process: BorrowedFd<'_>, signal: c_int) -> io::Result
     }
 }
 
+/// Kills every process that this one may signal, but itself. Only for the first process of a container, whose world ends
+/// with it. Nothing is forked past it.
+pub(crate) fn kill_everything() {
+    // SAFETY: no memory is passed. That there was nobody to kill is no error.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+}
+
 fn signal_set(signals: &[c_int]) -> libc::sigset_t {
     // SAFETY: all-zero bytes are a valid sigset_t, and sigemptyset makes it a known one; sigaddset only sets bits in it.
     unsafe {

@@ -29,6 +29,7 @@ pub mod python;
 
 // What a step runs with.
 pub mod command;
+pub mod confinement;
 pub mod plan;
 pub mod variants;
 

@@ -139,6 +139,8 @@ pub struct Prepared {
     pub time_us: u64,
     /// The inputs as they were resolved, digests included.
     pub inputs: Vec<ResolvedInput>,
+    /// Digest of the image that its container is made of; empty where it runs in none.
+    pub image_digest: String,
 }
 
 /// Why an attempt could not be prepared; in words for people.
@@ -153,6 +155,15 @@ pub enum PrepareError {
     },
     /// The disk is full.
     DiskFull(String),
+    /// Its image could not be had.
+    Image {
+        /// Why, with what can be done about it.
+        message: String,
+        /// Whether another attempt makes sense.
+        retryable: bool,
+    },
+    /// This worker does not grant what it asks for: what, and which rule says so.
+    Refused(String),
 }
 
 /// Why an attempt's outputs are not stored; in words for people.
@@ -202,6 +213,8 @@ pub enum ExitReason {
     DiskFull,
     /// The kernel killed it for want of memory.
     OutOfMemory,
+    /// The container engine went down and took it along.
+    EngineStopped,
     /// The shim was lost with it; how it would have ended is not known.
     Gone,
 }

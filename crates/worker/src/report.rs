@@ -69,6 +69,8 @@ pub(crate) fn of_attempt(attempt: &Attempt, now: u64) -> AttemptReport {
     }
     report.start_time_us = attempt.start.map_or(0, |start| signed(start.time_us));
     report.inputs = prepared.map_or_else(Vec::new, |prepared| prepared.inputs.clone());
+    report.image_digest =
+        prepared.map_or_else(String::new, |prepared| prepared.image_digest.clone());
     match &attempt.life {
         Life::Finished { result } => report.result = Some(AttemptResult::clone(result)),
         _ => report.metadata_json = attempt.printed.metadata_json(),

@@ -45,7 +45,7 @@ pub(crate) fn of_exit(
         }
         ExitReason::Stopped => of_stop(stop, assignment),
         // Who wanted it stopped does not want it run again.
-        ExitReason::Gone
+        ExitReason::Gone | ExitReason::EngineStopped
             if stop.is_some_and(|stop| {
                 !matches!(stop, EndReason::StopCondition | EndReason::Lost)
             }) =>
@@ -63,6 +63,10 @@ pub(crate) fn of_exit(
             EndReason::OutOfMemory,
             "the program was killed for its use of memory",
         ),
+        ExitReason::EngineStopped => {
+            let message = "the container engine went down and took the program along";
+            retryable(ending(State::Error, EndReason::RuntimeRestarted, message))
+        }
         ExitReason::Gone => {
             let message = "the program's supervisor was lost, and with it how the program ended";
             retryable(ending(State::Error, EndReason::Lost, message))
@@ -117,6 +121,14 @@ pub(crate) fn of_prepare_error(error: &PrepareError) -> AttemptResult {
             ..ending(State::Error, EndReason::InputFailed, message)
         },
         PrepareError::DiskFull(message) => ending(State::Error, EndReason::DiskFull, message),
+        PrepareError::Image {
+            message,
+            retryable: again,
+        } => AttemptResult {
+            retryable: *again,
+            ..ending(State::Error, EndReason::ImageFailed, message)
+        },
+        PrepareError::Refused(message) => ending(State::Error, EndReason::PolicyRefused, message),
     }
 }
 
@@ -159,7 +171,10 @@ pub(crate) fn with_lost_records(result: AttemptResult, lost: u64) -> AttemptResu
 
 /// Whether the program of such an end may have left outputs to store: it ran, and nobody runs it again.
 pub(crate) fn leaves_outputs(exit: &Exit) -> bool {
-    !matches!(exit.reason, ExitReason::StartFailed(_) | ExitReason::Gone)
+    !matches!(
+        exit.reason,
+        ExitReason::StartFailed(_) | ExitReason::Gone | ExitReason::EngineStopped
+    )
 }
 
 /// Unix microseconds as the contract has them.

@@ -164,6 +164,15 @@ impl Cluster {
         self.add_worker_within(name, environment, None);
     }
 
+    /// Adds a worker with more arguments than others have.
+    pub fn add_worker_with(&mut self, name: &str, more: &[&str]) {
+        self.add_worker_of(
+            name,
+            more.iter().map(|one| (*one).to_owned()).collect(),
+            None,
+        );
+    }
+
     /// Adds a worker that is started by the shell line `around`, in which `"$@"` stands for the worker's own command.
     pub fn add_worker_within(
         &mut self,
@@ -171,6 +180,11 @@ impl Cluster {
         environment: Option<&str>,
         around: Option<&str>,
     ) {
+        let environment = environment.map(|environment| format!("--environment={environment}"));
+        self.add_worker_of(name, environment.into_iter().collect(), around);
+    }
+
+    fn add_worker_of(&mut self, name: &str, more: Vec<String>, around: Option<&str>) {
         let data = self.place.path().join(name);
         let mut arguments = vec![
             "worker".to_owned(),
@@ -181,7 +195,7 @@ impl Cluster {
             arguments.push(format!("--coordinator={address}"));
         }
         arguments.push(format!("--data-dir={}", data.display()));
-        arguments.extend(environment.map(|environment| format!("--environment={environment}")));
+        arguments.extend(more);
         let process = start_worker(&self.place, &arguments, around);
         self.workers.push(Worker {
             name: name.to_owned(),

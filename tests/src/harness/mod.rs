@@ -16,6 +16,8 @@ mod cluster;
 
 mod secure;
 
+mod engine;
+
 mod gate;
 
 mod log;
@@ -27,6 +29,7 @@ mod binary;
 use std::time::Duration;
 
 pub use cluster::{Cluster, Coordinator, Worker};
+pub use engine::{BUSYBOX, Engine};
 pub use gate::Gate;
 pub use kill::Kind;
 pub use log::Log;

@@ -51,8 +51,10 @@ pub(super) async fn execute(context: &Context, arguments: Worker) -> Result<Exit
 /// Runs a worker until it is told to end. Programs of steps go on.
 async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> {
     if let Some(file) = &arguments.config {
-        let section = Section::read(&context.current.join(file), "worker")?;
-        settings::worker(&section, &mut arguments)?;
+        let file = context.current.join(file);
+        settings::worker(&Section::read(&file, "worker")?, &mut arguments)?;
+        let section = Section::read(&file, "containers")?;
+        arguments.containers.fill(&section)?;
     }
     if arguments.coordinator.is_empty() {
         return Err(Failure::usage("a worker needs a coordinator")
@@ -73,6 +75,7 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
         .map(|mib| mib.saturating_mul(1 << 20));
     config.join_token = join_token(&arguments.security)?;
     config.insecure = arguments.security.insecure;
+    config.runtime = arguments.containers.choice();
     if let Some(name) = arguments.name {
         config.name = name;
     }

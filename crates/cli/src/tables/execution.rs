@@ -113,6 +113,11 @@ fn head(execution: &api::Execution, now: Now) -> String {
         known("exit code", &code.to_string());
     }
     known("image", &execution.image);
+    let last = execution.attempts.last();
+    known(
+        "digest",
+        last.map_or("", |attempt| attempt.image_digest.as_str()),
+    );
     known("pool", &execution.environment);
     text.push_str(&source(execution.source.as_ref()));
     if !execution.execution_id.is_empty() {

@@ -1,5 +1,7 @@
 //! Assigns an execution that waits to a worker. In public it goes on to be QUEUED until its program has started.
 
+use std::sync::Arc;
+
 use contract::api::{EndReason, State};
 use contract::ledger as pb;
 
@@ -45,6 +47,7 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::AssignAttempt) -> Result<
         signal: 0,
         record_count: 0,
         feed_digest: None,
+        image_digest: Arc::default(),
     };
     let fence = execution.fence(&attempt);
     ledger.update_execution(project, number, |execution| {

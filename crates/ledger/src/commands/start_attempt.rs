@@ -23,6 +23,7 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::StartAttempt) -> Result<O
             attempt.state = State::Started;
             attempt.prepare_time_us = command.prepare_time_us;
             attempt.start_time_us = command.start_time_us;
+            attempt.image_digest = command.image_digest.as_str().into();
         }
         if execution.state() == State::Queued {
             execution.enter(State::Started);

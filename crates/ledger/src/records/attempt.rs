@@ -42,6 +42,8 @@ pub struct Attempt {
     pub record_count: u64,
     /// Digest of its feed's frames, once sealed.
     pub feed_digest: Option<[u8; 32]>,
+    /// Digest of its image; empty where it ran in none.
+    pub image_digest: Arc<str>,
 }
 
 impl Attempt {
@@ -67,6 +69,7 @@ impl Attempt {
             signal: self.signal,
             record_count: self.record_count,
             feed_digest: digest_bytes(self.feed_digest.as_ref()),
+            image_digest: self.image_digest.to_string(),
         }
     }
 
@@ -90,6 +93,7 @@ impl Attempt {
             signal: record.signal,
             record_count: record.record_count,
             feed_digest: digest(&record.feed_digest),
+            image_digest: record.image_digest.into(),
         })
     }
 }

@@ -114,6 +114,7 @@ pub fn start(worker: &str, fence: Fence) -> Kind {
         prepare_time_us: 1,
         start_time_us: 2,
         inputs: Vec::new(),
+        image_digest: "sha256:00ff".to_owned(),
     })
 }
 
@@ -141,6 +142,7 @@ pub fn finish(worker: &str, fence: Fence, result: link::AttemptResult) -> Kind {
         start_time_us: if result.exit_time_us == 0 { 0 } else { 2 },
         inputs: Vec::new(),
         result: Some(result),
+        image_digest: "sha256:00ff".to_owned(),
     })
 }
 

@@ -88,6 +88,7 @@ fn attempt(attempt: &Attempt) -> api::Attempt {
         signal: attempt.signal,
         log_record_count: int64(attempt.record_count),
         log_digest: digest(attempt.feed_digest.as_ref()),
+        image_digest: attempt.image_digest.to_string(),
     }
 }
 

@@ -22,10 +22,11 @@ use bytes::Bytes;
 use contract::link::{Assignment, AttemptReport, DesiredAttempt, OutputFile};
 use feed::Batch;
 use prost::Message;
+use runtime::docker::Container;
 use runtime::outputs::LiveScan;
 use runtime::{
-    AttemptDir, AttemptState, Attempts as Directories, EndReason, FeedTail, Folder, Kept, Launcher,
-    Program,
+    AttemptDir, AttemptState, Attempts as Directories, EndReason, FeedTail, Folder, Kept, Launched,
+    Program, Runtime, Told,
 };
 use worker::{Adopted, Exit, ExitReason, Fence, Found, Prepared, Stop};
 
@@ -72,6 +73,8 @@ struct State {
 #[derive(Debug, Clone)]
 pub(super) struct Ready {
     pub(super) program: Program,
+    /// What its container is made of; none for a plain process.
+    pub(super) container: Option<Container>,
     pub(super) prepared: Prepared,
 }
 
@@ -155,13 +158,13 @@ struct Entry {
 /// All attempts of a worker.
 pub(super) struct Attempts {
     directories: Arc<Directories>,
-    launcher: Launcher,
+    runtime: Arc<dyn Runtime>,
     entries: HashMap<Fence, Entry>,
 }
 
 impl Attempts {
     /// The attempts under a directory, which is made if it is missing.
-    pub(super) fn open(directory: &Path, launcher: Launcher) -> io::Result<Self> {
+    pub(super) fn open(directory: &Path, runtime: Arc<dyn Runtime>) -> io::Result<Self> {
         let kept = Kept {
             beside: &[ASSIGNMENT, LAUNCHED],
             config: &CONFIG_FILES,
@@ -169,9 +172,14 @@ impl Attempts {
         let directories = Arc::new(Directories::open_keeping(directory, kept)?);
         Ok(Self {
             directories,
-            launcher,
+            runtime,
             entries: HashMap::new(),
         })
+    }
+
+    /// What runs the programs.
+    pub(super) fn runtime(&self) -> Arc<dyn Runtime> {
+        self.runtime.clone()
     }
 
     /// The directories themselves, for those who remove them.
@@ -200,7 +208,7 @@ impl Attempts {
             let mark = read_message::<AttemptReport>(&path.join(LAUNCHED))?
                 .filter(|mark| mark.fence == Some(fence.into()));
             let shared = Arc::new(Attempt::new(fence, found.dir.clone(), assignment.clone()));
-            let launched = mark.is_some() && found.state != AttemptState::New;
+            let launched = mark.is_some() && found.dir.was_given();
             let how = match mark {
                 Some(mark) if launched => {
                     shared.state().mark = mark.clone();
@@ -208,6 +216,7 @@ impl Attempts {
                         prepared: Prepared {
                             time_us: mark.prepare_time_us as u64,
                             inputs: mark.inputs,
+                            image_digest: mark.image_digest,
                         },
                         start_time_us: mark.start_time_us as u64,
                         live_outputs: mark.live_outputs,
@@ -232,6 +241,9 @@ impl Attempts {
                 found: how,
             });
         }
+        let launched = self.entries.values().filter(|entry| entry.launched);
+        let kept: Vec<AttemptDir> = launched.map(|entry| entry.shared.dir.clone()).collect();
+        self.runtime.adopt(&kept)?;
         Ok(adopted)
     }
 
@@ -301,8 +313,14 @@ impl Attempts {
         }
     }
 
-    /// Marks the attempt as launched, then starts its program. Answers with when, or with words for people.
-    pub(super) fn launch(&mut self, fence: Fence, now_us: u64) -> Result<u64, String> {
+    /// Marks the attempt as launched, then starts its program. Answers with words for people where that failed at once; where it takes a
+    /// while, `told` hears of it, and [`confirm`](Self::confirm) is to hear that it was done.
+    pub(super) fn launch(
+        &mut self,
+        fence: Fence,
+        now_us: u64,
+        told: Told,
+    ) -> Result<Launched, String> {
         let entry = self
             .entries
             .get_mut(&fence)
@@ -318,6 +336,7 @@ impl Attempts {
             prepare_time_us: ready.prepared.time_us as i64,
             start_time_us: now_us as i64,
             inputs: ready.prepared.inputs,
+            image_digest: ready.prepared.image_digest,
             ..AttemptReport::default()
         };
         let bytes = mark.encode_length_delimited_to_vec();
@@ -325,11 +344,19 @@ impl Attempts {
             .and_then(|folder| folder.overwrite(LAUNCHED, &bytes, 0o600))
             .map_err(|error| error.to_string())?;
         entry.shared.state().mark = mark;
-        self.launcher
-            .launch(&entry.shared.dir, &ready.program)
-            .map_err(|error| error.to_string())?;
-        entry.launched = true;
-        Ok(now_us)
+        let dir = &entry.shared.dir;
+        let launched = self
+            .runtime
+            .launch(dir, &ready.program, ready.container, told);
+        entry.launched = matches!(launched, Launched::Now(Ok(())));
+        Ok(launched)
+    }
+
+    /// The program of an attempt was started, or may have been.
+    pub(super) fn confirm(&mut self, fence: Fence) {
+        if let Some(entry) = self.entries.get_mut(&fence) {
+            entry.launched = true;
+        }
     }
 
     pub(super) fn stop(&self, fence: Fence, how: Stop) -> Result<(), Fault> {
@@ -340,7 +367,7 @@ impl Attempts {
             Stop::Graceful => runtime::Stop::Graceful,
             Stop::Kill => runtime::Stop::Kill,
         };
-        entry.shared.dir.stop(how)?;
+        self.runtime.stop(&entry.shared.dir, how)?;
         Ok(())
     }
 
@@ -354,10 +381,9 @@ impl Attempts {
             return Ok(None);
         };
         // The state first: what has ended writes no more, so the feed that is read afterwards is whole.
-        let exit = match entry.shared.dir.state()? {
-            AttemptState::Running { .. } => None,
+        let exit = match self.runtime.look(&entry.shared.dir)? {
             AttemptState::Ended(exit) => Some(exit),
-            AttemptState::Gone | AttemptState::New => Some(entry.shared.dir.bury()?),
+            _ => None,
         };
         let mut batches = Vec::new();
         loop {
@@ -433,6 +459,7 @@ fn told(exit: runtime::Exit) -> Exit {
             EndReason::StartFailed { message } => ExitReason::StartFailed(message),
             EndReason::DiskFull => ExitReason::DiskFull,
             EndReason::OomKilled => ExitReason::OutOfMemory,
+            EndReason::EngineStopped => ExitReason::EngineStopped,
             EndReason::Gone => ExitReason::Gone,
         },
         start_time_us: exit.started_us,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use contract::link::{Fence as WireFence, PushFeedRequest};
 use feed::HolderId;
 use net::FeedLinkEvent;
+use runtime::{LaunchError, Launched};
 use worker::{Fence, Input, Output, PrepareError, Worker};
 
 use super::attempts::Attempts;
@@ -30,6 +31,8 @@ pub(super) enum Event {
     Input(Input),
     /// The shim of the attempt in this directory has something to say.
     Notified(OsString),
+    /// A launch that takes a while came to this, in words for people.
+    Launched(Fence, u64, Result<(), String>),
     /// Something happened on a way for feeds.
     FeedLink(HolderId, u64, FeedLinkEvent),
     /// End the loop; programs go on.
@@ -64,6 +67,11 @@ impl Engine {
     pub(super) fn feed_link(&self, holder: HolderId, number: u64, event: FeedLinkEvent) -> bool {
         let event = Event::FeedLink(holder, number, event);
         self.events.send(event).is_ok()
+    }
+
+    /// Says what a launch came to.
+    fn launched(&self, fence: Fence, time_us: u64, outcome: Result<(), String>) {
+        drop(self.events.send(Event::Launched(fence, time_us, outcome)));
     }
 
     /// Asks the loop to end.
@@ -126,6 +134,10 @@ impl Running {
                 match event {
                     Event::Input(input) => self.feed_mind(input)?,
                     Event::Notified(name) => self.look_by_name(&name)?,
+                    Event::Launched(fence, time_us, outcome) => {
+                        // Whatever it had to say by now nobody listened to.
+                        self.launched(fence, outcome.map(|()| time_us), Duration::ZERO)?;
+                    }
                     Event::FeedLink(holder, number, event) => {
                         if let Some(input) = self.uplink.heard(holder, number, event) {
                             self.feed_mind(input)?;
@@ -215,6 +227,20 @@ impl Running {
         }
     }
 
+    /// A launch is done, or has failed; the program is looked at after a while, whether or not anything is heard of it.
+    fn launched(
+        &mut self,
+        fence: Fence,
+        outcome: Result<u64, String>,
+        look_after: Duration,
+    ) -> Result<(), Fault> {
+        if outcome.is_ok() {
+            self.attempts.confirm(fence);
+            self.next_look.insert(fence, Instant::now() + look_after);
+        }
+        self.feed_mind(Input::Launched { fence, outcome })
+    }
+
     /// Work that is answered at once, if it takes no time.
     fn answered(&mut self, work: impl FnOnce(&Hands) -> Option<Input>) -> Result<(), Fault> {
         match work(&self.hands) {
@@ -240,11 +266,18 @@ impl Running {
             }
             Output::Abandon { fence } => self.attempts.abandon(fence),
             Output::Launch { fence } => {
-                let outcome = self.attempts.launch(fence, now_us());
-                if outcome.is_ok() {
-                    self.next_look.insert(fence, Instant::now() + LOOK_AGAIN);
+                let (time_us, own) = (now_us(), self.hands.engine());
+                let told = Box::new(move |outcome: Result<(), LaunchError>| {
+                    own.launched(fence, time_us, outcome.map_err(|error| error.to_string()));
+                });
+                match self.attempts.launch(fence, time_us, told) {
+                    Ok(Launched::Later) => {}
+                    Ok(Launched::Now(outcome)) => {
+                        let outcome = outcome.map_err(|error| error.to_string());
+                        self.launched(fence, outcome.map(|()| time_us), LOOK_AGAIN)?;
+                    }
+                    Err(message) => self.launched(fence, Err(message), LOOK_AGAIN)?,
                 }
-                self.feed_mind(Input::Launched { fence, outcome })?;
             }
             Output::Stop { fence, how } => self.attempts.stop(fence, how)?,
             Output::Collect { fence } => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use contract::link::OutputFile;
 use disk::blobs::{Blobs, Ingested};
 use runtime::outputs::{self, Limits, LiveScan};
-use runtime::{AttemptDir, Attempts as Directories};
+use runtime::{AttemptDir, Attempts as Directories, Runtime};
 use tokio::runtime::Handle;
 use worker::{CollectError, Fence, Input};
 
@@ -20,6 +20,7 @@ pub(super) struct Hands {
     engine: Engine,
     kitchen: Arc<Kitchen>,
     directories: Arc<Directories>,
+    runtime: Arc<dyn Runtime>,
     removals: Arc<Mutex<Removals>>,
     pool: Handle,
 }
@@ -36,21 +37,29 @@ impl Hands {
         engine: Engine,
         kitchen: Kitchen,
         directories: Arc<Directories>,
+        runtime: Arc<dyn Runtime>,
         pool: Handle,
     ) -> Self {
         Self {
             engine,
             kitchen: Arc::new(kitchen),
             directories,
+            runtime,
             removals: Arc::default(),
             pool,
         }
     }
 
+    /// The loop that they work for.
+    pub(super) fn engine(&self) -> Engine {
+        self.engine.clone()
+    }
+
     /// Prepares an attempt. What takes no time is done at once and answered; else the answer comes to the loop.
     pub(super) fn prepare(&self, fence: Fence, attempt: Arc<Attempt>) -> Option<Input> {
         let assignment = &attempt.assignment;
-        if assignment.inputs.is_empty() && assignment.source.is_none() {
+        let is_quick = self.kitchen.containers.is_none();
+        if is_quick && assignment.inputs.is_empty() && assignment.source.is_none() {
             return Some(self.prepared(fence, &attempt));
         }
         let hands = self.clone();
@@ -111,7 +120,9 @@ impl Hands {
         let hands = self.clone();
         self.pool.spawn_blocking(move || {
             while let Some(directory) = hands.next_removal() {
-                if let Err(error) = hands.directories.retire(&directory) {
+                let forgotten = hands.runtime.forget(&directory);
+                let removed = forgotten.and_then(|()| hands.directories.retire(&directory));
+                if let Err(error) = removed {
                     // The next start of the daemon tries again.
                     tracing::warn!(directory = %directory.path().display(), "cannot be removed: {error}");
                 }

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod checksum;
+mod container;
 mod engine;
 pub(crate) mod fetch;
 mod hands;
@@ -19,13 +20,15 @@ use coordinator::OnDisconnect;
 use disk::blobs::Blobs;
 use feed::WriterLimits;
 use pki::Dialer;
-use runtime::{Launcher, NotifySocket, View};
+use runtime::docker::{Docker, DockerConfig};
+use runtime::{Launcher, NotifySocket, Processes, Runtime};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use worker::program::Machine;
 use worker::{Config, Worker};
 
 use self::attempts::Attempts;
+use self::container::Containers;
 use self::engine::Engine;
 use self::fetch::Fetcher;
 use self::hands::Hands;
@@ -37,8 +40,15 @@ use crate::home::{Home, Ownership};
 use crate::tls::{self, Dialers, JoinToken, KeyDir};
 use crate::{Fault, VERSION};
 
-/// The runtime this worker runs steps in.
-const RUNTIME: &str = "process";
+/// What steps are run in.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum RuntimeChoice {
+    /// Plain processes of the machine.
+    #[default]
+    Process,
+    /// Containers of their image.
+    Docker(Box<DockerConfig>),
+}
 
 /// How a worker is run.
 #[derive(Debug, Clone)]
@@ -62,6 +72,8 @@ pub struct WorkerConfig {
     /// Bytes to keep free on the disk of its data directory: with less it takes no new attempts. By default a twentieth of the
     /// disk, at most 1 GiB.
     pub disk_reserve: Option<u64>,
+    /// What it runs steps in.
+    pub runtime: RuntimeChoice,
     /// What lets it join a cluster with TLS, the first time.
     pub join_token: Option<JoinToken>,
     /// Whether to do without TLS, also off loopback.
@@ -86,6 +98,7 @@ impl WorkerConfig {
             environments: Vec::new(),
             on_disconnect: None,
             disk_reserve: None,
+            runtime: RuntimeChoice::default(),
             join_token: None,
             insecure: false,
         }
@@ -141,9 +154,10 @@ impl WorkerNode {
         let incarnation = ownership.next_incarnation()?;
         let faults = Faults::default();
         let pool = tokio::runtime::Handle::current();
+        let (engine, inbox) = Engine::channel();
         let opened = tokio::task::spawn_blocking({
-            let (config, address) = (config.clone(), address.clone());
-            move || open(&config, address, incarnation, pool, to_nodes)
+            let (config, address, engine) = (config.clone(), address.clone(), engine.clone());
+            move || open(&config, address, incarnation, pool, to_nodes, &engine)
         });
         let Opened {
             mind,
@@ -156,11 +170,11 @@ impl WorkerNode {
             .await
             .map_err(|error| Fault::new(error.to_string()))??;
         let blobs = kitchen.blobs.clone();
-        let (engine, inbox) = Engine::channel();
         let hands = Hands::new(
             engine.clone(),
             kitchen,
             attempts.directories(),
+            attempts.runtime(),
             tokio::runtime::Handle::current(),
         );
         uplink::listen(socket, engine.clone())?;
@@ -255,18 +269,39 @@ fn open(
     incarnation: u64,
     pool: tokio::runtime::Handle,
     to_nodes: Dialer,
+    engine: &Engine,
 ) -> Result<Opened, Fault> {
     let socket = NotifySocket::bind(&config.data_dir)?;
     let executable = std::env::current_exe()?;
-    let launcher = Launcher::new(&executable, &config.data_dir)?;
-    let view = launcher.probe_view().unwrap_or(View::Direct);
+    let mut docker = None;
+    let runtime: Arc<dyn Runtime> = match &config.runtime {
+        RuntimeChoice::Process => {
+            let launcher = Launcher::new(&executable, &config.data_dir)?;
+            Arc::new(Processes::new(launcher))
+        }
+        RuntimeChoice::Docker(settings) => {
+            let engine = engine.clone();
+            let news = Arc::new(move |name| {
+                // A loop that has ended hears nothing; the next daemon looks by itself.
+                let _ = engine.notified(name);
+            });
+            let settings = DockerConfig::clone(settings);
+            let opened = Docker::open(settings, &executable, &config.data_dir, news);
+            let opened = pool
+                .block_on(opened)
+                .map_err(|error| Fault::new(error.to_string()))?;
+            docker = Some(opened.clone());
+            opened
+        }
+    };
+    let name = runtime.name().to_owned();
     let blobs = Arc::new(Blobs::open(&config.data_dir.join("blobs"))?);
     let seed = incarnation
         ^ config
             .name
             .bytes()
             .fold(0, |seed: u64, byte| seed.rotate_left(8) ^ u64::from(byte));
-    let fetcher = Fetcher::new(blobs.clone(), pool, seed, to_nodes)?;
+    let fetcher = Fetcher::new(blobs.clone(), pool.clone(), seed, to_nodes)?;
     let local_ip = address
         .rsplit_once(':')
         .map(|(host, _)| host.to_owned())
@@ -274,10 +309,11 @@ fn open(
     let machine = Machine {
         worker: config.name.clone(),
         version: VERSION.to_owned(),
-        runtime: RUNTIME.to_owned(),
+        runtime: name.clone(),
         local_ip,
     };
-    let attempts = Attempts::open(&config.data_dir.join("attempts"), launcher)?;
+    let view = runtime.view();
+    let attempts = Attempts::open(&config.data_dir.join("attempts"), runtime)?;
     let (standing, cluster) = Standing::open(&config.data_dir)?;
     let (on_disconnect, stop_after_ms) = match config.on_disconnect {
         None => (DisconnectPolicy::Unspecified, 0),
@@ -293,7 +329,7 @@ fn open(
             slot_count: config.slots,
             environments: config.environments.clone(),
             version: VERSION.to_owned(),
-            runtime: RUNTIME.to_owned(),
+            runtime: name,
             draining: false,
             on_disconnect: on_disconnect.into(),
             stop_after_ms,
@@ -310,6 +346,12 @@ fn open(
             fetcher,
             machine,
             view,
+            containers: docker.map(|docker| Containers {
+                docker,
+                pool,
+                worker: config.name.clone(),
+                cluster: String::new(),
+            }),
         },
         socket,
         standing,

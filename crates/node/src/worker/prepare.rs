@@ -9,6 +9,7 @@ use std::sync::Arc;
 use blob::Digest;
 use contract::link::{AssignedFile, AssignedInput, ResolvedFile, ResolvedInput};
 use disk::blobs::Blobs;
+use runtime::docker::Container;
 use runtime::{Folder, Program, View, inputs, workspace};
 use worker::placement::{self, Naming, Source};
 use worker::program::{self, Layout, Machine};
@@ -16,6 +17,7 @@ use worker::{PrepareError, Prepared};
 
 use super::attempts::{Attempt, CONFIG_FILES, Ready};
 use super::checksum::Checksums;
+use super::container::{Containers, check_process};
 use super::engine::now_us;
 use super::fetch::Fetcher;
 use super::wildcard;
@@ -34,17 +36,29 @@ const PASSED_ON: [&str; 10] = [
     "SSL_CERT_FILE",
 ];
 
+/// Variables that the engine gives a container.
+const PASSED_IN_CONTAINERS: [&str; 3] = ["PATH", "HOME", "HOSTNAME"];
+
 /// What preparing needs beside the attempt.
 pub(super) struct Kitchen {
     pub(super) blobs: Arc<Blobs>,
     pub(super) fetcher: Fetcher,
     pub(super) machine: Machine,
     pub(super) view: View,
+    /// None where steps are plain processes.
+    pub(super) containers: Option<Containers>,
 }
 
 /// Prepares an attempt; blocks until all is in place.
 pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, PrepareError> {
-    let mut notices = vec![notice_of_image(&attempt.assignment.image)];
+    let coming = match &kitchen.containers {
+        Some(containers) => Some(containers.begin(attempt)?),
+        None => check_process(&attempt.assignment).map(|()| None)?,
+    };
+    let mut notices = Vec::new();
+    if coming.is_none() {
+        notices.push(notice_of_image(&attempt.assignment.image));
+    }
     source(kitchen, attempt)?;
     let mut resolved = Vec::new();
     let mut found = Vec::new();
@@ -81,10 +95,21 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
             .map_err(|error| failed(&config.join(name), &error))?;
     }
     let limit = |ms: u64| (ms > 0).then_some(ms);
+    // Fetched while all this went on.
+    let container = coming.map(|coming| coming.finish(attempt)).transpose()?;
+    let mut image_digest = String::new();
+    let (mut env, mut passed) = (Vec::new(), PASSED_ON.as_slice());
+    if let Some(Container { image, .. }) = &container {
+        notices.push(Some(format!("image {}, {}", image.name, image.digest)));
+        image_digest.clone_from(&image.digest);
+        env.clone_from(&image.env);
+        passed = &PASSED_IN_CONTAINERS;
+    }
+    env.extend(files.environment);
     let program = Program {
         script: files.script,
-        env: files.environment,
-        pass_env: PASSED_ON.iter().map(|&name| name.to_owned()).collect(),
+        env,
+        pass_env: passed.iter().map(|&name| name.to_owned()).collect(),
         time_limit_ms: limit(attempt.assignment.time_limit_ms),
         no_output_timeout_ms: limit(attempt.assignment.no_output_timeout_ms),
         grace_ms: attempt.assignment.stop_grace_ms,
@@ -94,9 +119,11 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
     };
     Ok(Ready {
         program,
+        container,
         prepared: Prepared {
             time_us: now_us(),
             inputs: resolved,
+            image_digest,
         },
     })
 }

@@ -24,6 +24,11 @@ impl FeedFile {
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
         let flags = flags | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(dir, "feed", flags, Mode::from_raw_mode(0o600))?;
+        FeedFile::of(file)
+    }
+
+    /// Takes an empty file that is open for appending.
+    pub(super) fn of(file: OwnedFd) -> io::Result<FeedFile> {
         if rustix::fs::fstat(&file)?.st_size != 0 {
             return Err(io::ErrorKind::AlreadyExists.into());
         }

@@ -20,7 +20,11 @@ mod run;
 
 mod view;
 
-mod start;
+pub(crate) mod start;
+
+mod words;
+
+pub(crate) mod contained;
 
 mod supervise;
 
@@ -44,6 +48,7 @@ const SIGNALS: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGUSR1, libc::SIGCHLD];
 ///
 /// - `--serve`: fork a shim for each socket that comes by the one that is standard input, until that closes;
 /// - `--attempt DIR`: be the shim of `DIR`, whose `program.json` says what to run;
+/// - `--contained`: be the first process of a container, and run what comes by the socket that is mounted there;
 /// - `--probe DIR`: print `namespace` or `direct`, for programs below `DIR`.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
@@ -52,9 +57,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match (words.as_slice(), args.get(1)) {
         ([Some("--serve")], _) => spawner::serve(),
         ([Some("--attempt"), _], Some(dir)) => run::direct(dir.as_ref()),
+        ([Some("--contained")], _) => contained::run(),
         ([Some("--probe"), _], Some(dir)) => view::probe(dir.as_ref()),
         _ => Err(std::io::Error::other(
-            "usage: shim --serve | --attempt DIR | --probe DIR",
+            "usage: shim --serve | --attempt DIR | --contained | --probe DIR",
         )),
     };
     match result {

@@ -6,6 +6,13 @@
 //!  host ── length, request as JSON, with the locked run file ──> shim
 //!  host <─ one byte: the attempt is at its end and the shim serves another ── shim
 //! ```
+//!
+//! A shim in a container connects to the host instead, and is given its one attempt:
+//!
+//! ```text
+//!  host ── one byte, with the empty feed ──> shim
+//!  host ── length, request as JSON, with the locked run file ──> shim
+//! ```
 
 use crate::program::Program;
 use rustix::net::{
@@ -115,6 +122,17 @@ pub(crate) fn heard_free(shim: &UnixStream) -> io::Result<bool> {
         Err(rustix::io::Errno::AGAIN) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The host gives a file to a shim that cannot open it.
+pub(crate) fn send_file(shim: &UnixStream, file: BorrowedFd<'_>) -> io::Result<()> {
+    send_with(shim, &MARK, file)
+}
+
+/// The shim takes it.
+pub(crate) fn receive_file(host: &UnixStream) -> io::Result<OwnedFd> {
+    let (_, file) = receive_with(host, &mut [0])?;
+    file.ok_or_else(|| io::Error::other("no file came"))
 }
 
 /// Sends all of `bytes`, and `fd` with the first of them.

@@ -6,16 +6,18 @@ use crate::clock::micros;
 use crate::notify::Notifier;
 use crate::program::{EndReason, Exit, Program, View};
 use crate::run_file::{RunFile, attempt_name};
+use crate::shim::contained::Confined;
 use crate::shim::feed_file::FeedFile;
 use crate::shim::output::Output;
 use crate::shim::request::{self, PROGRAM, Request};
+use crate::shim::start::Place;
 use crate::shim::supervise::{Ended, Standing, Supervisor};
 use crate::shim::view::Namespace;
 use crate::shim::{SIGNALS, spawner, start};
 use crate::sys::{self, SingleThreaded};
 use feed::Stream;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -53,7 +55,7 @@ pub(super) fn serve(host: &UnixStream) -> io::Result<()> {
 }
 
 /// What lasts from attempt to attempt.
-struct Shim {
+pub(super) struct Shim {
     standing: Standing,
     namespace: Option<Namespace>,
     notifier: Option<Notifier>,
@@ -62,7 +64,7 @@ struct Shim {
 }
 
 impl Shim {
-    fn new() -> io::Result<Shim> {
+    pub(super) fn new() -> io::Result<Shim> {
         // A session of its own: no signal meant for the daemon's terminal or group comes here.
         let _ = rustix::process::setsid();
         let _ = rustix::thread::set_name(c"shoal-shim");
@@ -89,7 +91,12 @@ impl Shim {
         let name = dir.name().as_bytes().to_vec();
         let path = request.program.notify.as_deref();
         let mut notifier = Notifier::renewed(self.notifier.take(), path, name);
-        let exit = self.run(&dir, &dir_fd, &request.program, &file, &mut notifier);
+        let place = Place::Host {
+            dir: &dir,
+            dir_fd: dir_fd.as_fd(),
+        };
+        let feed = FeedFile::create(&dir_fd);
+        let exit = self.run(&place, feed, &request.program, &file, &mut notifier);
         if let Some(namespace) = &self.namespace {
             self.is_fit &= namespace.is_as_it_was();
         }
@@ -105,11 +112,29 @@ impl Shim {
         Ok(())
     }
 
+    /// Runs the one attempt of a container. `file` stays locked until this process ends, and says before how the program did.
+    pub(super) fn contained(
+        &mut self,
+        request: &Request,
+        file: RunFile,
+        feed: OwnedFd,
+        confined: Confined,
+    ) -> io::Result<()> {
+        self.standing.confined = Some(confined);
+        let attempt = attempt_name(&request.dir);
+        let place = Place::Container { attempt: &attempt };
+        // The host watches the files themselves.
+        let mut nobody = Notifier::new(None, Vec::new());
+        let feed = FeedFile::of(feed);
+        let exit = self.run(&place, feed, &request.program, &file, &mut nobody);
+        file.write_exit(&attempt, &exit)
+    }
+
     /// Runs the program to its end, whatever happens.
     fn run(
         &mut self,
-        dir: &AttemptDir,
-        dir_fd: &OwnedFd,
+        place: &Place<'_>,
+        feed: io::Result<FeedFile>,
         program: &Program,
         file: &RunFile,
         notifier: &mut Notifier,
@@ -123,9 +148,9 @@ impl Shim {
             oom: false,
             record_count: 0,
             feed_bytes: 0,
-            view: View::Direct,
+            view: place.view(),
         };
-        match self.supervise(dir, dir_fd, program, file, notifier, &mut exit.view) {
+        match self.supervise(place, feed, program, file, notifier, &mut exit.view) {
             Ok(ended) => {
                 exit.reason = ended.reason;
                 exit.code = ended.code;
@@ -147,14 +172,14 @@ impl Shim {
 
     fn supervise(
         &mut self,
-        dir: &AttemptDir,
-        dir_fd: &OwnedFd,
+        place: &Place<'_>,
+        feed: io::Result<FeedFile>,
         program: &Program,
         file: &RunFile,
         notifier: &mut Notifier,
         view: &mut View,
     ) -> Result<Ended, NotStarted> {
-        let mut feed = FeedFile::create(dir_fd)?;
+        let mut feed = feed?;
         let mut notice = |text: &str| {
             let now_us = micros(SystemTime::now());
             feed.push(Stream::Status, false, now_us, text.as_bytes());
@@ -162,7 +187,9 @@ impl Shim {
         for text in &program.notices {
             notice(&format!("{text}\n"));
         }
-        if program.want_namespace {
+        if let Place::Host { dir, .. } = place
+            && program.want_namespace
+        {
             match self.show(dir) {
                 Ok(()) => *view = View::Namespace,
                 Err(error) => notice(&format!(
@@ -173,7 +200,11 @@ impl Shim {
         let (stdout, stdout_end) = Output::new(Stream::Stdout)?;
         let (stderr, stderr_end) = Output::new(Stream::Stderr)?;
         let ends = [&stdout_end, &stderr_end];
-        let main = match start::start(dir, dir_fd.as_fd(), program, *view, ends) {
+        let confined = self.standing.confined.as_ref();
+        confined.inspect(|confined| confined.offer_the_program());
+        let started = start::start(place, program, *view, ends);
+        confined.inspect(|confined| confined.keep_ourselves());
+        let main = match started {
             Ok(main) => main,
             Err(message) => {
                 let message = clip(message);

@@ -2,7 +2,8 @@
 
 use crate::attempt::AttemptDir;
 use crate::bury::MARK;
-use crate::program::{Interpreter, Program, View};
+use crate::program::{Interpreter, Program, VALOHAI, View};
+use crate::shim::{contained, words};
 use crate::sys::Spawn;
 use rustix::fs::{Access, Mode, OFlags};
 use rustix::process::Pid;
@@ -17,20 +18,74 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The kernel takes 128 KiB as one argument; a longer script goes by a file.
 const MAX_ARGUMENT: usize = 120 * 1024;
 
+/// Where the shim is, and what it can see of the attempt.
+pub(super) enum Place<'a> {
+    /// On the host.
+    Host {
+        /// The attempt's directory.
+        dir: &'a AttemptDir,
+        /// The same, open.
+        dir_fd: BorrowedFd<'a>,
+    },
+    /// In a container, where that directory is not to be seen.
+    Container {
+        /// Name of the attempt.
+        attempt: &'a str,
+    },
+}
+
+impl Place<'_> {
+    /// How programs see their directories, unless more is done about it.
+    pub(super) fn view(&self) -> View {
+        match self {
+            Place::Host { .. } => View::Direct,
+            Place::Container { .. } => View::Container,
+        }
+    }
+
+    fn base(&self, view: View) -> PathBuf {
+        match self {
+            Place::Host { dir, .. } => view.base(&dir.root()),
+            Place::Container { .. } => PathBuf::from(VALOHAI),
+        }
+    }
+
+    /// What [`MARK`] is set to.
+    fn mark(&self) -> OsString {
+        match self {
+            Place::Host { dir, .. } => dir.path().into(),
+            Place::Container { attempt } => attempt.into(),
+        }
+    }
+
+    /// A file with the script.
+    fn script_file(&self, script: &str) -> Result<PathBuf, String> {
+        match self {
+            Place::Host { dir, dir_fd } => script_file(dir, *dir_fd, script),
+            // Written by the host, which knows as well that one is needed.
+            Place::Container { .. } => Ok(contained::SCRIPT.into()),
+        }
+    }
+}
+
+/// Whether a script is run from a file.
+pub(crate) fn needs_a_file(script: &str) -> bool {
+    script.starts_with("#!") || script.len() > MAX_ARGUMENT
+}
+
 /// Starts the program in its repository. The message of the error is for the user.
 pub(super) fn start(
-    dir: &AttemptDir,
-    dir_fd: BorrowedFd<'_>,
+    place: &Place<'_>,
     program: &Program,
     view: View,
     [stdout, stderr]: [&OwnedFd; 2],
 ) -> Result<Pid, String> {
-    let base = view.base(&dir.root());
+    let base = place.base(view);
     let repository = base.join("repository");
     rustix::process::chdir(&repository)
         .map_err(|error| format!("{}: {}", repository.display(), io::Error::from(error)))?;
-    let environment = environment(dir, program, &base);
-    let (path, argv) = command(dir, dir_fd, program, &environment)?;
+    let environment = environment(place.mark(), program, &base);
+    let (path, argv) = command(place, program, &environment)?;
     let envp = environment.into_iter().map(|(mut name, value)| {
         name.push("=");
         name.push(value);
@@ -64,14 +119,13 @@ fn argv_is_script(program: &Program) -> bool {
 
 /// The file to execute and its arguments.
 fn command(
-    dir: &AttemptDir,
-    dir_fd: BorrowedFd<'_>,
+    place: &Place<'_>,
     program: &Program,
     environment: &BTreeMap<OsString, OsString>,
 ) -> Result<(PathBuf, Vec<OsString>), String> {
     let script = OsString::from(&program.script);
     if argv_is_script(program) {
-        let path = script_file(dir, dir_fd, &program.script)?;
+        let path = place.script_file(&program.script)?;
         return Ok((path.clone(), vec![path.into()]));
     }
     let names: &[&str] = match program.interpreter {
@@ -81,17 +135,46 @@ fn command(
     let search = environment
         .get(OsStr::new("PATH"))
         .map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
-    let shell = names
-        .iter()
-        .find_map(|name| find(name, search))
-        .ok_or_else(|| format!("no {} in {}", names.join(" or "), search.display()))?;
+    let Some(shell) = names.iter().find_map(|name| find(name, search)) else {
+        let no_shell = format!("no {} in {}", names.join(" or "), search.display());
+        return match place {
+            Place::Host { .. } => Err(no_shell),
+            Place::Container { .. } => without_shell(&program.script, search, &no_shell),
+        };
+    };
     let name = shell.file_name().unwrap_or_default().to_os_string();
     let argv = if script.len() <= MAX_ARGUMENT {
         vec![name, "-c".into(), script]
     } else {
-        vec![name, script_file(dir, dir_fd, &program.script)?.into()]
+        vec![name, place.script_file(&program.script)?.into()]
     };
     Ok((shell, argv))
+}
+
+/// The command of an image without a shell: one program and its arguments, as a shell would have taken them apart.
+fn without_shell(
+    script: &str,
+    search: &OsStr,
+    no_shell: &str,
+) -> Result<(PathBuf, Vec<OsString>), String> {
+    let words = words::split(script).map_err(|reason| {
+        format!("the image has no shell ({no_shell}), and the command needs one: {reason}")
+    })?;
+    let Some(name) = words.first() else {
+        return Err(format!(
+            "the image has no shell ({no_shell}), and there is no command"
+        ));
+    };
+    let path = match name.contains('/') {
+        true => PathBuf::from(name),
+        false => find(name, search).ok_or_else(|| {
+            format!(
+                "{name}: command not found in {} (the image has no shell)",
+                search.display()
+            )
+        })?,
+    };
+    Ok((path, words.into_iter().map(OsString::from).collect()))
 }
 
 /// The first executable file of that name.
@@ -114,7 +197,7 @@ fn script_file(dir: &AttemptDir, dir_fd: BorrowedFd<'_>, script: &str) -> Result
 }
 
 /// Sorted, each name once: the program's own win over what is passed on, and ours over both.
-fn environment(dir: &AttemptDir, program: &Program, base: &Path) -> BTreeMap<OsString, OsString> {
+fn environment(mark: OsString, program: &Program, base: &Path) -> BTreeMap<OsString, OsString> {
     let mut all = BTreeMap::new();
     for name in &program.pass_env {
         if let Some(value) = std::env::var_os(name) {
@@ -128,7 +211,7 @@ fn environment(dir: &AttemptDir, program: &Program, base: &Path) -> BTreeMap<OsS
         let name = format!("VH_{}_DIR", part.to_uppercase());
         all.insert(name.into(), base.join(part).into());
     }
-    all.insert(MARK.into(), dir.path().into());
+    all.insert(MARK.into(), mark);
     all
 }
 

@@ -3,12 +3,14 @@
 use crate::attempt::Stop;
 use crate::clock::micros;
 use crate::notify::Notifier;
-use crate::procfs;
+use crate::procfs::{self, Counter};
 use crate::program::{EndReason, Program};
 use crate::run_file::RunFile;
+use crate::shim::contained::Confined;
 use crate::shim::feed_file::FeedFile;
 use crate::shim::output::Output;
 use crate::shim::stop;
+use crate::sys;
 use feed::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -48,6 +50,8 @@ pub(super) struct Ended {
 pub(super) struct Standing {
     pub(super) signals: OwnedFd,
     pub(super) buffer: Vec<u8>,
+    /// Set where this is the first process of a container.
+    pub(super) confined: Option<Confined>,
 }
 
 impl Standing {
@@ -56,6 +60,7 @@ impl Standing {
         Standing {
             signals,
             buffer: vec![0; 64 * 1024],
+            confined: None,
         }
     }
 
@@ -74,6 +79,8 @@ pub(super) struct Supervisor<'a> {
     signals: &'a OwnedFd,
     outputs: [Output; 2],
     buffer: &'a mut [u8],
+    /// This is the first process of a container.
+    is_confined: bool,
     own: Pid,
     main: Pid,
     main_status: Option<WaitStatus>,
@@ -100,11 +107,17 @@ impl<'a> Supervisor<'a> {
         feed: FeedFile,
         notifier: &'a mut Notifier,
         file: &'a RunFile,
-        Standing { signals, buffer }: &'a mut Standing,
+        standing: &'a mut Standing,
         outputs: [Output; 2],
         main: Pid,
     ) -> Supervisor<'a> {
         let now = Instant::now();
+        let Standing {
+            signals,
+            buffer,
+            confined,
+        } = standing;
+        let is_confined = confined.is_some();
         Supervisor {
             program,
             notifier,
@@ -113,6 +126,7 @@ impl<'a> Supervisor<'a> {
             signals,
             outputs,
             buffer,
+            is_confined,
             own: rustix::process::getpid(),
             main,
             main_status: None,
@@ -122,7 +136,7 @@ impl<'a> Supervisor<'a> {
             flush_at: Some(now + GATHER_NOTICE),
             stopping: None,
             kill_asked: false,
-            oom_kills_before: procfs::oom_kills(),
+            oom_kills_before: oom_kills(is_confined),
         }
     }
 
@@ -219,17 +233,31 @@ impl<'a> Supervisor<'a> {
                 bytes.map_or(0, |bytes| i32::from_ne_bytes(*bytes))
             };
             let infos = infos[..n].chunks_exact(INFO);
-            seen.extend(infos.map(|info| (word(info, 0), word(info, 8))));
+            seen.extend(infos.map(|info| (word(info, 0), word(info, 8), word(info, 12))));
         }
         for signal in seen {
             match signal {
-                (libc::SIGCHLD, _) => self.reap(),
+                (libc::SIGCHLD, ..) => self.reap(),
                 // From a host, and perhaps meant for an attempt before this one.
-                (_, libc::SI_QUEUE) => self.look_what_is_asked(),
-                (libc::SIGTERM, _) => self.asked(Stop::Graceful),
-                (libc::SIGUSR1, _) => self.asked(Stop::Kill),
+                (_, libc::SI_QUEUE, _) => self.look_what_is_asked(),
+                // The program's own processes ask for nothing; who is outside has no number in here.
+                (_, _, sender) if self.is_confined && sender != 0 => {}
+                (signal, ..) if self.is_confined => self.heard_from_outside(signal),
+                (libc::SIGTERM, ..) => self.asked(Stop::Graceful),
+                (libc::SIGUSR1, ..) => self.asked(Stop::Kill),
                 _ => {}
             }
+        }
+    }
+
+    /// A host that may not send signals by itself lets the engine do it; without having asked it is the engine's own.
+    fn heard_from_outside(&mut self, signal: i32) {
+        match (self.file.asked(), signal) {
+            (Some(how), _) => self.asked(how),
+            (None, libc::SIGTERM) if self.stopping.is_none() => {
+                self.stop(EndReason::EngineStopped, "the container engine stops");
+            }
+            _ => {}
         }
     }
 
@@ -351,13 +379,16 @@ impl<'a> Supervisor<'a> {
     fn end(mut self) -> Ended {
         self.kill_all();
         self.drain();
+        self.tell_limits();
         self.flush();
         let status = self.main_status;
         let code = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);
         // A shell reports that its program was killed by SIGKILL as 128 + 9.
         let killed = signal == Some(libc::SIGKILL) || code == Some(128 + libc::SIGKILL);
-        let oom = killed && self.stopping.is_none() && self.kernel_killed_for_memory();
+        // In a container the kernel counts for this program alone: one that failed after a kill failed of it.
+        let failed = killed || (self.is_confined && code != Some(0));
+        let oom = failed && self.stopping.is_none() && self.kernel_killed_for_memory();
         let reason = match self.stopping {
             Some(stopping) => stopping.reason,
             None if oom => EndReason::OomKilled,
@@ -374,8 +405,23 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Says which limits of the container the program has met: what it prints about that is seldom clear.
+    fn tell_limits(&mut self) {
+        if !self.is_confined {
+            return;
+        }
+        if self.kernel_killed_for_memory() {
+            self.notice("the limit of memory was reached: the kernel killed a process\n");
+        }
+        if let Some(times) = Counter::RefusedForks.read().filter(|times| *times > 0) {
+            self.notice(&format!(
+                "the limit of processes was reached {times} times\n"
+            ));
+        }
+    }
+
     fn kernel_killed_for_memory(&self) -> bool {
-        let now = procfs::oom_kills();
+        let now = oom_kills(self.is_confined);
         self.oom_kills_before
             .zip(now)
             .is_some_and(|(before, now)| now > before)
@@ -387,6 +433,10 @@ impl<'a> Supervisor<'a> {
         let mut killed = 0;
         while !self.alone {
             let left = stop::kill(self.own).unwrap_or_default();
+            if self.is_confined {
+                // A crowd that forks faster than it can be counted.
+                sys::kill_everything();
+            }
             killed = killed.max(left);
             self.wait(Some(Instant::now() + DYING_ROUND), false);
             let mut infos = [0; INFO * 4];
@@ -422,6 +472,11 @@ impl<'a> Supervisor<'a> {
             .push(Stream::Status, false, now_us(), text.as_bytes());
         self.flush_by(Instant::now() + GATHER);
     }
+}
+
+fn oom_kills(is_confined: bool) -> Option<u64> {
+    let own = is_confined.then(|| Counter::OomKills.read()).flatten();
+    own.or_else(procfs::oom_kills)
 }
 
 fn now_us() -> u64 {

@@ -161,7 +161,7 @@ pub(super) fn probe(dir: &Path) -> io::Result<()> {
     };
     match view {
         View::Namespace => println!("namespace"),
-        View::Direct => println!("direct"),
+        View::Direct | View::Container => println!("direct"),
     }
     Ok(())
 }

@@ -131,6 +131,7 @@ impl Machine {
             None => Ok(Prepared {
                 time_us: stage.unix_us(self.clock_us),
                 inputs: resolved(directory),
+                ..Prepared::default()
             }),
             Some(_) if attempt < FETCHES => {
                 let delay = stage.chance.between(SECOND / 2..2 * SECOND);

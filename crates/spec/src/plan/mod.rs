@@ -118,6 +118,21 @@ pub struct StepTemplate {
     pub stop_condition: Option<String>,
     /// Replaces `{source-path}`.
     pub source_path: Option<String>,
+    /// Directories of the machine that it asks for.
+    pub mounts: Vec<TemplateMount>,
+}
+
+/// A directory of the machine that a template asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateMount {
+    /// On the machine.
+    pub source: String,
+    /// In the step's container.
+    pub destination: String,
+    /// For reading only.
+    pub read_only: bool,
+    /// Kind of file system; empty: a directory of the machine.
+    pub kind: String,
 }
 
 /// A parameter of a template.

@@ -1,5 +1,6 @@
 //! What is read but not run by this version, each with its place. A row here goes when the feature comes.
 
+use crate::confinement::{check_image_name, check_mount};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::expression::Expression;
 use crate::model::{Action, Job, Node, NodeKind, Step};
@@ -41,6 +42,11 @@ impl Findings {
             span,
             path,
         });
+    }
+
+    fn refused(&mut self, span: Span, what: impl Into<String>) {
+        let message = format!("refused: {}", what.into());
+        self.error(Code::NotExecutable, span, message, None);
     }
 
     fn unsupported(&mut self, span: Span, what: impl Into<String>) {
@@ -102,11 +108,23 @@ fn check_expression(findings: &mut Findings, text: &Spanned<String>) {
 /// Refuses what a step asks for and does not get, and warns of what it can do without.
 pub(super) fn check_step(findings: &mut Findings, step: &Step) {
     let name = &step.name.value;
-    for mount in &step.mounts {
-        findings.unsupported(
-            mount.span,
-            format!("the mount `{}` of the step `{name}`", mount.source.value),
+    if let Err(rule) = check_image_name(&step.image.value) {
+        findings.refused(
+            step.image.span,
+            format!("the image of the step `{name}`: {rule}"),
         );
+    }
+    for mount in &step.mounts {
+        let what = format!(
+            "the mount `{}` of the step `{name}`",
+            mount.source.value.escape_debug()
+        );
+        let kind = mount.kind.as_ref().map_or("", |kind| kind.value.as_str());
+        if !matches!(kind, "" | "bind") {
+            findings.unsupported(mount.span, format!("{what} of the type `{kind}`"));
+        } else if let Err(rule) = check_mount(&mount.source.value, &mount.destination.value) {
+            findings.refused(mount.span, format!("{what}: {rule}"));
+        }
     }
     for group in &step.environment_variable_groups {
         let what = format!(

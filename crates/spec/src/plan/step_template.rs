@@ -3,14 +3,15 @@
 use crate::command::{ValueError, check_value, value_from_text};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
-    Download, EnvironmentVariable, Input, Override, Parameter, ParameterKind, SocketKind, Step,
+    Download, EnvironmentVariable, Input, Mount, Override, Parameter, ParameterKind, SocketKind,
+    Step,
 };
 use crate::nearest::nearest;
 use crate::plan::expand::Expanded;
 use crate::plan::launch::{Assignment, Launch};
 use crate::plan::refuse::{Findings, check_input_uri, check_step};
 use crate::plan::{
-    Origin, StepTemplate, TemplateInput, TemplateParameter, check_uri, merge::merge,
+    Origin, StepTemplate, TemplateInput, TemplateMount, TemplateParameter, check_uri, merge::merge,
 };
 use crate::span::Span;
 use crate::value::Value;
@@ -89,6 +90,7 @@ impl<'s> Draft<'s> {
             no_output_timeout: merged.no_output_timeout.as_ref().map(|limit| limit.value),
             stop_condition: text(&merged.stop_condition),
             source_path: merged.source_path.as_ref().map(|path| path.value.clone()),
+            mounts: merged.mounts.iter().map(mount).collect(),
             ..StepTemplate::default()
         };
         for variable in &merged.environment_variables {
@@ -352,6 +354,19 @@ fn input(step: &Step, overrides: Option<&Override>, merged: &Input) -> TemplateI
             .map(|name| name.value.clone())
             .filter(|name| !name.is_empty()),
         on_demand: *definition.download == Download::OnDemand,
+    }
+}
+
+fn mount(mount: &Mount) -> TemplateMount {
+    let kind = mount.kind.as_ref().map(|kind| kind.value.as_str());
+    TemplateMount {
+        source: mount.source.value.clone(),
+        destination: mount.destination.value.clone(),
+        read_only: mount.readonly,
+        kind: kind
+            .filter(|kind| *kind != "bind")
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 

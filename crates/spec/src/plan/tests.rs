@@ -343,7 +343,7 @@ fn what_is_not_run_yet_is_refused_with_its_place() {
     name: train
     image: i
     command: c
-    mounts: ['/a:/b']
+    mounts: ['/a:/b', '/var/run/docker.sock:/s']
     environment-variable-groups: [secrets]
     upload-store: store
     resources: {cpu: {min: 1}}
@@ -370,7 +370,7 @@ fn what_is_not_run_yet_is_refused_with_its_place() {
         expect![[r#"
             error not-executable 21:41: `require-approval` of the node `one` cannot be run by this version of Shoal
             error bad-value 22:39: `a >` is not an expression: the expression ends too early: a value is missing
-            error not-executable 6:14: the mount `/a` of the step `train` cannot be run by this version of Shoal
+            error not-executable 6:23: refused: the mount `/var/run/docker.sock` of the step `train`: it would hand over the machine itself
             error not-executable 7:35: the step `train` with the variables of the group `secrets` cannot be run by this version of Shoal
             error not-executable 23:16: the task node `two` cannot be run by this version of Shoal
             error not-executable 24:16: the deployment node `three` cannot be run by this version of Shoal

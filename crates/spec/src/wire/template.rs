@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::{api, ledger};
 
 use crate::model::{KeepDirectories, Multiple, Parameter, ParameterKind};
-use crate::plan::{Origin, StepTemplate, TemplateInput, TemplateParameter};
+use crate::plan::{Origin, StepTemplate, TemplateInput, TemplateMount, TemplateParameter};
 use crate::span::{Span, Spanned};
 use crate::value::{Number, Value};
 use crate::wire::WireError;
@@ -29,6 +29,29 @@ impl From<&StepTemplate> for ledger::StepTemplate {
             stop_condition: template.stop_condition.clone().unwrap_or_default(),
             source_path: template.source_path.clone().unwrap_or_default(),
             required_environment_variables: template.required_environment_variables.clone(),
+            mounts: template.mounts.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&TemplateMount> for api::Mount {
+    fn from(mount: &TemplateMount) -> Self {
+        Self {
+            source: mount.source.clone(),
+            destination: mount.destination.clone(),
+            read_only: mount.read_only,
+            r#type: mount.kind.clone(),
+        }
+    }
+}
+
+impl From<&api::Mount> for TemplateMount {
+    fn from(message: &api::Mount) -> Self {
+        Self {
+            source: message.source.clone(),
+            destination: message.destination.clone(),
+            read_only: message.read_only,
+            kind: message.r#type.clone(),
         }
     }
 }
@@ -63,6 +86,7 @@ impl TryFrom<&ledger::StepTemplate> for StepTemplate {
             stop_condition: filled(&message.stop_condition),
             source_path: filled(&message.source_path),
             required_environment_variables: message.required_environment_variables.clone(),
+            mounts: message.mounts.iter().map(Into::into).collect(),
         })
     }
 }

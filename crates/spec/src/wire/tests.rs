@@ -154,6 +154,7 @@ fn templates() -> impl Strategy<Value = StepTemplate> {
             no_output_timeout: limits.1,
             stop_condition: texts.0,
             source_path: texts.1,
+            mounts: Vec::new(),
         },
     )
 }

@@ -128,5 +128,6 @@ pub fn finish(worker: &str, fence: Fence, seal: feed::Seal, outputs: &[(&str, &[
         start_time_us: 2,
         inputs: Vec::new(),
         result: Some(result),
+        image_digest: String::new(),
     })
 }

@@ -1,0 +1,110 @@
+//! Which image, and as whom: digests, users, images without a shell, names that mean nothing here.
+
+use crate::engine::{BARE, BUSYBOX, USER, engine};
+use crate::harness::tests;
+use crate::machine::{Machine, Wanted, policy, script};
+use runtime::EndReason;
+use runtime::docker::{Policy, Profile};
+
+tests![
+    an_image_without_a_shell_runs_plain_commands,
+    the_user_and_the_variables_of_the_image_are_kept,
+    a_digest_is_known_and_what_is_not_here_is_said,
+    a_strict_container_has_nothing_to_spare,
+];
+
+fn an_image_without_a_shell_runs_plain_commands() {
+    let Some(machine) = Machine::of_containers(policy()) else {
+        return;
+    };
+    let wanted = Wanted {
+        image: BARE,
+        ..Wanted::default()
+    };
+    let ran = machine.run_in(
+        "bare.1.7",
+        &script("echo 'two  words' --three=\"3\""),
+        &wanted,
+    );
+    assert_eq!(ran.stdout(), "two  words --three=3\n", "{:?}", ran.exit);
+    machine.forget(ran);
+    let table = [
+        ("echo $HOME", "the command needs one: it has a `$`"),
+        (
+            "echo a\necho b",
+            "the command needs one: it has several lines",
+        ),
+        ("train --epochs=3", "train: command not found"),
+    ];
+    for (n, (text, expected)) in table.into_iter().enumerate() {
+        let ran = machine.run_in(&format!("bare{n}.1.7"), &script(text), &wanted);
+        let EndReason::StartFailed { message } = &ran.exit.reason else {
+            panic!("{:?}", ran.exit);
+        };
+        assert!(
+            message.contains("the image has no shell") && message.contains(expected),
+            "{expected}: {message}"
+        );
+        machine.forget(ran);
+    }
+}
+
+fn the_user_and_the_variables_of_the_image_are_kept() {
+    let Some(machine) = Machine::of_containers(policy()) else {
+        return;
+    };
+    let wanted = Wanted {
+        image: USER,
+        ..Wanted::default()
+    };
+    let text = "id -u\necho $FROM_IMAGE $LD_PRELOAD\npwd\ntouch /tmp/x $VH_REPOSITORY_DIR/a $VH_INPUTS_DIR/b $VH_OUTPUTS_DIR/c && echo writes\n\
+                touch $VH_CONFIG_DIR/d 2>/dev/null || echo not there\necho $HOME";
+    let mut program = script(text);
+    program.pass_env.push("HOME".to_owned());
+    let ran = machine.run_in("user.1.7", &program, &wanted);
+    assert_eq!(
+        ran.stdout(),
+        "1234\nyes /nowhere.so\n/valohai/repository\nwrites\nnot there\n/tmp\n",
+        "{}",
+        ran.stderr()
+    );
+    machine.forget(ran);
+}
+
+fn a_digest_is_known_and_what_is_not_here_is_said() {
+    let Some(machine) = Machine::of_containers(policy()) else {
+        return;
+    };
+    let docker = machine.docker.as_ref().unwrap();
+    let pool = &engine().unwrap().pool;
+    let image = pool.block_on(docker.image(BUSYBOX, &|_| {})).unwrap();
+    assert!(image.digest.starts_with("sha256:") && image.digest.len() == 71);
+    let error = pool
+        .block_on(docker.image("shoal-test:never-made", &|_| {}))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the image shoal-test:never-made is not on this worker, which fetches none (load it there with `docker pull` or `docker load`, \
+         or let the worker pull with `--image-pull missing`)"
+    );
+}
+
+fn a_strict_container_has_nothing_to_spare() {
+    let strict = Policy {
+        profile: Profile::Strict,
+        ..policy()
+    };
+    let Some(machine) = Machine::of_containers(strict) else {
+        return;
+    };
+    let text = "id -u\ngrep CapEff /proc/self/status\ntouch /x 2>&1 | grep -o 'Read-only.*'\ntouch /tmp/x && echo scratch\n\
+                touch $VH_OUTPUTS_DIR/a $VH_REPOSITORY_DIR/b && echo writes\nls /sys/class/net\ngrep NoNewPrivs /proc/self/status";
+    let ran = machine.run("strict.1.7", &script(text));
+    assert_eq!(
+        ran.stdout(),
+        "65534\nCapEff:\t0000000000000000\nRead-only file system\nscratch\nwrites\nlo\nNoNewPrivs:\t1\n",
+        "{}",
+        ran.stderr()
+    );
+    machine.forget(ran);
+}
