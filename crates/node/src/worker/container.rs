@@ -71,6 +71,7 @@ impl Coming<'_> {
                             message: error.to_string(),
                             hint: "this is a fault of Shoal",
                             retryable: true,
+                            is_silence: false,
                         });
                     }
                     Err(_) if attempt.is_abandoned() => {
@@ -78,6 +79,7 @@ impl Coming<'_> {
                             message: "the attempt was given up".to_owned(),
                             hint: "nobody waits for it",
                             retryable: true,
+                            is_silence: false,
                         });
                     }
                     Err(_) => {}

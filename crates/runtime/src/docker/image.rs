@@ -72,6 +72,8 @@ pub struct ImageError {
     pub hint: &'static str,
     /// Whether it may be otherwise next time, or on another machine.
     pub retryable: bool,
+    /// The engine did not answer at all.
+    pub is_silence: bool,
 }
 
 /// Finds the image, fetching it where the policy says so. `progress` is told how far the fetching is.
@@ -92,7 +94,8 @@ pub(super) async fn ensure(
         return Err(ImageError {
             message: format!("the image {name} is not on this worker, which fetches none"),
             hint: "load it there with `docker pull` or `docker load`, or let the worker pull with `--image-pull missing`",
-            retryable: true,
+            retryable: false,
+            is_silence: false,
         });
     }
     pull(engine, name, progress).await?;
@@ -229,6 +232,7 @@ fn unreachable(name: &str, error: &Error) -> ImageError {
         message: format!("the image {name}: {}", words::of(error)),
         hint: "is the container engine of this worker running?",
         retryable: true,
+        is_silence: words::is_silent(error),
     }
 }
 
@@ -236,6 +240,9 @@ fn unreachable(name: &str, error: &Error) -> ImageError {
 fn not_pulled(name: &str, error: &Error) -> ImageError {
     let words = words::of(error);
     let said = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+    if words::is_silent(error) {
+        return unreachable(name, error);
+    }
     let (hint, retryable) = if said(&["denied", "unauthorized", "authentication required"]) {
         (
             "is the name right? a private image needs `docker login` as the user that the worker runs as",
@@ -256,13 +263,14 @@ fn not_pulled(name: &str, error: &Error) -> ImageError {
     } else {
         (
             "can the worker's machine reach the registry? where it cannot, load the image with `docker load`",
-            true,
+            false,
         )
     };
     ImageError {
         message: format!("the image {name} cannot be pulled: {words}"),
         hint,
         retryable,
+        is_silence: false,
     }
 }
 
@@ -336,6 +344,8 @@ mod tests {
                 .starts_with("the image a/b:c cannot be pulled: pull access denied")
         );
         assert!(!said("manifest for a/b:c not found: manifest unknown").retryable);
-        assert!(said("Get https://r/v2/: dial tcp: lookup r: no such host").retryable);
+        let lost = said("Get https://r/v2/: dial tcp: lookup r: no such host");
+        assert!(!lost.retryable && lost.hint.contains("docker load"));
+        assert!(said("write /var/lib/x: no space left on device").retryable);
     }
 }

@@ -141,6 +141,10 @@ impl Docker {
                 self.remove(name).await;
                 self.engine.create_container(Some(options), body).await
             }
+            Err(error) if words::is_silent(&error) => {
+                self.wait_for_engine().await;
+                self.engine.create_container(Some(options), body).await
+            }
             created => created,
         };
         created

@@ -48,6 +48,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -60,6 +61,11 @@ pub use watch::News;
 const NETWORK: &str = "shoal";
 /// How many containers are started at once, for each processor: more only wait for each other.
 const STARTS: usize = 2;
+
+/// How long a step waits for an engine that has gone.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is asked whether it is back.
+const ENGINE_AGAIN: Duration = Duration::from_millis(200);
 
 /// How containers are run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -192,7 +198,22 @@ impl Docker {
         name: &str,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Image, ImageError> {
-        image::ensure(&self.engine, name, self.config.pull, progress).await
+        let found = image::ensure(&self.engine, name, self.config.pull, progress).await;
+        match found {
+            Err(error) if error.is_silence => {
+                self.wait_for_engine().await;
+                image::ensure(&self.engine, name, self.config.pull, progress).await
+            }
+            found => found,
+        }
+    }
+
+    /// An engine that is being restarted is back within moments: attempts are not worth losing for that.
+    async fn wait_for_engine(&self) {
+        let began = tokio::time::Instant::now();
+        while self.engine.ping().await.is_err() && began.elapsed() < ENGINE_PATIENCE {
+            tokio::time::sleep(ENGINE_AGAIN).await;
+        }
     }
 
     /// What is to be told to who starts a worker: of the engine, and of what it lacks.

@@ -37,7 +37,14 @@ pub(super) fn is_conflict(error: &Error) -> bool {
 
 /// The engine did not answer at all.
 pub(super) fn is_silent(error: &Error) -> bool {
-    status(error).is_none()
+    matches!(
+        error,
+        Error::HyperLegacyError { .. }
+            | Error::HyperResponseError { .. }
+            | Error::IOError { .. }
+            | Error::SocketNotFoundError(_)
+            | Error::RequestTimeoutError
+    )
 }
 
 fn status(error: &Error) -> Option<u16> {

@@ -19,6 +19,8 @@ pub(crate) const BARE: &str = "shoal-test:bare";
 
 /// An engine with the images.
 pub(crate) struct Engine {
+    /// Where it is; none for the usual socket.
+    pub(crate) host: Option<String>,
     pub(crate) docker: Docker,
     pub(crate) pool: Runtime,
 }
@@ -26,7 +28,9 @@ pub(crate) struct Engine {
 /// The engine; none where there is none, which is said once.
 pub(crate) fn engine() -> Option<&'static Engine> {
     static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
-    let found = ENGINE.get_or_init(|| match Engine::reach() {
+    let host = std::env::var("DOCKER_HOST").ok();
+    let host = host.filter(|host| !host.is_empty());
+    let found = ENGINE.get_or_init(|| match Engine::reach(host) {
         Ok(engine) => Some(engine),
         Err(reason) => {
             println!("SKIPPED, all that needs a container engine: {reason}");
@@ -37,15 +41,14 @@ pub(crate) fn engine() -> Option<&'static Engine> {
 }
 
 impl Engine {
-    fn reach() -> Result<Engine, String> {
+    /// The engine there, with the images.
+    pub(crate) fn reach(host: Option<String>) -> Result<Engine, String> {
         let pool = Runtime::new().map_err(|error| error.to_string())?;
         let busybox = static_busybox()?;
         let docker = pool.block_on(async {
-            let docker = match std::env::var("DOCKER_HOST") {
-                Ok(host) if !host.is_empty() => {
-                    Docker::connect_with_unix(&host, 120, bollard::API_DEFAULT_VERSION)
-                }
-                _ => Docker::connect_with_unix_defaults(),
+            let docker = match &host {
+                Some(host) => Docker::connect_with_unix(host, 120, bollard::API_DEFAULT_VERSION),
+                None => Docker::connect_with_unix_defaults(),
             };
             let docker = docker.map_err(|error| error.to_string())?;
             docker
@@ -53,7 +56,7 @@ impl Engine {
                 .await
                 .map_err(|error| error.to_string())
         })?;
-        let engine = Engine { docker, pool };
+        let engine = Engine { host, docker, pool };
         engine.import(BUSYBOX, &tree(&busybox), &[]);
         let changes = [
             "USER 1234:1234",

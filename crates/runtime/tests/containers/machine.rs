@@ -38,6 +38,7 @@ impl Default for Wanted {
 pub(crate) struct Machine {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) docker: Option<Arc<Docker>>,
+    engine: Option<&'static Engine>,
     pub(crate) attempts: Attempts,
     pub(crate) data: TempDir,
     news: mpsc::Receiver<OsString>,
@@ -87,12 +88,18 @@ impl Machine {
         Some(Machine::at(engine, tempfile::tempdir().unwrap(), policy).unwrap())
     }
 
-    pub(crate) fn at(engine: &Engine, data: TempDir, policy: Policy) -> Result<Machine, String> {
+    pub(crate) fn at(
+        engine: &'static Engine,
+        data: TempDir,
+        policy: Policy,
+    ) -> Result<Machine, String> {
         let (tell, news) = mpsc::channel();
         let docker = open(engine, data.path(), policy, move |name| {
             drop(tell.send(name))
         })?;
-        Ok(Machine::new(docker.clone(), Some(docker), data, news))
+        let mut machine = Machine::new(docker.clone(), Some(docker), data, news);
+        machine.engine = Some(engine);
+        Ok(machine)
     }
 
     fn new(
@@ -104,6 +111,7 @@ impl Machine {
         Machine {
             runtime,
             docker,
+            engine: None,
             attempts: Attempts::open(&data.path().join("attempts")).unwrap(),
             data,
             news,
@@ -121,7 +129,7 @@ impl Machine {
             ..wanted.ask.clone()
         };
         let grant = docker.grant(&ask).unwrap();
-        let pool = &engine().unwrap().pool;
+        let pool = &self.engine?.pool;
         let image = pool.block_on(docker.image(wanted.image, &|_| {})).unwrap();
         Some(Container {
             image,
@@ -217,15 +225,16 @@ impl Machine {
     /// The containers that this machine has, whatever they do.
     pub(crate) fn containers(&self) -> Vec<String> {
         let data = self.data.path().display().to_string();
-        engine().unwrap().containers("io.shoal.data-dir", &data)
+        let engine = self.engine.unwrap();
+        engine.containers("io.shoal.data-dir", &data)
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Whatever a failed test has left.
-        if self.is_docker() {
-            self.runtime.adopt(&[]).unwrap();
+        // Whatever a failed test has left, if it can be removed at all.
+        if self.is_docker() && std::thread::panicking() {
+            drop(self.runtime.adopt(&[]));
         }
     }
 }
@@ -239,7 +248,7 @@ pub(crate) fn open(
 ) -> Result<Arc<Docker>, String> {
     let exe = std::env::current_exe().unwrap();
     let config = DockerConfig {
-        host: None,
+        host: engine.host.clone(),
         pull: PullPolicy::Never,
         policy,
     };

@@ -24,6 +24,8 @@ mod hostile;
 
 mod adoption;
 
+mod restarts;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
             limits::TESTS,
             hostile::TESTS,
             adoption::TESTS,
+            restarts::TESTS,
         ]),
     }
 }
