@@ -1,7 +1,6 @@
 //! A sample of what `campaign` does at length: a few workloads under a few nemeses, and an upgrade.
 //!
-//! What is looked at is whether promises hold, never how soon. Power cuts and damage are not in the sample:
-//! `docs/reliability/README.md` says what they show today.
+//! What is looked at is whether promises hold, never how soon.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -9,8 +8,9 @@ use std::time::Duration;
 
 use cluster_tests::faults::campaign::{self, Plan};
 use cluster_tests::faults::nemesis::Nemesis;
+use cluster_tests::faults::power::{self, Cuts};
 use cluster_tests::faults::workload::Workload;
-use cluster_tests::faults::{Fleet, Settings};
+use cluster_tests::faults::{Fleet, Settings, damages};
 
 /// Seconds of faults in each run.
 const FAULTY: Duration = Duration::from_secs(6);
@@ -61,6 +61,36 @@ async fn logs_are_whole_while_coordinators_are_restarted_one_by_one() {
     holds(Workload::Tail, Nemesis::RollingRestart).await;
 }
 
+/// I-01: what was acknowledged survives power cuts, most of them of all coordinators at one moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_survives_power_cuts() {
+    if let Err(error) = power::can_cut() {
+        eprintln!("skipped: no disk that forgets can be mounted here: {error}");
+        return;
+    }
+    let cuts = Cuts {
+        coordinators: 3,
+        count: 5,
+        writes: 1..250,
+        // Snapshots and a shorter log come in between.
+        snapshot_entries: 10..40,
+        seed: 7,
+    };
+    let found = power::power_cuts(&cuts, |_| ()).await.unwrap();
+    assert_eq!(found.violations, [""; 0]);
+    assert!(found.trials == 5 && found.acknowledged > 0, "{found:?}");
+}
+
+/// I-13: each kind of damage to a file of a coordinator is noticed or changes nothing; who noticed it is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_files_are_noticed_or_harmless() {
+    let found = damages::damages(3, 5, 7, |trial| println!("{trial}"))
+        .await
+        .unwrap();
+    assert_eq!(found.violations, [""; 0]);
+    assert_eq!(found.detected + found.harmless, 5, "{found:?}");
+}
+
 /// I-12, I-17: the step has run once, its exit code and every line arrive.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_is_upgraded_under_a_step_while_all_coordinators_restart() {
@@ -72,6 +102,7 @@ async fn a_worker_is_upgraded_under_a_step_while_all_coordinators_restart() {
         lost_after: 60.0,
         forgets: None,
         set_clocks: false,
+        snapshot_entries: None,
     })
     .await
     .unwrap();

@@ -128,6 +128,13 @@ impl Coordinator {
         }
     }
 
+    /// Whether a majority can be made with a member's vote. While a change is under way a majority of those that voted before is
+    /// needed too, so somebody new makes up for none of them yet.
+    fn counts(&self, id: u64) -> bool {
+        let before = &self.members.voters_outgoing;
+        self.is_voter(id) && (before.is_empty() || before.contains(&id))
+    }
+
     /// Tells the host whom to be connected with.
     pub(crate) fn tell_members(&mut self) {
         let mut ids: Vec<u64> = self.members.voters.clone();
@@ -142,7 +149,7 @@ impl Coordinator {
             && self.told_members.iter().zip(&ids).all(|(told, id)| {
                 told.member_id == *id
                     && told.address == address(*id)
-                    && told.learner != self.is_voter(*id)
+                    && told.learner != self.counts(*id)
             });
         if is_told {
             return;
@@ -150,7 +157,7 @@ impl Coordinator {
         let views = ids.into_iter().map(|member_id| MemberView {
             member_id,
             address: address(member_id).to_owned(),
-            learner: !self.is_voter(member_id),
+            learner: !self.counts(member_id),
         });
         self.told_members = views.collect();
         self.outputs

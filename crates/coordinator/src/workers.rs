@@ -14,6 +14,14 @@ use crate::proposals::Queued;
 use crate::session::Session;
 use crate::{desired, reports};
 
+/// A worker that lives and is connected says what it has at least this often.
+const REGULAR_US: u64 = 5_000_000;
+
+/// Until when a worker that is connected, and spoke last at `contact`, is known to have lived.
+fn lived_until(now: Now, contact: u64) -> u64 {
+    now.monotonic_us.min(contact.saturating_add(REGULAR_US))
+}
+
 /// The newest state of each connection that nobody has decided on: there is no leader, or this one is not ready yet.
 pub(crate) type Unheard = BTreeMap<SessionId, Box<SynchronizeRequest>>;
 
@@ -33,8 +41,10 @@ impl Coordinator {
     /// A worker's connection ended.
     pub(crate) fn worker_gone(&mut self, now: Now, id: SessionId) {
         self.unheard.remove(&id);
-        if let Some(session) = self.sessions.remove(&id) {
-            self.contacts.insert(session.worker, now.monotonic_us);
+        if let Some(session) = self.sessions.remove(&id)
+            && let Some(contact) = self.contacts.get_mut(&session.worker)
+        {
+            *contact = lived_until(now, *contact);
         }
     }
 
@@ -94,7 +104,8 @@ impl Coordinator {
         }
     }
 
-    /// Declares workers lost that were out of contact for too long and hold attempts.
+    /// Declares workers lost that were out of contact for too long and hold attempts. A connection that stands shows nothing: that of a
+    /// machine that sleeps or has vanished stands, too.
     pub(crate) fn declare_lost(&mut self, now: Now) {
         let connected: Vec<&str> = self
             .sessions
@@ -108,11 +119,12 @@ impl Coordinator {
                 .get(&*worker.name)
                 .copied()
                 .unwrap_or(now.monotonic_us);
+            let contact = match connected.contains(&&*worker.name) {
+                true => lived_until(now, contact),
+                false => contact,
+            };
             let silent_us = now.monotonic_us.saturating_sub(contact);
-            if worker.lost
-                || silent_us <= self.config.lost_after_us
-                || connected.contains(&&*worker.name)
-            {
+            if worker.lost || silent_us <= self.config.lost_after_us {
                 continue;
             }
             match OnDisconnect::of(&worker.offer, &self.config) {

@@ -481,6 +481,53 @@ fn a_worker_that_stays_away_loses_its_attempts_and_its_late_result_is_refused() 
     );
 }
 
+/// RELIABILITY (e): replaced after `lost_after` and five seconds at most, also if its connection stands.
+#[test]
+fn a_worker_that_sleeps_is_lost_though_its_connection_stands() {
+    let mut world = World::new();
+    world.report(1, 1, vec![]);
+    world.run_step(1, "greet").unwrap().unwrap();
+    let lost = world.fence();
+    for _ in 0..30 {
+        // It speaks every five seconds, and lives.
+        world.now.monotonic_us += 5_000_000;
+        world.handle(Input::Tick);
+        world.report(1, 1, vec![running(&lost)]);
+    }
+    world.now.monotonic_us += 64_900_000;
+    world.handle(Input::Tick);
+    let waits = |world: &World| world.mind.ledger().execution("p", 1).unwrap().is_waiting();
+    assert!(!waits(&world), "not yet");
+    world.now.monotonic_us += 200_000;
+    world.handle(Input::Tick);
+    assert!(waits(&world));
+    // It wakes, on the same connection, and is told to stop what it has; then it takes the work up again, as a new attempt.
+    world.report(1, 1, vec![running(&lost)]);
+    assert_eq!((world.fence().attempt, world.desired.len()), (2, 1), "I-07");
+    let hash = world.mind.ledger().state_hash();
+    world.report(1, 1, vec![finished(&lost)]);
+    assert_eq!(world.mind.ledger().state_hash(), hash, "I-07");
+}
+
+/// A connection that ends long after its worker fell silent gives it no more time.
+#[test]
+fn the_end_of_a_connection_is_no_sign_of_life() {
+    let mut world = World::new();
+    world.report(1, 1, vec![]);
+    world.run_step(1, "greet").unwrap().unwrap();
+    world.now.monotonic_us += 30_000_000;
+    world.handle(Input::WorkerGone {
+        session: SessionId(1),
+    });
+    let waits = |world: &World| world.mind.ledger().execution("p", 1).unwrap().is_waiting();
+    world.now.monotonic_us += 34_900_000;
+    world.handle(Input::Tick);
+    assert!(!waits(&world), "not yet");
+    world.now.monotonic_us += 200_000;
+    world.handle(Input::Tick);
+    assert!(waits(&world));
+}
+
 #[test]
 fn what_is_cancelled_is_stopped_and_what_waits_never_starts() {
     let mut world = World::new();

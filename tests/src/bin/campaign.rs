@@ -14,8 +14,9 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use cluster_tests::faults::campaign::{self, LEAST_OPERATIONS, Plan};
 use cluster_tests::faults::nemesis::Nemesis;
-use cluster_tests::faults::storage;
+use cluster_tests::faults::power::{self, Cuts};
 use cluster_tests::faults::workload::Workload;
+use cluster_tests::faults::{damages, storage};
 
 /// Set in the process whose mounts nobody else sees.
 const PRIVATE: &str = "SHOAL_CAMPAIGN_PRIVATE";
@@ -73,6 +74,9 @@ struct PowerCut {
     /// How often
     #[arg(long, default_value_t = 300)]
     cuts: u64,
+    /// Writes that are acknowledged between two cuts, at most
+    #[arg(long, default_value_t = 1_500)]
+    writes: u64,
     #[command(flatten)]
     common: Common,
 }
@@ -206,7 +210,14 @@ async fn runs(run: &Run) -> anyhow::Result<bool> {
 async fn power_cut(cuts: &PowerCut) -> anyhow::Result<bool> {
     let start = Instant::now();
     let common = &cuts.common;
-    let found = storage::power_cuts(common.coordinators, cuts.cuts, common.seed, |so_far| {
+    let plan = Cuts {
+        coordinators: common.coordinators,
+        count: cuts.cuts,
+        writes: 1..cuts.writes.max(2),
+        snapshot_entries: 20..2_000,
+        seed: common.seed,
+    };
+    let found = power::power_cuts(&plan, |so_far| {
         if so_far.trials.is_multiple_of(10) || !so_far.violations.is_empty() {
             eprintln!(
                 "{} cuts, {} acknowledged, {} violations",
@@ -221,7 +232,7 @@ async fn power_cut(cuts: &PowerCut) -> anyhow::Result<bool> {
         println!("    {violation}");
     }
     println!(
-        "power cuts of {} coordinators at once: {} cuts, {} acknowledged writes, {} violations, {}",
+        "power cuts of {} coordinators: {} cuts, {} acknowledged writes, {} violations, {}",
         common.coordinators,
         found.trials,
         found.acknowledged,
@@ -236,8 +247,8 @@ async fn power_cut(cuts: &PowerCut) -> anyhow::Result<bool> {
             found.acknowledged,
             found.violations.len(),
             &format!(
-                "campaign power-cut --cuts {} --coordinators {} --seed {}",
-                cuts.cuts, common.coordinators, common.seed
+                "campaign power-cut --cuts {} --writes {} --coordinators {} --seed {}",
+                cuts.cuts, cuts.writes, common.coordinators, common.seed
             ),
         )?;
     }
@@ -252,7 +263,7 @@ async fn damage(asked: &DamageTrials) -> anyhow::Result<bool> {
         bail!("no trials show nothing");
     }
     let each = |trial: &str| eprintln!("{trial}");
-    let found = storage::damages(common.coordinators, asked.trials, common.seed, each).await?;
+    let found = damages::damages(common.coordinators, asked.trials, common.seed, each).await?;
     for violation in &found.violations {
         println!("    {violation}");
     }

@@ -101,6 +101,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<Outcome> {
         },
         forgets: plan.nemesis.needs_disks().then(|| chance.random()),
         set_clocks: plan.nemesis.needs_clocks(),
+        snapshot_entries: None,
     })
     .await?;
     let result = under_faults(&mut fleet, &plan, &mut chance).await;

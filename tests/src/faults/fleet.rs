@@ -40,6 +40,8 @@ pub struct Settings {
     pub forgets: Option<u64>,
     /// Whether the clocks of coordinators can be set.
     pub set_clocks: bool,
+    /// Entries between two snapshots of a coordinator, if not the usual number.
+    pub snapshot_entries: Option<u64>,
 }
 
 /// A running cluster.
@@ -92,6 +94,7 @@ impl Fleet {
         for at in 0..fleet.settings.coordinators {
             fleet.add_coordinator(&host, at).await?;
         }
+        fleet.all_vote(0).await?;
         for at in 0..fleet.settings.workers {
             let log = fleet.place.path().join(format!("logs/worker-{at}.log"));
             let daemon = Daemon::new(format!("worker {at}"), "serves blobs on", log);
@@ -216,6 +219,14 @@ impl Fleet {
             format!("--advertise={}", coordinator.proxy.address()),
             format!("--lost-after={}", self.settings.lost_after),
         ]);
+        if let Some(entries) = self.settings.snapshot_entries {
+            let file = self.place.path().join("coordinators.toml");
+            fs::write(
+                &file,
+                format!("[coordinator]\nsnapshot_entries = {entries}\n"),
+            )?;
+            arguments.push(format!("--config={}", file.display()));
+        }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = self.place.shoal(&arguments);
         command.env("SHOAL_LOG", "info");
@@ -271,7 +282,26 @@ impl Fleet {
         Ok(())
     }
 
-    /// A coordinator is gone for good with its disk, and a new one takes its place and its addresses.
+    /// Waits until all coordinators vote and nobody else does, as one of them sees it. Before that the group has fewer to spare than
+    /// it seems: a new member is a learner until it has caught up.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    async fn all_vote(&self, seen_by: usize) -> anyhow::Result<()> {
+        let (client, until) = (self.client_of(seen_by, PATIENCE), Instant::now() + PATIENCE);
+        loop {
+            let answer = client.get_cluster(api::GetClusterRequest {}).await?;
+            let members = answer.cluster.unwrap_or_default().members;
+            let voters = members.iter().filter(|member| !member.learner);
+            if members.len() == self.size() && voters.count() == self.size() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "not all vote: {members:?}");
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// A coordinator is gone for good with its disk, and a new one takes its place and its addresses. It votes when this returns.
     ///
     /// # Errors
     /// When it cannot be removed or the new one does not serve.
@@ -303,7 +333,8 @@ impl Fleet {
         fs::remove_dir_all(self.data(at))?;
         self.coordinators[at].entry = vec![format!("--join={entry}")];
         self.start_coordinator(at)?;
-        self.coordinator_serves(at).await
+        self.coordinator_serves(at).await?;
+        self.all_vote(other).await
     }
 
     /// Starts a worker over its data; it need not serve when this returns.
@@ -345,19 +376,19 @@ impl Fleet {
         Ok(())
     }
 
-    /// The power of every coordinator fails at one moment, and comes back. None runs when this returns.
+    /// The power of these coordinators fails at one moment, and comes back. None of them runs when this returns.
     ///
     /// # Errors
     /// When they are not on disks that forget.
-    pub fn cut_power(&mut self) -> anyhow::Result<()> {
-        for at in 0..self.size() {
-            self.disk(at)?.disk().power_off();
+    pub fn cut_power(&mut self, victims: &[usize]) -> anyhow::Result<()> {
+        for at in victims {
+            self.disk(*at)?.disk().power_off();
         }
-        for at in 0..self.size() {
-            self.coordinators[at].daemon.kill();
+        for at in victims {
+            self.coordinators[*at].daemon.kill();
         }
-        for at in 0..self.size() {
-            self.disk(at)?.disk().power_on();
+        for at in victims {
+            self.disk(*at)?.disk().power_on();
         }
         Ok(())
     }

@@ -31,6 +31,10 @@ mod damage;
 
 pub mod storage;
 
+pub mod power;
+
+pub mod damages;
+
 pub use daemon::{Daemon, State};
 pub use damage::Damage;
 pub use fleet::{Fleet, Settings};

@@ -1,34 +1,23 @@
-//! What a power cut and damaged files leave of what was acknowledged.
+//! What was acknowledged, and whether it is there: for power cuts and damaged files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use client::{Client, Fixed, Options};
 use contract::api;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 
-use super::damage::{self, Damage};
 use super::fleet::number;
-use super::{Fleet, Settings, State};
 
 const PROJECT: &str = "acked";
 
 const CONFIG: &str =
     "- step:\n    name: idle\n    image: busybox\n    environment: nowhere\n    command: 'true'\n";
-
-/// Requests in flight while a power cut is near.
-const WRITERS: usize = 64;
-
-/// Power cuts of one cluster before another one is made: what it holds slows down its start.
-const CUTS_PER_CLUSTER: u64 = 15;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,72 +34,8 @@ pub struct Findings {
     pub violations: Vec<String>,
 }
 
-type Acked = Arc<Mutex<BTreeMap<u64, String>>>;
-
-fn lock(acked: &Acked) -> std::sync::MutexGuard<'_, BTreeMap<u64, String>> {
-    acked.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Cuts the power of all coordinators at once, many times, and looks whether what was acknowledged before is there after.
-///
-/// # Errors
-/// When nothing can be mounted, or a cluster does not come back.
-pub async fn power_cuts(
-    coordinators: usize,
-    cuts: u64,
-    seed: u64,
-    mut each: impl FnMut(&Findings),
-) -> anyhow::Result<Findings> {
-    let mut chance = ChaCha8Rng::seed_from_u64(seed);
-    let mut findings = Findings::default();
-    while findings.trials < cuts {
-        let mut fleet =
-            Fleet::start(settings("power-cut", coordinators, Some(chance.random()))).await?;
-        let mut checked = 0;
-        for _ in 0..CUTS_PER_CLUSTER.min(cuts - findings.trials) {
-            let acked = Acked::default();
-            let mut writers = writers(&fleet.addresses(), &acked, chance.random());
-            sleep(Duration::from_millis(chance.random_range(100..1_500))).await;
-            fleet.cut_power()?;
-            writers.shutdown().await;
-            let started = fleet.start_all().await;
-            if let Err(error) = started {
-                findings.violations.push(format!(
-                    "I-01: a coordinator does not start after a power cut: {error:#}"
-                ));
-                fleet.place.keep();
-                findings.trials += 1;
-                break;
-            }
-            let acked = std::mem::take(&mut *lock(&acked));
-            let there = newest(&client_of(&fleet.addresses()), checked).await?;
-            let wrong = compare(&acked, &there);
-            if !wrong.is_empty() {
-                fleet.place.keep();
-            }
-            findings.violations.extend(wrong);
-            checked = there.keys().next_back().copied().unwrap_or(checked);
-            findings.acknowledged += acked.len() as u64;
-            findings.trials += 1;
-            each(&findings);
-        }
-    }
-    Ok(findings)
-}
-
-fn settings(name: &str, coordinators: usize, forgets: Option<u64>) -> Settings {
-    Settings {
-        name: name.to_owned(),
-        coordinators,
-        workers: 0,
-        slots: 1,
-        lost_after: 60.0,
-        forgets,
-        set_clocks: false,
-    }
-}
-
-fn client_of(addresses: &[String]) -> Client {
+/// A client that does not give up for as long as a cluster may take to come back.
+pub(super) fn client_of(addresses: &[String]) -> Client {
     let patience = Duration::from_secs(60);
     let options = Options {
         deadline: patience,
@@ -120,28 +45,11 @@ fn client_of(addresses: &[String]) -> Client {
     Client::with_options(Fixed(addresses.to_vec()), options)
 }
 
-/// Makes executions, many at a time, until it is ended; notes what was acknowledged.
-fn writers(addresses: &[String], acked: &Acked, seed: u64) -> JoinSet<()> {
-    let mut writers = JoinSet::new();
-    for at in 0..WRITERS {
-        let mut addresses = addresses.to_vec();
-        let turn = at % addresses.len();
-        addresses.rotate_left(turn);
-        let (client, acked) = (client_of(&addresses), Arc::clone(acked));
-        let mut chance = ChaCha8Rng::seed_from_u64(seed ^ at as u64);
-        writers.spawn(async move {
-            loop {
-                if let Ok((number, id)) = write(&client, &mut chance).await {
-                    lock(&acked).insert(number, id);
-                }
-            }
-        });
-    }
-    writers
-}
-
 /// Makes one execution; its number and its request id.
-async fn write(client: &Client, chance: &mut ChaCha8Rng) -> anyhow::Result<(u64, String)> {
+pub(super) async fn write(
+    client: &Client,
+    chance: &mut ChaCha8Rng,
+) -> anyhow::Result<(u64, String)> {
     let id = uuid::Builder::from_random_bytes(chance.random())
         .into_uuid()
         .to_string();
@@ -159,7 +67,7 @@ async fn write(client: &Client, chance: &mut ChaCha8Rng) -> anyhow::Result<(u64,
 }
 
 /// The executions above a number, from one listing.
-async fn newest(client: &Client, above: u64) -> anyhow::Result<BTreeMap<u64, String>> {
+pub(super) async fn newest(client: &Client, above: u64) -> anyhow::Result<BTreeMap<u64, String>> {
     let mut all = BTreeMap::new();
     let mut page_token = String::new();
     loop {
@@ -189,7 +97,8 @@ async fn newest(client: &Client, above: u64) -> anyhow::Result<BTreeMap<u64, Str
     }
 }
 
-fn compare(acked: &BTreeMap<u64, String>, there: &BTreeMap<u64, String>) -> Vec<String> {
+/// What is lost or another than it was, in words.
+pub(super) fn compare(acked: &BTreeMap<u64, String>, there: &BTreeMap<u64, String>) -> Vec<String> {
     let mut wrong: Vec<String> = acked
         .iter()
         .filter_map(|(number, id)| match there.get(number) {
@@ -204,111 +113,6 @@ fn compare(acked: &BTreeMap<u64, String>, there: &BTreeMap<u64, String>) -> Vec<
         wrong.push(format!("and {rest} more"));
     }
     wrong
-}
-
-/// Damages one file of one coordinator while it is down, many times, and looks whether it notices, or answers as before.
-///
-/// # Errors
-/// When a cluster does not come back when its files are whole again.
-pub async fn damages(
-    coordinators: usize,
-    trials: u64,
-    seed: u64,
-    mut each: impl FnMut(&str),
-) -> anyhow::Result<Findings> {
-    let mut chance = ChaCha8Rng::seed_from_u64(seed);
-    let mut findings = Findings::default();
-    let mut fleet = Fleet::start(settings("damage", coordinators, None)).await?;
-    let client = client_of(&fleet.addresses());
-    let mut acked = BTreeMap::new();
-    while findings.trials < trials {
-        let one = chance.random_range(0..coordinators);
-        for _ in 0..chance.random_range(1..20) {
-            let (number, id) = write(&client, &mut chance).await?;
-            acked.insert(number, id);
-        }
-        let data = fleet.data(one);
-        let (earlier, whole) = (data.with_file_name("earlier"), data.with_file_name("whole"));
-        fleet.coordinator(one).kill();
-        copy_or_keep(&data, &earlier)?;
-        damage::copy(&data, &whole)?;
-        // More is acknowledged by the others while it is down.
-        let kind = Damage::ALL[findings.trials as usize % Damage::ALL.len()];
-        let Some(what) = kind.inflict(&data, &earlier, &mut chance)? else {
-            fleet.start_coordinator(one)?;
-            fleet.coordinator_serves(one).await?;
-            continue;
-        };
-        fleet.start_coordinator(one)?;
-        let served = fleet.coordinator_serves(one).await;
-        let verdict = match served {
-            Err(error) => {
-                ensure_ended(&mut fleet, one, &error)?;
-                findings.detected += 1;
-                format!("noticed: {error:#}")
-            }
-            Ok(()) => {
-                let direct = fleet.client_of(one, Duration::from_secs(20));
-                let wrong = match newest(&direct, 0).await {
-                    Ok(there) => compare(&acked, &there),
-                    // Not to answer is to have noticed.
-                    Err(error) => {
-                        each(&format!("{what}: does not answer: {error:#}"));
-                        Vec::new()
-                    }
-                };
-                if wrong.is_empty() {
-                    findings.harmless += 1;
-                    "harmless".to_owned()
-                } else {
-                    findings
-                        .violations
-                        .push(format!("{what}: {}", wrong.join("; ")));
-                    format!("WRONG: {}", wrong.join("; "))
-                }
-            }
-        };
-        each(&format!("{kind:?} {what}: {verdict}"));
-        findings.trials += 1;
-        let noticed = !fleet.coordinator(one).runs();
-        match (coordinators, noticed) {
-            // Nobody else has the state: its own files, whole again, are all there is.
-            (1, _) => {
-                fleet.coordinator(one).kill();
-                damage::copy(&whole, &data)?;
-                fleet.start_coordinator(one)?;
-                fleet.coordinator_serves(one).await?;
-            }
-            // As its message says. To put its disk back is no way: the others may have gone on.
-            (_, true) => {
-                fleet.replace_coordinator(one).await?;
-                fs::remove_dir_all(&earlier)?;
-            }
-            // What was not read yet may still be noticed at a later start.
-            (_, false) => {}
-        }
-    }
-    let there = newest(&client, 0).await?;
-    findings.violations.extend(compare(&acked, &there));
-    findings.acknowledged = acked.len() as u64;
-    Ok(findings)
-}
-
-fn copy_or_keep(data: &Path, earlier: &Path) -> anyhow::Result<()> {
-    if !earlier.exists() {
-        damage::copy(data, earlier)?;
-    }
-    Ok(())
-}
-
-/// A coordinator that does not serve should have said why and ended.
-fn ensure_ended(fleet: &mut Fleet, at: usize, error: &anyhow::Error) -> anyhow::Result<()> {
-    let state = fleet.coordinator(at).state();
-    ensure!(
-        matches!(state, State::Ended(_)),
-        "a damaged coordinator hangs: {error:#}"
-    );
-    Ok(())
 }
 
 /// Appends a line to the record of campaigns: commit, layer, seeds, simulated hours (none here), faults, operations, violations,

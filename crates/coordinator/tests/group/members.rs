@@ -131,6 +131,49 @@ fn what_would_leave_no_majority_is_refused() {
     );
 }
 
+/// A member is replaced, and as soon as anybody shows the new one as voting, one of the others may be lost: with whom it has been
+/// seen to vote, a majority is left.
+#[test]
+fn once_a_new_member_is_shown_to_vote_another_may_be_lost() {
+    for (seen_by, lost) in [(1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2)] {
+        let mut world = grown();
+        world.crash(3, 0);
+        world.nodes.remove(&3);
+        world.run(60);
+        let leader = world.leader().unwrap();
+        assert!(remove(&mut world, leader, 3, 500).is_ok());
+        world.run(20);
+        let leader = world.leader().unwrap();
+        assert_eq!(add(&mut world, leader, "c3:1", 501), 4);
+        world.add(4, Disk::default());
+        let is_shown = |world: &World| {
+            let members = &world.nodes[&seen_by].members;
+            members.len() == 3 && members.iter().all(|view| !view.learner)
+        };
+        let mut steps = 0;
+        while !is_shown(&world) {
+            match world.network.is_empty() {
+                true => world.run(1),
+                false => world.deliver(0, false),
+            }
+            steps += 1;
+            assert!(steps < 50_000, "it never votes");
+        }
+        world.crash(lost, 0);
+        world.nodes.remove(&lost);
+        world.run(200);
+        let leader = world.leader();
+        let leader =
+            leader.unwrap_or_else(|| panic!("seen by {seen_by}, {lost} is lost: nobody leads"));
+        let token = world.submit(leader, 60);
+        world.run(4);
+        assert!(world.answers[&token].is_ok());
+        assert!(remove(&mut world, leader, lost, 502).is_ok());
+        world.run(60);
+        assert_eq!(world.mind(leader).members().voters.len(), 2);
+    }
+}
+
 #[test]
 fn a_change_that_a_leader_began_is_finished_by_the_next() {
     for steps in 0..24 {

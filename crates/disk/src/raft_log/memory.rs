@@ -62,6 +62,7 @@ impl LogStore for MemoryLog {
             hard_state: state.hard_state.clone(),
             snapshot,
             entries,
+            written: state.bounds.writes > 0,
         })
     }
 
@@ -72,6 +73,9 @@ impl LogStore for MemoryLog {
     ) -> Result<(), DiskError> {
         let mut state = self.state();
         check_dense(state.bounds, entries)?;
+        if !entries.is_empty() || hard_state.is_some() {
+            state.bounds = state.bounds.next(state.bounds.first, state.bounds.last);
+        }
         if let Some(hard_state) = hard_state {
             state.hard_state = hard_state.clone();
         }

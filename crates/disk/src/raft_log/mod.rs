@@ -71,10 +71,13 @@ pub struct Recovered {
     pub snapshot: Option<SnapshotMeta>,
     /// The entries after the snapshot, dense.
     pub entries: Vec<Entry>,
+    /// Whether the log itself, beside its snapshots, was ever written. A member that has promised something and finds false has lost
+    /// it (I-13).
+    pub written: bool,
 }
 
 impl Recovered {
-    /// Nothing was ever stored here. A member that remembers having voted must not start from this (I-13).
+    /// Nothing was ever stored here.
     pub fn is_empty(&self) -> bool {
         *self == Recovered::default()
     }

@@ -43,6 +43,7 @@ pub(super) fn beside(
         hard_state,
         snapshot: latest,
         entries,
+        written: bounds.writes > 0,
     };
     Ok((recovered, replaced))
 }

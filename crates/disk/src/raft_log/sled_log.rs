@@ -254,7 +254,7 @@ impl SledLog {
 
     fn recover(&mut self) -> Result<Recovered, DiskError> {
         let (hard_state, entries) = self.scan()?;
-        let latest = self.snapshots.latest()?.map(|(meta, _)| meta);
+        let latest = self.snapshots.checked()?;
         let dir = self.dir.display().to_string();
         let (recovered, replaced) =
             recovery::beside(&dir, latest, self.bounds, hard_state, entries)?;

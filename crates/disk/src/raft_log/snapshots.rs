@@ -87,14 +87,23 @@ impl Snapshots {
                     data.drain(..at);
                     return Ok(Some((meta, data)));
                 }
-                Err(why) => {
-                    warn!(path = %path.display(), why, "snapshot is corrupt; set aside");
-                    let aside = files::suffixed(&path, "corrupt");
-                    fs::rename(&path, &aside).during("renaming to", &aside)?;
-                }
+                Err(why) => set_aside(&path, &why)?,
             }
         }
         Ok(None)
+    }
+
+    /// The newest snapshot that is sound, without its data, as a member starts. Older ones are looked at too, so that damage to them
+    /// is not found only when they are needed.
+    pub fn checked(&self) -> Result<Option<SnapshotMeta>, DiskError> {
+        let latest = self.latest()?;
+        for path in self.files("snap")?.into_iter().rev().skip(1) {
+            let bytes = fs::read(&path).during("reading", &path)?;
+            if let Err(why) = decode(&bytes) {
+                set_aside(&path, &why)?;
+            }
+        }
+        Ok(latest.map(|(meta, _)| meta))
     }
 
     /// The newest snapshot up to this index exactly, if it is kept and sound.
@@ -153,6 +162,13 @@ impl SnapshotStore for Snapshots {
     fn at(&self, index: u64) -> Result<Option<(SnapshotMeta, Vec<u8>)>, DiskError> {
         Snapshots::at(self, index)
     }
+}
+
+/// A damaged snapshot is kept for a person to look at, and counts as not there.
+fn set_aside(path: &Path, why: &str) -> Result<(), DiskError> {
+    warn!(path = %path.display(), why, "snapshot is corrupt; set aside");
+    let aside = files::suffixed(path, "corrupt");
+    fs::rename(path, &aside).during("renaming to", &aside)
 }
 
 fn digest(meta: &[u8], data: &[u8]) -> blake3::Hash {
@@ -256,6 +272,22 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             prop_assert_eq!(snapshots.latest().unwrap(), Some((meta(5), b"old".to_vec())));
             prop_assert_eq!(snapshots.indexes().unwrap(), [5]);
+        }
+
+        #[test]
+        fn a_damaged_older_one_is_found_at_the_start(at in any::<prop::sample::Index>(), bit in 0..8u8) {
+            let dir = tempfile::tempdir().unwrap();
+            let snapshots = Snapshots::open(dir.path()).unwrap();
+            snapshots.store(&meta(5), b"old").unwrap();
+            snapshots.store(&meta(6), b"new state").unwrap();
+            prop_assert_eq!(snapshots.checked().unwrap(), Some(meta(6)));
+            prop_assert_eq!(snapshots.indexes().unwrap(), [5, 6]);
+            let path = snapshots.files("snap").unwrap().remove(0);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[at.index(path.metadata().unwrap().len() as usize)] ^= 1 << bit;
+            fs::write(&path, bytes).unwrap();
+            prop_assert_eq!(snapshots.checked().unwrap(), Some(meta(6)));
+            prop_assert_eq!(snapshots.indexes().unwrap(), [6]);
         }
     }
 }

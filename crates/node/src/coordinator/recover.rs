@@ -74,7 +74,8 @@ pub(super) fn recover(
             disk::member::set_identity(dir, &start.identity)?;
             Ok(start)
         }
-        (Some(identity), true) if identity.established => Err(lost_state(
+        // Snapshots may have been left of it.
+        (Some(identity), _) if identity.established && !state.written => Err(lost_state(
             dir,
             identity.member_id,
             "the directory says whose it is, but the log is gone",
@@ -253,6 +254,18 @@ mod tests {
             refused.to_string().contains("shoal cluster remove 1"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn nor_does_one_of_which_only_snapshots_are_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let raft = dir.path().join("raft");
+        let open = || raft_log::open(&raft, None, raft_log::LogConfig::default()).unwrap();
+        recover(dir.path(), open().as_mut(), Some(CLUSTER)).unwrap();
+        std::fs::remove_dir_all(raft.join("segments")).unwrap();
+        std::fs::remove_file(raft.join("mark")).unwrap();
+        let refused = recover(dir.path(), open().as_mut(), None).unwrap_err();
+        assert!(refused.to_string().contains("the log is gone"), "{refused}");
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(super) async fn fill(fleet: &mut Fleet, chance: &mut ChaCha8Rng) -> anyhow::
 }
 
 pub(super) async fn cut_power(fleet: &mut Fleet, chance: &mut ChaCha8Rng) -> anyhow::Result<()> {
-    fleet.cut_power()?;
+    let all: Vec<usize> = (0..fleet.size()).collect();
+    fleet.cut_power(&all)?;
     pause(chance, 0, 500).await;
     Ok(())
 }

@@ -54,11 +54,14 @@ pub(super) async fn kill_worker(fleet: &mut Fleet, chance: &mut ChaCha8Rng) {
     pause(chance, 100, 2_000).await;
 }
 
+/// A worker that is connected may not have anything to say for so long.
+const REGULAR: Duration = Duration::from_secs(5);
+
 /// Stopped for longer than `lost_after`: what it has is given to others, and it knows nothing of that when it wakes.
 pub(super) async fn pause_worker(fleet: &mut Fleet, chance: &mut ChaCha8Rng) -> anyhow::Result<()> {
     let one = chance.random_range(0..fleet.workers());
     fleet.worker(one).signal(Signal::STOP)?;
-    sleep(Duration::from_secs_f64(fleet.settings.lost_after)).await;
+    sleep(REGULAR + Duration::from_secs_f64(fleet.settings.lost_after)).await;
     pause(chance, 500, 3_000).await;
     fleet.worker(one).signal(Signal::CONT)?;
     Ok(())

@@ -132,7 +132,7 @@ impl LogStore for FileLog {
                 entries
             }
         };
-        let latest = self.snapshots.latest()?.map(|(meta, _)| meta);
+        let latest = self.snapshots.checked()?;
         let (recovered, replaced) = recovery::beside(
             &self.dir.display().to_string(),
             latest,
