@@ -27,6 +27,8 @@ pub struct Disk {
     open: BTreeMap<u64, usize>,
     chance: ChaCha8Rng,
     powered: bool,
+    /// Changes and syncs after which the power fails.
+    left: Option<u64>,
     syncs_fail: bool,
     capacity: Option<u64>,
     counts: Counts,
@@ -127,6 +129,7 @@ impl Disk {
             open: BTreeMap::new(),
             chance: ChaCha8Rng::seed_from_u64(seed),
             powered: true,
+            left: None,
             syncs_fail: false,
             capacity: None,
             counts: Counts::default(),
@@ -141,6 +144,12 @@ impl Disk {
     /// From now on everything fails, as when the power is gone.
     pub fn power_off(&mut self) {
         self.powered = false;
+    }
+
+    /// After so many more changes and syncs the power fails, in the middle of the next one: a change may come true or not, a sync has
+    /// not been done. None for never.
+    pub fn fail_after(&mut self, changes: Option<u64>) {
+        self.left = changes;
     }
 
     /// What was not synced when the power failed is lost, as chance decides; the disk works again.
@@ -160,6 +169,7 @@ impl Disk {
         self.open.clear();
         self.collect();
         self.powered = true;
+        self.left = None;
     }
 
     /// Whether syncs fail from now on, as on a dying disk. What they were to sync stays unsynced.
@@ -231,8 +241,8 @@ impl Disk {
     /// # Errors
     /// When the name is taken or the directory missing, or there is no power.
     pub fn make(&mut self, directory: u64, name: &OsStr, kind: Kind) -> Done<Status> {
+        self.is_free(directory, name)?;
         let node = self.next;
-        self.link(directory, name, node)?;
         self.next += 1;
         self.nodes.insert(
             node,
@@ -246,6 +256,7 @@ impl Disk {
             // Without a name it cannot be reached; its own names are synced with it.
             self.durable.insert(node, BTreeMap::new());
         }
+        self.link(directory, name, node)?;
         self.status(node)
     }
 
@@ -254,17 +265,12 @@ impl Disk {
     /// # Errors
     /// When the name is taken or the directory missing, or there is no power.
     pub fn link(&mut self, directory: u64, name: &OsStr, node: u64) -> Done<()> {
-        self.powered()?;
-        let names = self.live.get(&directory).ok_or(Failure::NotDirectory)?;
-        if names.contains_key(name) {
-            return Err(Failure::Exists);
-        }
+        self.is_free(directory, name)?;
         self.change(Change::Link {
             directory,
             name: name.to_owned(),
             node,
-        });
-        Ok(())
+        })
     }
 
     /// Takes a name away from a file or an empty directory.
@@ -288,8 +294,7 @@ impl Disk {
         self.change(Change::Unlink {
             directory,
             name: name.to_owned(),
-        });
-        Ok(())
+        })
     }
 
     /// Gives what has one name another one instead, in place of what had that.
@@ -316,8 +321,7 @@ impl Disk {
         self.change(Change::Rename {
             from: (from.0, from.1.to_owned()),
             to: (to.0, to.1.to_owned()),
-        });
-        Ok(())
+        })
     }
 
     /// Bytes of a file; fewer than asked for at its end.
@@ -340,7 +344,7 @@ impl Disk {
         self.room_for(node, offset + data.len() as u64)?;
         self.file(node)?.write(offset as usize, data);
         self.counts.writes += 1;
-        Ok(())
+        self.goes_on()
     }
 
     /// Cuts a file off, or fills it up with zeros.
@@ -350,7 +354,7 @@ impl Disk {
     pub fn set_len(&mut self, node: u64, length: u64) -> Done<()> {
         self.room_for(node, length)?;
         self.file(node)?.set_len(length as usize);
-        Ok(())
+        self.goes_on()
     }
 
     /// Syncs the bytes of a file, or the names of a directory and all changes of names that were made before the last of them.
@@ -359,6 +363,7 @@ impl Disk {
     /// When there is none of this number, there is no power, or syncs were told to fail.
     pub fn sync(&mut self, node: u64) -> Done<()> {
         self.powered()?;
+        self.goes_on()?;
         if self.syncs_fail {
             return Err(Failure::Broken);
         }
@@ -409,6 +414,15 @@ impl Disk {
         }
     }
 
+    fn is_free(&self, directory: u64, name: &OsStr) -> Done<()> {
+        self.powered()?;
+        let names = self.live.get(&directory).ok_or(Failure::NotDirectory)?;
+        match names.contains_key(name) {
+            true => Err(Failure::Exists),
+            false => Ok(()),
+        }
+    }
+
     fn file(&mut self, node: u64) -> Done<&mut File> {
         self.powered()?;
         match self.nodes.get_mut(&node).ok_or(Failure::Missing)? {
@@ -427,9 +441,25 @@ impl Disk {
         }
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: Change) -> Done<()> {
         apply(&mut self.live, change.clone());
         self.pending.push(change);
+        self.goes_on()
+    }
+
+    /// Whether the power has not failed by what is being done now.
+    fn goes_on(&mut self) -> Done<()> {
+        match &mut self.left {
+            Some(0) => {
+                self.powered = false;
+                Err(Failure::Broken)
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// Forgets what no name can come to mean any more.
@@ -581,6 +611,34 @@ mod tests {
         assert_eq!(disk.sync(file), Err(Failure::Broken));
         disk.fail_syncs(false);
         assert_eq!(disk.sync(file), Ok(()));
+    }
+
+    #[test]
+    fn the_power_fails_after_so_many_changes() {
+        let (mut kept, mut lost) = (0, 0);
+        for seed in 0..50 {
+            let mut disk = Disk::new(seed);
+            let file = disk.make(ROOT, name("a"), Kind::File).unwrap().node;
+            disk.sync(ROOT).unwrap();
+            disk.fail_after(Some(2));
+            disk.write(file, 0, b"one").unwrap();
+            disk.sync(file).unwrap();
+            assert_eq!(disk.write(file, 0, b"two"), Err(Failure::Broken));
+            assert_eq!(disk.status(file), Err(Failure::Broken), "it is off");
+            disk.power_on();
+            match disk.read(file, 0, 10).unwrap() {
+                b"one" => lost += 1,
+                b"two" => kept += 1,
+                other => panic!("{other:?}"),
+            }
+            disk.fail_after(Some(0));
+            assert!(disk.make(ROOT, name("b"), Kind::File).is_err());
+            disk.power_on();
+            if let Ok(made) = disk.lookup(ROOT, name("b")) {
+                assert_eq!(disk.read(made.node, 0, 10), Ok(&b""[..]));
+            }
+        }
+        assert!(kept > 5 && lost > 5, "{kept} {lost}");
     }
 
     #[test]

@@ -20,8 +20,6 @@ pub(super) struct Forgetful {
 #[derive(Debug)]
 struct Machine {
     disk: Disk,
-    /// Changes and syncs after which the power fails.
-    left: Option<u64>,
     /// Files are said to be synced, and are not.
     lies: bool,
 }
@@ -32,11 +30,7 @@ impl Forgetful {
         let mut make = |name: &str, kind| disk.make(ROOT, OsStr::new(name), kind).unwrap().node;
         let (directory, mark) = (make("segments", Kind::Directory), make("mark", Kind::File));
         disk.sync(ROOT).unwrap();
-        let machine = Machine {
-            disk,
-            left: None,
-            lies: false,
-        };
+        let machine = Machine { disk, lies: false };
         Forgetful {
             machine: Arc::new(Mutex::new(machine)),
             directory,
@@ -50,7 +44,7 @@ impl Forgetful {
 
     /// The power fails after so many changes and syncs, or never.
     pub(super) fn fail_after(&self, changes: Option<u64>) {
-        self.machine().left = changes;
+        self.with_disk(|disk| disk.fail_after(changes));
     }
 
     /// Whether it says of files that they are synced, and does not sync them.
@@ -61,7 +55,6 @@ impl Forgetful {
     /// The power fails now, if it has not, and comes back.
     pub(super) fn cut(&self) {
         let mut machine = self.machine();
-        machine.left = None;
         machine.disk.power_off();
         machine.disk.power_on();
     }
@@ -118,22 +111,8 @@ impl Forgetful {
         is_sync: bool,
         act: impl FnOnce(&mut Disk) -> Result<T, Failure>,
     ) -> Result<T, DiskError> {
-        let mut machine = self.machine();
-        let fails = machine.left == Some(0);
-        machine.left = machine.left.map(|left| left.saturating_sub(1));
-        if fails && is_sync {
-            machine.disk.power_off();
-        }
-        // A change is under way when the power fails: some of it may come true.
-        let done = act(&mut machine.disk);
-        if fails {
-            machine.disk.power_off();
-        }
-        let failed = |failure| error(failure, is_sync);
-        match done {
-            Ok(_) if fails => Err(failed(Failure::Broken)),
-            other => other.map_err(failed),
-        }
+        self.with_disk(act)
+            .map_err(|failure| error(failure, is_sync))
     }
 }
 
