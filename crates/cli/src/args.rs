@@ -429,6 +429,13 @@ pub struct Worker {
     /// default what the coordinators say
     #[arg(long, value_name = "POLICY")]
     pub on_disconnect: Option<node::OnDisconnect>,
+    /// A device that steps can have for themselves, KIND=ID[,name=NAME][,memory=MIB], as in `nvidia.com/gpu=gpu-0`; repeat for several,
+    /// `none` for none; by default what `nvidia-smi` tells of
+    #[arg(long = "device", value_name = "DEVICE")]
+    pub devices: Vec<String>,
+    /// Read the devices from this file, one a line; it is read again every few seconds
+    #[arg(long, value_name = "FILE", conflicts_with = "devices")]
+    pub devices_file: Option<PathBuf>,
     /// Room to keep free on its disk, in MiB: with less it takes no new steps; by default a twentieth of the disk, at most 1024
     #[arg(long, value_name = "MIB")]
     pub disk_reserve: Option<u64>,

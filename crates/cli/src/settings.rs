@@ -47,6 +47,8 @@ const SECTIONS: [(&str, &[&str]); 3] = [
             "on_disconnect",
             "disk_reserve",
             "runtime",
+            "devices",
+            "devices_file",
             "address_file",
         ],
     ),
@@ -247,6 +249,12 @@ pub fn worker(section: &Section, arguments: &mut Worker) -> Result<(), Failure> 
         arguments.disk_reserve.get_or_insert(mib);
     }
     section.text("runtime", &mut arguments.containers.runtime)?;
+    if arguments.devices_file.is_none() {
+        section.list("devices", &mut arguments.devices)?;
+    }
+    if arguments.devices.is_empty() {
+        section.path("devices_file", &mut arguments.devices_file)?;
+    }
     section.path("address_file", &mut arguments.address_file)
 }
 

@@ -1,11 +1,14 @@
 //! What a worker should run, read off the ledger: every live attempt that is assigned to it, and whether it should stop.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use contract::api::value::Kind;
 use contract::api::{State, Value, ValueList};
 use contract::ledger::TemplateParameter;
-use contract::link::{AssignedFile, AssignedInput, AssignedParameter, Assignment, DesiredAttempt};
+use contract::link::{
+    AssignedFile, AssignedInput, AssignedParameter, Assignment, DesiredAttempt, Device,
+};
 use ledger::{Datum, Execution, Fence, InputFile, Ledger};
 
 use crate::coordinator::Config;
@@ -54,6 +57,8 @@ fn assignment(
     standing: &Standing,
 ) -> Assignment {
     let template = execution.template().clone();
+    let needs = template.needs.clone();
+    let needs = needs.as_ref();
     let pipeline = ledger.pipeline(&execution.project, execution.pipeline);
     Assignment {
         project: execution.project.to_string(),
@@ -111,7 +116,27 @@ fn assignment(
         pipeline_title: pipeline
             .map(|pipeline| pipeline.title.to_string())
             .unwrap_or_default(),
+        devices: devices(ledger, execution),
+        cpu_limit_millis: needs.map_or(0, |needs| needs.cpu_limit_millis),
+        memory_limit_bytes: needs.map_or(0, |needs| needs.memory_limit_bytes),
     }
+}
+
+/// The devices of an execution's live attempt, as its worker offers them.
+fn devices(ledger: &Ledger, execution: &Execution) -> Vec<Device> {
+    let Some(attempt) = execution.live_attempt() else {
+        return Vec::new();
+    };
+    let offer = ledger.worker(&attempt.worker).map(|worker| &worker.offer);
+    let has = |id: &Arc<str>| {
+        let mut offered = offer.iter().flat_map(|offer| &offer.devices);
+        let found = offered.find(|device| *device.device_id == **id);
+        found.cloned().unwrap_or_else(|| Device {
+            device_id: id.to_string(),
+            ..Device::default()
+        })
+    };
+    attempt.device_ids.iter().map(has).collect()
 }
 
 /// A parameter that has a value; one without is left out of a program's configuration.

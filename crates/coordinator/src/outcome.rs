@@ -75,6 +75,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
             .with("member_id", member_id.to_string()),
         Refused::NotWaiting { .. }
         | Refused::WorkerLost { .. }
+        | Refused::DeviceTaken { .. }
         | Refused::UnknownWorker { .. }
         | Refused::TokenExists
         | Refused::TokenSpent { .. }
@@ -100,6 +101,7 @@ pub(crate) fn assignment(placement: Placement) -> Command {
             project: placement.project.to_string(),
             execution: placement.execution,
             worker: placement.worker.to_string(),
+            device_ids: placement.device_ids,
         })),
     }
 }

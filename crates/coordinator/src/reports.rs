@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use contract::api::{EndReason, ErrorReason, State};
 use contract::ledger::{
-    Command, FinishAttempt, LoseAttempt, PublishOutputs, RegisterWorker, StartAttempt,
-    command::Kind,
+    Command, FinishAttempt, LoseAttempt, PublishOutputs, RegisterWorker, ReleaseDevices,
+    StartAttempt, command::Kind,
 };
 use contract::link::{AttemptPhase, AttemptReport, OutputFile, SynchronizeRequest};
 use ledger::{Attempt, Execution, Fence, Ledger, Worker};
@@ -71,6 +71,7 @@ pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Command>
     if known.is_some_and(|known| known.incarnation != state.incarnation) {
         commands.extend(forgotten(tip, state));
     }
+    commands.extend(known.and_then(|known| released(known, state)));
     for report in &state.attempts {
         let Some(fence) = report
             .fence
@@ -113,6 +114,31 @@ fn forgotten(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Kind> {
             })
         })
         .collect()
+}
+
+/// Devices of attempts that are over and that the worker has no more: their programs are dead, or never were.
+fn released(known: &Worker, state: &SynchronizeRequest) -> Option<Kind> {
+    if known.holds().is_empty() {
+        return None;
+    }
+    let reported: BTreeSet<Fence> = state
+        .attempts
+        .iter()
+        .filter_map(|report| Fence::try_from(report.fence.as_ref()?).ok())
+        .collect();
+    let over: BTreeSet<Fence> = known
+        .holds()
+        .values()
+        .filter(|fence| !known.attempts().contains(fence) && !reported.contains(fence))
+        .copied()
+        .collect();
+    (!over.is_empty()).then(|| {
+        Kind::ReleaseDevices(ReleaseDevices {
+            worker: state.worker.clone(),
+            incarnation: state.incarnation,
+            fences: over.into_iter().map(Into::into).collect(),
+        })
+    })
 }
 
 /// What ends at a worker that is waited for: only what somebody wants to end.

@@ -115,6 +115,11 @@ impl Words {
                     self.0.extend_from_slice(fence.execution_id.as_bytes());
                     self.number(fence.index);
                 }
+                // Where there are no devices, it is what it was before there could be any.
+                for (device_id, fence) in worker.holds() {
+                    self.text(device_id);
+                    self.number(fence.index);
+                }
             }
         }
     }

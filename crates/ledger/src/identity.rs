@@ -97,24 +97,23 @@ mod tests {
             value,
             ..TemplateParameter::default()
         };
-        Recipe {
-            template: Arc::new(StepTemplate {
-                step: "train".to_owned(),
-                image: "busybox".to_owned(),
-                parameters: vec![
-                    parameter("a", value(1)),
-                    parameter("b", value(2)),
-                    parameter("c", None),
-                ],
-                environment_variables: BTreeMap::from([("X".to_owned(), "y".to_owned())]),
-                ..StepTemplate::default()
-            }),
-            commands: vec!["run".to_owned(), "this".to_owned()],
-            source: Some(api::Source {
-                digest: vec![1; 32].into(),
-                ..api::Source::default()
-            }),
-        }
+        let template = StepTemplate {
+            step: "train".to_owned(),
+            image: "busybox".to_owned(),
+            parameters: vec![
+                parameter("a", value(1)),
+                parameter("b", value(2)),
+                parameter("c", None),
+            ],
+            environment_variables: BTreeMap::from([("X".to_owned(), "y".to_owned())]),
+            ..StepTemplate::default()
+        };
+        let source = api::Source {
+            digest: vec![1; 32].into(),
+            ..api::Source::default()
+        };
+        let commands = vec!["run".to_owned(), "this".to_owned()];
+        Recipe::new(Arc::new(template), commands, Some(source))
     }
 
     fn inputs() -> Vec<Input> {

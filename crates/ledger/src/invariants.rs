@@ -296,6 +296,25 @@ impl Ledger {
                 worker.name
             );
             hold!(
+                worker.taken == self.taken_by(&worker.attempts),
+                "worker {} counts {:?}",
+                worker.name,
+                worker.taken
+            );
+            for fence in &worker.attempts {
+                let attempt = self
+                    .execution_by_id(&fence.execution_id)
+                    .and_then(|execution| execution.live_attempt());
+                for id in attempt.iter().flat_map(|attempt| &*attempt.device_ids) {
+                    hold!(
+                        worker.holds.get(id) == Some(fence),
+                        "I-15: {fence} has device {id} of worker {}, which is {:?}'s",
+                        worker.name,
+                        worker.holds.get(id)
+                    );
+                }
+            }
+            hold!(
                 !worker.lost || has.is_empty(),
                 "I-08: worker {} is lost and has attempts",
                 worker.name

@@ -1,9 +1,11 @@
-//! The queue: a lane for each environment and project, so that placing one execution never looks at the others.
+//! The queue: a lane for everything that machines are asked for and each project, so that placing one execution never looks at the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
+
+use crate::needs::Needs;
 
 /// Age of a waiting execution: the index that created it, then its number. Less is older.
 pub(crate) type Age = (u64, i64);
@@ -11,23 +13,23 @@ pub(crate) type Age = (u64, i64);
 /// Every execution that waits for a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lanes {
-    /// By environment, then project. Neither map holds an empty one.
-    lanes: OrdMap<Arc<str>, OrdMap<Arc<str>, OrdSet<Age>>>,
+    /// By what is needed, then project. Neither map holds an empty one.
+    lanes: OrdMap<Arc<Needs>, OrdMap<Arc<str>, OrdSet<Age>>>,
     count: usize,
 }
 
-/// The executions of one project that wait for one environment.
+/// The executions of one project that wait for the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Lane<'a> {
-    environment: &'a str,
+    needs: &'a Arc<Needs>,
     project: &'a Arc<str>,
     waiting: &'a OrdSet<Age>,
 }
 
 impl<'a> Lane<'a> {
-    /// Slug of the environment; empty means any worker.
-    pub fn environment(&self) -> &'a str {
-        self.environment
+    /// What each of them needs of a machine.
+    pub fn needs(&self) -> &'a Arc<Needs> {
+        self.needs
     }
 
     /// The project.
@@ -52,18 +54,14 @@ impl<'a> Lane<'a> {
 }
 
 impl Lanes {
-    pub(crate) fn insert(&mut self, environment: &str, project: &Arc<str>, age: Age) {
-        if !self.lanes.contains_key(environment) {
-            self.lanes.insert(Arc::from(environment), OrdMap::new());
-        }
-        if let Some(projects) = self.lanes.get_mut(environment) {
-            let lane = projects.entry(project.clone()).or_default();
-            self.count += usize::from(lane.insert(age).is_none());
-        }
+    pub(crate) fn insert(&mut self, needs: &Arc<Needs>, project: &Arc<str>, age: Age) {
+        let projects = self.lanes.entry(needs.clone()).or_default();
+        let lane = projects.entry(project.clone()).or_default();
+        self.count += usize::from(lane.insert(age).is_none());
     }
 
-    pub(crate) fn remove(&mut self, environment: &str, project: &Arc<str>, age: Age) {
-        let Some(projects) = self.lanes.get_mut(environment) else {
+    pub(crate) fn remove(&mut self, needs: &Arc<Needs>, project: &Arc<str>, age: Age) {
+        let Some(projects) = self.lanes.get_mut(needs) else {
             return;
         };
         let Some(lane) = projects.get_mut(project) else {
@@ -74,7 +72,7 @@ impl Lanes {
             projects.remove(project);
         }
         if projects.is_empty() {
-            self.lanes.remove(environment);
+            self.lanes.remove(needs);
         }
     }
 
@@ -83,11 +81,11 @@ impl Lanes {
         self.count
     }
 
-    /// Every lane, by environment, then project.
+    /// Every lane, by what is needed, then project.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Lane<'_>> {
-        self.lanes.iter().flat_map(|(environment, projects)| {
+        self.lanes.iter().flat_map(|(needs, projects)| {
             projects.iter().map(|(project, waiting)| Lane {
-                environment,
+                needs,
                 project,
                 waiting,
             })

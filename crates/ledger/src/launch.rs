@@ -145,11 +145,7 @@ pub(crate) fn prepare(
             files,
         });
     }
-    let recipe = Recipe {
-        template,
-        commands: commands.lines,
-        source: own.source,
-    };
+    let recipe = Recipe::new(template, commands.lines, own.source);
     Ok(Ready { recipe, inputs })
 }
 

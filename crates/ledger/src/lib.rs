@@ -12,12 +12,13 @@
 //!
 //! A [`Ledger`] is made of persistent maps: a clone takes constant time and the two go their own ways from then on.
 //!
-//! Modules, in reading order: `records` is what is held, `transition` which states may follow which, `outcome` what
+//! Modules, in reading order: `records` is what is held, `transition` which states may follow which, `needs` what is asked of a machine, `outcome` what
 //! applying answers, `ledger` the maps and `upkeep` how they change, `commands` one file per decision, `attempts` how a try ends,
 //! `pipeline` how a node that ended moves its pipeline (`edges`, `actions` and `launch` help it), `snapshot` and
 //! `invariants` what is written to disk and what always holds.
 
 mod ids;
+mod needs;
 mod records;
 mod transition;
 
@@ -48,14 +49,16 @@ mod transcript;
 
 pub use changes::Subject;
 pub use commands::ENTRY_VERSION;
+pub use contract::link::Device;
 pub use ids::Fence;
 pub use lanes::Lane;
 pub use ledger::Ledger;
+pub use needs::{DeviceNeed, Needs};
 pub use outcome::{Applied, Outcome, Refused};
 pub use pipeline::RETRY_LIMIT;
 pub use records::{
     Attempt, Blueprint, Datum, Execution, Input, InputFile, Member, Node, Pipeline, PlannedNode,
-    Project, Recipe, Request, Revocation, Token, Use, Worker,
+    Project, Recipe, Request, Revocation, Taken, Token, Use, Worker,
 };
 pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
 pub use transcript::line;

@@ -146,6 +146,14 @@ pub enum Refused {
         /// The name.
         name: String,
     },
+    /// The worker has no such device, or somebody has it.
+    #[error("device {device_id} of worker {worker} is not free")]
+    DeviceTaken {
+        /// Name of the worker.
+        worker: Arc<str>,
+        /// Id of the device.
+        device_id: String,
+    },
     /// The worker was declared lost and has not come back.
     #[error("worker {name} is lost")]
     WorkerLost {

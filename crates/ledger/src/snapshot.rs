@@ -12,7 +12,7 @@ use crate::ids::Fence;
 use crate::ledger::Ledger;
 use crate::records::{
     Attempt, Blueprint, Datum, Execution, Input, Member, Node, Pipeline, Project, Recipe, Request,
-    Revocation, Token, Worker, digest, id, reason, share, state,
+    Revocation, Taken, Token, Worker, digest, id, reason, share, state,
 };
 
 /// The version of snapshots this program writes, and the newest that it reads.
@@ -131,7 +131,8 @@ impl Ledger {
             ledger.insert_datum(Datum::restore(record, project, worker)?);
         }
         // After the executions, so that the fences of their attempts stand in the order in which they stood.
-        for worker in workers {
+        for mut worker in workers {
+            worker.taken = ledger.taken_by(&worker.attempts);
             ledger.insert_worker(worker);
         }
         for record in snapshot.members {
@@ -213,11 +214,10 @@ impl Ledger {
             None => Arc::default(),
             Some(pipeline) => pipeline.node_name(&record.node),
         };
-        let recipe = self.recipes.share(Recipe {
-            template: Arc::new(record.template.unwrap_or_default()),
-            commands: record.commands,
-            source: record.source,
-        });
+        let template = Arc::new(record.template.unwrap_or_default());
+        let recipe = self
+            .recipes
+            .share(Recipe::new(template, record.commands, record.source));
         let attempts = record.attempts.into_iter().map(|attempt| {
             let known = workers.get(attempt.worker.as_str());
             let worker = known.map_or_else(|| share(&attempt.worker), |name| (*name).clone());
@@ -264,7 +264,16 @@ fn restore_worker(record: pb::WorkerRecord) -> Result<Worker, RestoreError> {
         .iter()
         .map(Fence::try_from)
         .collect::<Result<_, _>>();
+    let holds = record.holds.iter().map(|hold| {
+        let fence = hold.fence.as_ref().map(Fence::try_from);
+        match fence {
+            Some(Ok(fence)) => Ok((share(&hold.device_id), fence)),
+            _ => Err(RestoreError::Malformed("worker.holds")),
+        }
+    });
     Ok(Worker {
+        holds: holds.collect::<Result<_, _>>()?,
+        taken: Taken::default(),
         name: share(&record.name),
         incarnation: record.incarnation,
         offer: Arc::new(record.offer.unwrap_or_default()),

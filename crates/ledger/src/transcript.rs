@@ -42,9 +42,25 @@ pub fn line(command: &pb::Command) -> String {
             format!("lose worker {} ({})", command.name, command.incarnation)
         }
         Some(Kind::AssignAttempt(command)) => {
+            let devices = match command.device_ids.as_slice() {
+                [] => String::new(),
+                ids => format!(" with {}", ids.join(", ")),
+            };
             format!(
-                "assign {}#{} to {}",
+                "assign {}#{} to {}{devices}",
                 command.project, command.execution, command.worker
+            )
+        }
+        Some(Kind::ReleaseDevices(command)) => {
+            let fences: Vec<String> = command
+                .fences
+                .iter()
+                .map(|of| fence(&Some(of.clone())))
+                .collect();
+            format!(
+                "release devices of {} on {}",
+                fences.join(", "),
+                command.worker
             )
         }
         Some(Kind::StartAttempt(command)) => {

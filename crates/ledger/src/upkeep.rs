@@ -11,7 +11,7 @@ use crate::ids::{self, Fence};
 use crate::lanes::Age;
 use crate::ledger::Ledger;
 use crate::records::{
-    Datum, Execution, Member, Node, Pipeline, Project, Recipe, Request, Worker, position,
+    Datum, Execution, Member, Node, Pipeline, Project, Recipe, Request, Taken, Worker, position,
 };
 
 impl Ledger {
@@ -97,10 +97,10 @@ impl Ledger {
     /// Follows a change of where an execution stands.
     fn restand(&mut self, project: Arc<str>, before: Standing, after: Standing) {
         if before.waiting != after.waiting {
-            let environment = &after.recipe.template.environment;
+            let needs = &after.recipe.needs;
             match after.waiting {
-                true => self.lanes.insert(environment, &project, after.age),
-                false => self.lanes.remove(environment, &project, after.age),
+                true => self.lanes.insert(needs, &project, after.age),
+                false => self.lanes.remove(needs, &project, after.age),
             }
         }
         if before.live == after.live && before.stopping == after.stopping {
@@ -113,11 +113,15 @@ impl Ledger {
         }
         if let Some((worker, fence)) = before.live {
             self.update_worker(&worker, |worker| {
-                worker.attempts.retain(|known| *known != fence)
+                worker.attempts.retain(|known| *known != fence);
+                worker.taken = worker.taken.minus(&before.recipe.needs);
             });
         }
         if let Some((worker, fence)) = after.live {
-            self.update_worker(&worker, |worker| worker.attempts.push(fence));
+            self.update_worker(&worker, |worker| {
+                worker.attempts.push(fence);
+                worker.taken = worker.taken.plus(&after.recipe.needs);
+            });
         }
     }
 
@@ -215,6 +219,26 @@ impl Ledger {
         let last = std::mem::replace(&mut worker.revision, self.revision);
         self.changes
             .record(Subject::Worker(worker.name.clone()), last, self.revision);
+    }
+
+    /// What is kept for these attempts in all.
+    pub(crate) fn taken_by(&self, attempts: &[Fence]) -> Taken {
+        let executions = attempts
+            .iter()
+            .filter_map(|fence| self.execution_by_id(&fence.execution_id));
+        executions.fold(Taken::default(), |taken, execution| {
+            taken.plus(&execution.recipe.needs)
+        })
+    }
+
+    /// Gives back the devices of an attempt.
+    pub(crate) fn release_devices(&mut self, worker: &str, fence: Fence) {
+        let holds = self.worker(worker).map(|worker| &worker.holds);
+        if holds.is_some_and(|holds| holds.values().any(|holder| *holder == fence)) {
+            self.update_worker(worker, |worker| {
+                worker.holds.retain(|_, holder| *holder != fence);
+            });
+        }
     }
 
     /// Adds a coordinator, or what is new of one.

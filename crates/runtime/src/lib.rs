@@ -40,6 +40,7 @@ mod notify;
 
 mod tail;
 
+pub mod devices;
 pub mod docker;
 
 pub mod inputs;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ledger::Execution;
+use ledger::{Device, Execution, Needs};
 
-use crate::problem::{Machine, Problem};
-use crate::solve::{input_bytes, solve};
+use crate::machines::Machines;
+use crate::problem::{Machine, Problem, is_plain};
+use crate::solve::{Next, input_bytes, next_in_line, shares, solve};
 
 /// Why an execution runs where it does, or waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,18 +68,24 @@ pub fn explain(problem: &Problem<'_>, project: &str, execution: i64) -> Option<E
     }
     let mut machines: Vec<&Machine<'_>> = problem.machines.iter().collect();
     machines.sort_by_key(|machine| machine.name());
+    let kept = kept(problem);
     let workers: Vec<Verdict> = machines
         .iter()
-        .map(|machine| verdict(problem, machine, execution))
+        .map(|machine| verdict(problem, machine, execution, kept.as_ref()))
         .collect();
     Some(Explanation {
-        standing: standing(problem, execution, &workers),
+        standing: standing(problem, execution, &workers, kept.as_ref()),
         workers,
     })
 }
 
 /// Where an execution that waits stands.
-fn standing(problem: &Problem<'_>, execution: &Execution, workers: &[Verdict]) -> String {
+fn standing(
+    problem: &Problem<'_>,
+    execution: &Execution,
+    workers: &[Verdict],
+    kept: Option<&Kept<'_>>,
+) -> String {
     let placed = solve(problem).into_iter().find(|placement| {
         placement.project == execution.project && placement.execution == execution.number
     });
@@ -89,11 +96,11 @@ fn standing(problem: &Problem<'_>, execution: &Execution, workers: &[Verdict]) -
         return "queued: there is no worker".to_owned();
     }
     let age = (execution.create_index, execution.number);
-    let environment = execution.template().environment.as_str();
+    let needs = &execution.recipe.needs;
     let lane = problem
         .lanes
         .iter()
-        .find(|lane| lane.environment() == environment && *lane.project() == execution.project);
+        .find(|lane| lane.needs() == needs && *lane.project() == execution.project);
     let ahead = lane.map_or(0, |lane| {
         lane.executions().take_while(|other| *other < age).count()
     });
@@ -101,9 +108,30 @@ fn standing(problem: &Problem<'_>, execution: &Execution, workers: &[Verdict]) -
         .ledger
         .project(&execution.project)
         .map_or(0, |project| project.live_count());
+    if let Some(kept) = kept.filter(|kept| kept.is_for(execution)) {
+        let devices = match needs.device_count() {
+            0 => String::new(),
+            count => format!(
+                "; {} of {count} devices are free there",
+                kept.useful_devices
+            ),
+        };
+        return format!(
+            "queued: it is next on worker {}, which is kept for it{devices}",
+            kept.worker
+        );
+    }
     let why = match workers.iter().any(Verdict::fits) {
         true => "other executions are due first",
-        false => "no worker can take it now",
+        false
+            if problem
+                .machines
+                .iter()
+                .any(|machine| machine.could_fit(needs)) =>
+        {
+            "no worker can take it now"
+        }
+        false => "no worker there is could ever take it",
     };
     format!(
         "queued: {why}; {ahead} of its project are before it, {live} of its project are with workers, attempts so far: {}",
@@ -111,7 +139,38 @@ fn standing(problem: &Problem<'_>, execution: &Execution, workers: &[Verdict]) -
     )
 }
 
-fn verdict(problem: &Problem<'_>, machine: &Machine<'_>, execution: &Execution) -> Verdict {
+/// A machine that is kept for who needs it next.
+struct Kept<'a> {
+    worker: &'a Arc<str>,
+    useful_devices: usize,
+    next: Next<'a>,
+}
+
+impl Kept<'_> {
+    fn is_for(&self, execution: &Execution) -> bool {
+        self.next.age == (execution.create_index, execution.number)
+            && *self.next.project == execution.project
+    }
+}
+
+fn kept<'a>(problem: &Problem<'a>) -> Option<Kept<'a>> {
+    let waiting = problem.lanes.iter().map(|lane| &**lane.needs());
+    let mut machines = Machines::new(&problem.machines, waiting);
+    let next = next_in_line(&mut shares(problem), &machines)?;
+    let machine = machines.keep(Some(next.needs))?;
+    Some(Kept {
+        worker: machine.name(),
+        useful_devices: machine.useful_devices(next.needs),
+        next,
+    })
+}
+
+fn verdict(
+    problem: &Problem<'_>,
+    machine: &Machine<'_>,
+    execution: &Execution,
+    kept: Option<&Kept<'_>>,
+) -> Verdict {
     let environment = execution.template().environment.as_str();
     let requirement = |met, yes: &str, no: String| Requirement {
         met,
@@ -129,7 +188,8 @@ fn verdict(problem: &Problem<'_>, machine: &Machine<'_>, execution: &Execution) 
     } else {
         "out of contact"
     };
-    let requirements = vec![
+    let needs = &execution.recipe.needs;
+    let mut requirements = vec![
         requirement(contact, "in contact", silence.to_owned()),
         requirement(
             !machine.draining && !machine.disk_full,
@@ -151,11 +211,73 @@ fn verdict(problem: &Problem<'_>, machine: &Machine<'_>, execution: &Execution) 
             detail: slots,
         },
     ];
+    requirements.extend(resources(machine, needs));
+    if let Some(kept) = kept.filter(|kept| kept.worker == machine.name() && !kept.is_for(execution))
+    {
+        let (project, (_, number)) = (kept.next.project, kept.next.age);
+        requirements.push(Requirement {
+            met: is_plain(needs) && machine.used + 1 < machine.slots,
+            detail: format!("kept for {project}#{number}, which is next there"),
+        });
+    }
     let bytes = input_bytes(problem.ledger, Some(execution));
     Verdict {
         worker: machine.name().clone(),
         requirements,
         input_bytes: bytes.get(&**machine.name()).copied().unwrap_or_default(),
+    }
+}
+
+/// What is asked for beside a slot.
+fn resources(machine: &Machine<'_>, needs: &Needs) -> Vec<Requirement> {
+    let mut all = Vec::new();
+    let offer = &machine.worker.offer;
+    if needs.cpu_millis > 0 {
+        all.push(Requirement {
+            met: machine.has_processors(needs),
+            detail: format!(
+                "{} of {} processors taken, {} needed",
+                processors(machine.taken.cpu_millis),
+                processors(offer.cpu_millis),
+                processors(needs.cpu_millis)
+            ),
+        });
+    }
+    if needs.memory_bytes > 0 {
+        all.push(Requirement {
+            met: machine.has_memory(needs),
+            detail: format!(
+                "{} of {} MB taken, {} needed",
+                machine.taken.memory_bytes / 1_000_000,
+                offer.memory_bytes / 1_000_000,
+                needs.memory_bytes / 1_000_000
+            ),
+        });
+    }
+    for need in &needs.devices {
+        let answers = |device: &&Device| need.is_answered_by(device);
+        let here = offer.devices.iter().filter(answers).count();
+        let free = machine.free.iter().copied().filter(answers).count();
+        let memory = match need.memory_bytes {
+            0 => String::new(),
+            bytes => format!(" of {} MiB or more", bytes >> 20),
+        };
+        all.push(Requirement {
+            met: free >= need.count as usize,
+            detail: format!(
+                "{free} of {here} {}{memory} free, {} needed",
+                need.kind, need.count
+            ),
+        });
+    }
+    all
+}
+
+/// Thousandths as a number for people.
+fn processors(millis: u64) -> String {
+    match millis % 1_000 {
+        0 => (millis / 1_000).to_string(),
+        _ => format!("{:.1}", millis as f64 / 1_000.0),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ledger::{Lane, Ledger, Worker};
+use ledger::{Device, Lane, Ledger, Needs, Taken, Worker};
 
 use crate::facts::{Facts, WorkerFact};
 
@@ -15,7 +15,7 @@ pub struct Problem<'a> {
 }
 
 /// A worker as it counts here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Machine<'a> {
     pub worker: &'a Worker,
     pub connected: bool,
@@ -25,6 +25,10 @@ pub(crate) struct Machine<'a> {
     pub backlog: u32,
     /// Attempts it has.
     pub used: u32,
+    /// What is kept for them.
+    pub taken: Taken,
+    /// Devices that nobody has.
+    pub free: Vec<&'a Device>,
 }
 
 impl<'a> Problem<'a> {
@@ -54,6 +58,8 @@ impl<'a> Machine<'a> {
             slots: fact.slots,
             backlog: fact.backlog,
             used: worker.attempts().len() as u32,
+            taken: worker.taken(),
+            free: worker.free_devices().collect(),
         })
     }
 
@@ -85,8 +91,64 @@ impl<'a> Machine<'a> {
         self.used < self.slots.saturating_add(self.backlog)
     }
 
+    /// Whether it can take one more with these needs now. What needs more than a slot is not assigned ahead of time: it would keep
+    /// from others what it does not use yet.
+    pub(crate) fn fits(&self, needs: &Needs) -> bool {
+        let slot = match is_plain(needs) {
+            true => self.has_room(),
+            false => self.has_slot(),
+        };
+        slot && self.serves(&needs.environment)
+            && self.has_processors(needs)
+            && self.has_memory(needs)
+            && needs.choose(&self.free).is_some()
+    }
+
+    /// Whether it can take one with these needs when it has nothing else.
+    pub(crate) fn could_fit(&self, needs: &Needs) -> bool {
+        let all: Vec<&Device> = self.worker.offer.devices.iter().collect();
+        self.serves(&needs.environment)
+            && needs.cpu_millis <= self.worker.offer.cpu_millis
+            && needs.memory_bytes <= self.worker.offer.memory_bytes
+            && needs.choose(&all).is_some()
+    }
+
+    /// Whether as many processors are left as are needed.
+    pub(crate) fn has_processors(&self, needs: &Needs) -> bool {
+        let taken = self.taken.cpu_millis.saturating_add(needs.cpu_millis);
+        needs.cpu_millis == 0 || taken <= self.worker.offer.cpu_millis
+    }
+
+    /// Whether as much memory is left as is needed.
+    pub(crate) fn has_memory(&self, needs: &Needs) -> bool {
+        let taken = self.taken.memory_bytes.saturating_add(needs.memory_bytes);
+        needs.memory_bytes == 0 || taken <= self.worker.offer.memory_bytes
+    }
+
+    /// How many of its free devices answer one of the needs.
+    pub(crate) fn useful_devices(&self, needs: &Needs) -> usize {
+        let answers = |device: &&&Device| needs.devices.iter().any(|n| n.is_answered_by(device));
+        self.free.iter().filter(answers).count()
+    }
+
+    /// Takes one more; the devices it gets.
+    pub(crate) fn take(&mut self, needs: &Needs) -> Vec<&'a Device> {
+        let devices = needs.choose(&self.free).unwrap_or_default();
+        self.free
+            .retain(|free| !devices.iter().any(|device| std::ptr::eq(*free, *device)));
+        self.used += 1;
+        self.taken.cpu_millis += needs.cpu_millis;
+        self.taken.memory_bytes += needs.memory_bytes;
+        devices
+    }
+
     /// How loaded it is, for comparison: 1,024 when every slot is taken.
     pub(crate) fn load(&self) -> u64 {
         u64::from(self.used) * 1_024 / u64::from(self.slots.max(1))
     }
+}
+
+/// Whether a slot is all that is needed.
+pub(crate) fn is_plain(needs: &Needs) -> bool {
+    needs.cpu_millis == 0 && needs.memory_bytes == 0 && needs.devices.is_empty()
 }

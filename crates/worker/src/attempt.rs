@@ -101,7 +101,15 @@ impl Attempt {
         self.start.is_none_or(|start| now < start.quiet_until)
     }
 
-    /// Whether it waits for nothing but a slot.
+    /// Ids of the devices that it has for itself.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &str> {
+        self.assignment
+            .devices
+            .iter()
+            .map(|device| device.device_id.as_str())
+    }
+
+    /// Whether it waits for nothing but a slot, and its devices.
     pub(crate) fn is_ready(&self) -> bool {
         matches!(self.life, Life::Ready)
     }

@@ -1,6 +1,6 @@
 //! All that can happen to a worker.
 
-use contract::link::{Assignment, OutputFile, ResolvedInput, SynchronizeResponse};
+use contract::link::{Assignment, Device, OutputFile, ResolvedInput, SynchronizeResponse};
 use feed::{Batch, HolderId};
 
 use crate::fence::Fence;
@@ -23,6 +23,8 @@ pub enum Input {
     Drain(bool),
     /// The disk has less room than is kept in reserve (`true`), or has it again.
     DiskFull(bool),
+    /// The devices that attempts can have, all of them, in the order in which they are given out.
+    Devices(Vec<Device>),
 
     /// An attempt's inputs and source are in place, or cannot be.
     Prepared {

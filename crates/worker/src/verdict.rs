@@ -47,7 +47,10 @@ pub(crate) fn of_exit(
         // Who wanted it stopped does not want it run again.
         ExitReason::Gone | ExitReason::EngineStopped
             if stop.is_some_and(|stop| {
-                !matches!(stop, EndReason::StopCondition | EndReason::Lost)
+                !matches!(
+                    stop,
+                    EndReason::StopCondition | EndReason::Lost | EndReason::DeviceLost
+                )
             }) =>
         {
             of_stop(stop, assignment)
@@ -81,8 +84,7 @@ pub(crate) fn of_exit(
 /// It was asked to stop while it ran.
 fn of_stop(stop: Option<EndReason>, assignment: &Assignment) -> AttemptResult {
     let reason = stop_reason(stop);
-    if reason == EndReason::Lost {
-        let message = "the worker was out of contact for too long and stopped the program";
+    if let Some(message) = fault_of_machine(reason, "and stopped the program") {
         return retryable(ending(State::Error, reason, message));
     }
     let message = match reason {
@@ -97,10 +99,20 @@ fn of_stop(stop: Option<EndReason>, assignment: &Assignment) -> AttemptResult {
     ending(State::Stopped, reason, message)
 }
 
+/// The worker itself wanted it to stop, for no fault of the program.
+fn fault_of_machine(reason: EndReason, done: &str) -> Option<String> {
+    match reason {
+        EndReason::Lost => Some(format!("the worker was out of contact for too long {done}")),
+        EndReason::DeviceLost => {
+            Some("a device that the attempt had is not there any more".to_owned())
+        }
+        _ => None,
+    }
+}
+
 /// It was asked to stop before its program started.
 pub(crate) fn of_stop_before_start(stop: EndReason) -> AttemptResult {
-    if stop == EndReason::Lost {
-        let message = "the worker was out of contact for too long to start the program";
+    if let Some(message) = fault_of_machine(stop, "to start the program") {
         return retryable(ending(State::Error, stop, message));
     }
     ending(

@@ -5,7 +5,7 @@ mod desired;
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::api::EndReason;
-use contract::link::{Offer, SynchronizeRequest};
+use contract::link::{Device, Offer, SynchronizeRequest};
 use feed::{Batch, HolderId, WriterLimits};
 
 use crate::attempt::{Attempt, Keep, Life};
@@ -173,6 +173,7 @@ impl Worker {
                     self.pace.by(now);
                 }
             }
+            Input::Devices(devices) => self.found_devices(now, devices),
             Input::Prepared { fence, outcome } => self.with(fence, |attempt, _| {
                 attempt.prepared(outcome);
                 Keep::Yes
@@ -233,6 +234,21 @@ impl Worker {
             }
             Input::Tick => {}
         }
+    }
+
+    /// What has gone takes the attempts with it that had it.
+    fn found_devices(&mut self, now: u64, devices: Vec<Device>) {
+        if self.config.offer.devices == devices {
+            return;
+        }
+        let is_there = |id: &str| devices.iter().any(|device| device.device_id == id);
+        for attempt in self.attempts.values_mut() {
+            if !attempt.devices().all(is_there) {
+                attempt.stop(EndReason::DeviceLost, &mut self.outputs);
+            }
+        }
+        self.config.offer.devices = devices;
+        self.pace.by(now);
     }
 
     fn feed_grew(&mut self, now: u64, fence: Fence, batch: &Batch) {
@@ -340,13 +356,24 @@ impl Worker {
         let slots = self.config.offer.slot_count as usize;
         let mut free = slots.saturating_sub(self.running_count());
         while free > 0 {
-            let ready = self.attempts.values_mut().filter(|a| a.is_ready());
-            let Some(next) = ready.min_by_key(|attempt| attempt.arrival) else {
+            let ready = self.attempts.values().filter(|a| a.is_ready());
+            let startable = ready.filter(|attempt| self.has_devices(attempt));
+            let next = startable.min_by_key(|attempt| attempt.arrival);
+            let next = next.map(|attempt| attempt.fence);
+            let Some(next) = next.and_then(|fence| self.attempts.get_mut(&fence)) else {
                 return;
             };
             next.launch(&mut self.outputs);
             free -= 1;
         }
+    }
+
+    /// Whether nothing runs that has a device of the attempt (I-15): its program may have outlived what coordinators know of it.
+    fn has_devices(&self, attempt: &Attempt) -> bool {
+        attempt.devices().all(|id| {
+            let mut running = self.attempts.values().filter(|a| a.holds_slot());
+            !running.any(|other| other.devices().any(|taken| taken == id))
+        })
     }
 
     fn push_feeds(&mut self, now: u64) {
@@ -404,9 +431,21 @@ impl Worker {
         let slots = self.config.offer.slot_count as usize;
         if self.running_count() < slots
             && !self.is_cut_off(self.clock.last_us())
-            && let Some(idle) = self.attempts.values().find(|a| a.is_ready())
+            && let Some(idle) = self
+                .attempts
+                .values()
+                .find(|a| a.is_ready() && self.has_devices(a))
         {
             return Err(format!("{} waits beside a free slot", idle.fence));
+        }
+        let mut taken = BTreeSet::new();
+        for attempt in self.attempts.values().filter(|a| a.holds_slot()) {
+            if let Some(twice) = attempt.devices().find(|id| !taken.insert(id.to_string())) {
+                return Err(format!(
+                    "I-15: device {twice} is used by {} and another",
+                    attempt.fence
+                ));
+            }
         }
         for attempt in self.attempts.values() {
             let fence = attempt.fence;

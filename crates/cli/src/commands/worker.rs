@@ -1,7 +1,10 @@
 //! `shoal worker`: running one, or looking at them.
 
+use std::path::PathBuf;
+
 use contract::api;
 use node::worker::WorkerConfig;
+use runtime::devices::{self, Inventory};
 
 use super::coordinator::{join_token, serve_until_told};
 use super::{Context, failure};
@@ -73,6 +76,7 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     config.disk_reserve = arguments
         .disk_reserve
         .map(|mib| mib.saturating_mul(1 << 20));
+    config.devices = inventory(&arguments.devices, arguments.devices_file)?;
     config.join_token = join_token(&arguments.security)?;
     config.insecure = arguments.security.insecure;
     config.runtime = arguments.containers.choice();
@@ -98,6 +102,23 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     .await?;
     worker.stop().await;
     Ok(Exit::Done)
+}
+
+/// Where its devices are told from.
+fn inventory(declared: &[String], file: Option<PathBuf>) -> Result<Inventory, Failure> {
+    if let Some(file) = file {
+        return Ok(Inventory::File(file));
+    }
+    match declared {
+        [] => Ok(Inventory::Driver),
+        [none] if none == "none" => Ok(Inventory::Declared(Vec::new())),
+        declared => declared
+            .iter()
+            .map(|text| devices::declared(text))
+            .collect::<Result<_, _>>()
+            .map(Inventory::Declared)
+            .map_err(|error| Failure::usage(error.to_string())),
+    }
 }
 
 /// A name that is not there is looked up in another list than numbers are.

@@ -70,6 +70,7 @@ fn ledgers() -> (Ledger, Ledger, FeedKey) {
             project: "p".into(),
             execution: 1,
             worker: WORKER.into(),
+            device_ids: Vec::new(),
         }),
     );
     assert_eq!(ledger.revision(), FENCE);

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use contract::api::{EndReason, State};
 use contract::ledger as pb;
+use contract::link::Device;
 
 use crate::ledger::Ledger;
-use crate::outcome::{Outcome, Refused};
-use crate::records::Attempt;
+use crate::outcome::{Outcome, Refused, malformed};
+use crate::records::{Attempt, Execution, Worker};
 
 pub(super) fn apply(ledger: &mut Ledger, command: &pb::AssignAttempt) -> Result<Outcome, Refused> {
     let (project, number) = (&command.project, command.execution);
@@ -31,6 +32,7 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::AssignAttempt) -> Result<
             name: worker.name.clone(),
         });
     }
+    let device_ids = devices(worker, execution, &command.device_ids)?;
     let attempt = Attempt {
         number: execution.attempts.len() as u32 + 1,
         worker: worker.name.clone(),
@@ -48,12 +50,50 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::AssignAttempt) -> Result<
         record_count: 0,
         feed_digest: None,
         image_digest: Arc::default(),
+        device_ids,
     };
     let fence = execution.fence(&attempt);
+    let holder = attempt.worker.clone();
+    let device_ids = attempt.device_ids.clone();
     ledger.update_execution(project, number, |execution| {
         // Most executions have one attempt; a vector would make room for four.
         execution.attempts.reserve_exact(1);
         execution.attempts.push(attempt);
     });
+    if !device_ids.is_empty() {
+        ledger.update_worker(&holder, |worker| {
+            let holds = device_ids.iter().map(|id| (id.clone(), fence));
+            worker.holds.extend(holds);
+        });
+    }
     Ok(Outcome::Attempt(fence))
+}
+
+/// The devices as they are shared: the worker's, nobody's by now (I-15), and as many as the execution needs.
+fn devices(
+    worker: &Worker,
+    execution: &Execution,
+    device_ids: &[String],
+) -> Result<Box<[Arc<str>]>, Refused> {
+    let mut given: Vec<&Device> = Vec::with_capacity(device_ids.len());
+    for id in device_ids {
+        let mut offered = worker.offer.devices.iter();
+        let device = offered.find(|device| device.device_id == *id);
+        let free = !worker.holds.contains_key(id.as_str())
+            && !given.iter().any(|other| other.device_id == *id);
+        match device.filter(|_| free) {
+            Some(device) => given.push(device),
+            None => {
+                return Err(Refused::DeviceTaken {
+                    worker: worker.name.clone(),
+                    device_id: id.clone(),
+                });
+            }
+        }
+    }
+    let needs = &execution.recipe.needs;
+    if given.len() != needs.device_count() || needs.choose(&given).is_none() {
+        return Err(malformed("the devices are not what the execution needs"));
+    }
+    Ok(device_ids.iter().map(|id| Arc::from(id.as_str())).collect())
 }

@@ -22,6 +22,8 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::FinishAttempt) -> Result<
         ));
     }
     attempts::finish(ledger, &live, command, result);
+    // Nothing of it runs any more: that is what a result says.
+    ledger.release_devices(&command.worker, live.fence);
     pipeline::follow(ledger, &live.project, live.number);
     Ok(Outcome::Attempt(live.fence))
 }

@@ -14,6 +14,7 @@ mod cancel_pipeline;
 
 mod lose_worker;
 mod register_worker;
+mod release_devices;
 
 mod consume_token;
 mod create_token;
@@ -86,6 +87,7 @@ fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
         Kind::ConsumeToken(command) => consume_token::apply(ledger, command),
         Kind::RevokeToken(command) => revoke_token::apply(ledger, command),
         Kind::RevokePrincipal(command) => revoke_principal::apply(ledger, command),
+        Kind::ReleaseDevices(command) => release_devices::apply(ledger, command),
         Kind::VerifyState(command) => verify_state::apply(ledger, command),
     }
 }

@@ -32,15 +32,20 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::RegisterWorker) -> Result
         Some(known) => known.name.clone(),
         None => Arc::from(command.name.as_str()),
     };
+    // What it has stays its own, and so do devices of attempts that may run still: which of them do, it says itself.
     let attempts = known
         .map(|known| known.attempts.clone())
         .unwrap_or_default();
+    let holds = known.map(|known| known.holds.clone()).unwrap_or_default();
+    let taken = known.map(|known| known.taken).unwrap_or_default();
     ledger.insert_worker(Worker {
         name: name.clone(),
         incarnation: command.incarnation,
         offer: Arc::new(offer),
         lost: false,
         attempts,
+        holds,
+        taken,
         revision: ledger.revision,
     });
     Ok(Outcome::Worker { name })

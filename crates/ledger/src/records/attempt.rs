@@ -5,7 +5,7 @@ use std::sync::Arc;
 use contract::api::{EndReason, State};
 use contract::ledger as pb;
 
-use super::{digest, digest_bytes, reason, state};
+use super::{digest, digest_bytes, reason, share, state};
 use crate::snapshot::RestoreError;
 use crate::transition;
 
@@ -44,6 +44,8 @@ pub struct Attempt {
     pub feed_digest: Option<[u8; 32]>,
     /// Digest of its image; empty where it ran in none.
     pub image_digest: Arc<str>,
+    /// Devices that it has, or had, for itself.
+    pub device_ids: Box<[Arc<str>]>,
 }
 
 impl Attempt {
@@ -70,6 +72,7 @@ impl Attempt {
             record_count: self.record_count,
             feed_digest: digest_bytes(self.feed_digest.as_ref()),
             image_digest: self.image_digest.to_string(),
+            device_ids: self.device_ids.iter().map(|id| id.to_string()).collect(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Attempt {
             record_count: record.record_count,
             feed_digest: digest(&record.feed_digest),
             image_digest: record.image_digest.into(),
+            device_ids: record.device_ids.iter().map(|id| share(id)).collect(),
         })
     }
 }

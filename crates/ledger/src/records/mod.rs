@@ -34,7 +34,7 @@ pub(crate) use project::position;
 pub use recipe::Recipe;
 pub use request::Request;
 pub use token::{Revocation, Token, Use};
-pub use worker::Worker;
+pub use worker::{Taken, Worker};
 
 use std::sync::Arc;
 

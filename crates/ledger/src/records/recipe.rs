@@ -5,6 +5,8 @@ use std::sync::Arc;
 use contract::{api, ledger as pb};
 use prost::Message as _;
 
+use crate::needs::Needs;
+
 /// A step with every value fixed and its commands built. Equal ones are held once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
@@ -14,9 +16,26 @@ pub struct Recipe {
     pub commands: Vec<String>,
     /// The source tree.
     pub source: Option<api::Source>,
+    /// What the template asks of a machine.
+    pub needs: Arc<Needs>,
 }
 
 impl Recipe {
+    /// A template with its commands built, and the tree that it is run in.
+    pub fn new(
+        template: Arc<pb::StepTemplate>,
+        commands: Vec<String>,
+        source: Option<api::Source>,
+    ) -> Self {
+        let needs = Arc::new(Needs::of(&template));
+        Self {
+            template,
+            commands,
+            source,
+            needs,
+        }
+    }
+
     /// The value of a parameter; none when it has no value or does not exist.
     pub fn parameter(&self, name: &str) -> Option<&api::Value> {
         let mut parameters = self.template.parameters.iter();

@@ -6,6 +6,9 @@ use contract::link;
 use ledger::Fence;
 
 /// The project of all tests that need only one.
+/// What every GPU is asked for as.
+pub const GPU: &str = "nvidia.com/gpu";
+
 pub const PROJECT: &str = "p";
 
 pub fn entry(leader_time_ms: i64, kinds: Vec<Kind>) -> Entry {
@@ -45,6 +48,61 @@ pub fn worker(name: &str, incarnation: u64, environments: &[&str]) -> Kind {
             environments: environments.iter().map(|slug| (*slug).to_owned()).collect(),
             ..link::Offer::default()
         }),
+    })
+}
+
+/// A worker with GPUs of these ids.
+pub fn gpu_worker(name: &str, incarnation: u64, ids: &[&str]) -> Kind {
+    let device = |id: &&str| link::Device {
+        device_id: (*id).to_owned(),
+        kind: GPU.to_owned(),
+        memory_bytes: 1 << 34,
+        ..link::Device::default()
+    };
+    Kind::RegisterWorker(pb::RegisterWorker {
+        name: name.to_owned(),
+        incarnation,
+        offer: Some(link::Offer {
+            address: format!("{name}:1"),
+            slot_count: 2,
+            cpu_millis: 4_000,
+            memory_bytes: 1 << 30,
+            devices: ids.iter().map(device).collect(),
+            ..link::Offer::default()
+        }),
+    })
+}
+
+/// A template that needs so many GPUs.
+pub fn gpu_template(step: &str, count: u32) -> pb::StepTemplate {
+    pb::StepTemplate {
+        needs: Some(pb::Needs {
+            cpu_millis: 500,
+            devices: vec![pb::DeviceNeed {
+                kind: GPU.to_owned(),
+                count,
+                memory_bytes: 0,
+            }],
+            ..pb::Needs::default()
+        }),
+        ..template(step)
+    }
+}
+
+pub fn assign_with(execution: i64, worker: &str, device_ids: &[&str]) -> Kind {
+    Kind::AssignAttempt(pb::AssignAttempt {
+        project: PROJECT.to_owned(),
+        execution,
+        worker: worker.to_owned(),
+        device_ids: device_ids.iter().map(|id| (*id).to_owned()).collect(),
+    })
+}
+
+pub fn release(worker: &str, incarnation: u64, fences: &[Fence]) -> Kind {
+    Kind::ReleaseDevices(pb::ReleaseDevices {
+        worker: worker.to_owned(),
+        incarnation,
+        fences: fences.iter().map(|fence| (*fence).into()).collect(),
     })
 }
 
@@ -104,6 +162,7 @@ pub fn assign(execution: i64, worker: &str) -> Kind {
         project: PROJECT.to_owned(),
         execution,
         worker: worker.to_owned(),
+        device_ids: Vec::new(),
     })
 }
 

@@ -18,6 +18,8 @@ mod requests;
 
 mod workers;
 
+mod devices;
+
 mod tokens;
 
 mod members;

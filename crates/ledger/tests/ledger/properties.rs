@@ -58,6 +58,7 @@ enum Step {
         output: u8,
     },
     Lose(Target),
+    Release(Target),
     /// Through a snapshot and back.
     Restore,
 }
@@ -95,6 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(target, state, retryable, outputs)| Step::Finish { target, state, retryable, outputs }),
         1 => (target(), any::<u8>()).prop_map(|(target, output)| Step::Publish { target, output }),
         2 => target().prop_map(Step::Lose),
+        2 => target().prop_map(Step::Release),
         1 => Just(Step::Restore),
     ]
 }
@@ -105,7 +107,7 @@ proptest! {
     #[test]
     fn promises_hold_in_every_history(steps in prop::collection::vec(step(), 1..120), at in any::<prop::sample::Index>()) {
         let mut world = World::new();
-        world.apply(vec![build::worker("w0", 1, &[]), build::worker("w1", 1, &[])]);
+        world.apply(vec![build::gpu_worker("w0", 1, &["x", "y"]), build::gpu_worker("w1", 1, &["x", "y"])]);
         let mut witness = Witness::default();
         for step in &steps {
             let Some(kind) = kind(&world, step) else {
@@ -133,7 +135,11 @@ fn kind(world: &World, step: &Step) -> Option<Kind> {
             label: request,
             input,
         } => {
-            let mut template = build::template("a");
+            // Every third needs a GPU.
+            let mut template = match request % 3 {
+                0 => build::gpu_template("a", 1),
+                _ => build::template("a"),
+            };
             template.inputs.extend(input.then(|| {
                 pb::TemplateInput {
                     name: "data".to_owned(),
@@ -167,7 +173,7 @@ fn kind(world: &World, step: &Step) -> Option<Kind> {
         Step::Worker {
             worker: index,
             incarnation,
-        } => build::worker(&worker(*index), (*incarnation).into(), &[]),
+        } => build::gpu_worker(&worker(*index), (*incarnation).into(), &["x", "y"]),
         Step::LoseWorker {
             worker: index,
             incarnation,
@@ -186,11 +192,20 @@ fn kind(world: &World, step: &Step) -> Option<Kind> {
                 true => execution(*index),
                 false => waiting[usize::from(*index) % waiting.len()],
             };
-            build::assign(number, &worker(*at))
+            assignment(world, number, &worker(*at), *index > 240)
         }
         Step::Start(target) => {
             let (worker, fence) = attempt(world, target);
             build::start(&worker, fence)
+        }
+        Step::Release(target) => {
+            let (worker, fence) = attempt(world, target);
+            let known = world.ledger.worker(&worker);
+            build::release(
+                &worker,
+                known.map_or(1, |known| known.incarnation),
+                &[fence],
+            )
         }
         Step::Lose(target) => build::lose(attempt(world, target).1, "gone"),
         Step::Publish { target, output } => {
@@ -223,6 +238,26 @@ fn kind(world: &World, step: &Step) -> Option<Kind> {
         }
         Step::Restore => return None,
     })
+}
+
+/// The assignment of an execution to a worker with devices as a scheduler would choose them, or with one that may be another's.
+fn assignment(world: &World, number: i64, worker: &str, any_device: bool) -> Kind {
+    let needs = world
+        .ledger
+        .execution(PROJECT, number)
+        .map(|execution| execution.recipe.needs.clone())
+        .unwrap_or_default();
+    let free: Vec<_> = world
+        .ledger
+        .worker(worker)
+        .map(|worker| worker.free_devices().collect())
+        .unwrap_or_default();
+    let chosen = needs.choose(&free).unwrap_or_default();
+    let ids: Vec<&str> = match any_device {
+        true => vec!["x"],
+        false => chosen.iter().map(|d| d.device_id.as_str()).collect(),
+    };
+    build::assign_with(number, worker, &ids)
 }
 
 /// The attempt a target means: mostly a live one.
@@ -481,7 +516,10 @@ impl Witness {
 
 /// I-08: with one worker up, everything comes to an end.
 fn drain(world: &mut World, witness: &mut Witness) {
-    world.apply(vec![build::worker("w0", 9, &[])]);
+    world.apply(vec![build::gpu_worker("w0", 9, &["x", "y"])]);
+    let held = world.ledger.worker("w0").unwrap().holds().values();
+    let over: Vec<Fence> = held.copied().collect();
+    world.one(build::release("w0", 9, &over)).unwrap();
     for _ in 0..1_000 {
         let waiting = world
             .ledger
@@ -498,7 +536,7 @@ fn drain(world: &mut World, witness: &mut Witness) {
             (Some((worker, fence)), _) => {
                 build::finish(&worker, fence, build::result(State::Complete))
             }
-            (None, Some(number)) => build::assign(number, "w0"),
+            (None, Some(number)) => assignment(world, number, "w0", false),
             (None, None) => break,
         };
         drop(live);

@@ -93,7 +93,12 @@ impl Coming<'_> {
         Ok(Container {
             image,
             grant: self.grant.clone(),
-            devices: Vec::new(),
+            devices: attempt
+                .assignment
+                .devices
+                .iter()
+                .map(|device| device.device_id.clone())
+                .collect(),
             cluster: self.containers.cluster.clone(),
             worker: self.containers.worker.clone(),
         })
@@ -104,6 +109,11 @@ impl Drop for Coming<'_> {
     fn drop(&mut self) {
         self.image.abort();
     }
+}
+
+/// In the contract, no limit is 0.
+fn limit(of: u64) -> Option<u64> {
+    (of > 0).then_some(of)
 }
 
 fn ask(assignment: &Assignment) -> Ask {
@@ -118,8 +128,8 @@ fn ask(assignment: &Assignment) -> Ask {
         image: assignment.image.clone(),
         network: variable(NETWORK),
         cpu_limit: variable(CPU_LIMIT),
-        cpus: None,
-        memory: None,
+        cpus: limit(assignment.cpu_limit_millis).map(|millis| millis as f64 / 1_000.0),
+        memory: limit(assignment.memory_limit_bytes),
         mounts: mounts.collect(),
     }
 }

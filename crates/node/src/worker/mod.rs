@@ -3,6 +3,7 @@
 mod attempts;
 mod checksum;
 mod container;
+mod devices;
 mod engine;
 pub(crate) mod fetch;
 mod hands;
@@ -15,11 +16,12 @@ mod wildcard;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use contract::link::{DisconnectPolicy, Offer};
+use contract::link::{Device, DisconnectPolicy, Offer};
 use coordinator::OnDisconnect;
 use disk::blobs::Blobs;
 use feed::WriterLimits;
 use pki::Dialer;
+use runtime::devices::Inventory;
 use runtime::docker::{Docker, DockerConfig};
 use runtime::{Launcher, NotifySocket, Processes, Runtime};
 use tokio::net::TcpListener;
@@ -74,6 +76,8 @@ pub struct WorkerConfig {
     pub disk_reserve: Option<u64>,
     /// What it runs steps in.
     pub runtime: RuntimeChoice,
+    /// Where its devices are told from.
+    pub devices: Inventory,
     /// What lets it join a cluster with TLS, the first time.
     pub join_token: Option<JoinToken>,
     /// Whether to do without TLS, also off loopback.
@@ -99,6 +103,7 @@ impl WorkerConfig {
             on_disconnect: None,
             disk_reserve: None,
             runtime: RuntimeChoice::default(),
+            devices: Inventory::Driver,
             join_token: None,
             insecure: false,
         }
@@ -166,6 +171,7 @@ impl WorkerNode {
             socket,
             standing,
             cluster,
+            devices: found,
         } = opened
             .await
             .map_err(|error| Fault::new(error.to_string()))??;
@@ -203,6 +209,12 @@ impl WorkerNode {
         tokio::spawn(room::watch(
             config.data_dir,
             config.disk_reserve,
+            engine.clone(),
+            stopping.clone(),
+        ));
+        tokio::spawn(devices::watch(
+            config.devices,
+            found,
             engine.clone(),
             stopping.clone(),
         ));
@@ -261,6 +273,7 @@ struct Opened {
     socket: NotifySocket,
     standing: Standing,
     cluster: worker::Cluster,
+    devices: Vec<Device>,
 }
 
 fn open(
@@ -306,7 +319,18 @@ fn open(
         .rsplit_once(':')
         .map(|(host, _)| host.to_owned())
         .unwrap_or_default();
+    let devices = match devices::look(&config.devices) {
+        Ok(devices) => devices,
+        // What runs goes on; a driver that comes to its senses is asked again and again.
+        Err(error) if matches!(config.devices, Inventory::Driver) => {
+            tracing::warn!("the devices are not known now: {error}");
+            Vec::new()
+        }
+        Err(error) => return Err(Fault::new(error.to_string())),
+    };
+    let (cpu_millis, memory_bytes) = runtime::devices::capacity();
     let machine = Machine {
+        has_devices: config.devices != Inventory::Driver || !devices.is_empty(),
         worker: config.name.clone(),
         version: VERSION.to_owned(),
         runtime: name.clone(),
@@ -334,6 +358,9 @@ fn open(
             on_disconnect: on_disconnect.into(),
             stop_after_ms,
             disk_full: false,
+            devices: devices.clone(),
+            cpu_millis,
+            memory_bytes,
         },
         cluster: cluster.clone(),
         limits: WriterLimits::default(),
@@ -356,5 +383,6 @@ fn open(
         socket,
         standing,
         cluster,
+        devices,
     })
 }

@@ -218,11 +218,17 @@ fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
     }
 }
 
-fn devices(uuids: &[String]) -> Option<Vec<DeviceRequest>> {
+/// The engine is asked for what it knows by UUID. A declared device is its operator's to hand on: the container is told of it, in its
+/// environment and its labels.
+fn devices(ids: &[String]) -> Option<Vec<DeviceRequest>> {
+    let known = ids
+        .iter()
+        .filter(|id| id.starts_with("GPU-") || id.starts_with("MIG-"));
+    let uuids: Vec<String> = known.cloned().collect();
     (!uuids.is_empty()).then(|| {
         vec![DeviceRequest {
             driver: Some("nvidia".to_owned()),
-            device_ids: Some(uuids.to_vec()),
+            device_ids: Some(uuids),
             capabilities: Some(vec![vec!["gpu".to_owned()]]),
             ..DeviceRequest::default()
         }]

@@ -8,3 +8,4 @@ mod placements;
 mod explanations;
 
 mod properties;
+mod resources;

@@ -133,6 +133,7 @@ fn plain(world: &World) -> Vec<Placement> {
             project: execution.project.clone(),
             execution: execution.number,
             worker: world.ledger.worker(worker).unwrap().name.clone(),
+            device_ids: Vec::new(),
         });
     }
 }

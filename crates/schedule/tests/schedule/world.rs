@@ -1,8 +1,8 @@
 //! A ledger and the workers' facts, built by a script.
 //!
 //! ```text
-//! worker NAME SLOTS[+BACKLOG] [env=A,B] [silent] [draining] [full]
-//! run PROJECT [COUNT] [env=A] [in=PROJECT#N]     input: what that execution made
+//! worker NAME SLOTS[+BACKLOG] [env=A,B] [silent] [draining] [full] [cpu=N] [mb=N] [gpus=ID:GIB,..]
+//! run PROJECT [COUNT] [env=A] [in=PROJECT#N] [cpu=N] [mb=N] [gpus=COUNT[:GIB]]     input: what that execution made
 //! finish PROJECT#N SIZE                          completes it with one output of that size
 //! place                                          solves and applies; solving again must place nothing
 //! explain PROJECT#N
@@ -26,7 +26,17 @@ pub struct World {
 
 /// Runs a script and compares what `place` and `explain` say.
 pub fn check(script: &str, expected: Expect) {
+    expected.assert_eq(&play(&mut World::default(), script));
+}
+
+/// The world after a script.
+pub fn build(script: &str) -> World {
     let mut world = World::default();
+    play(&mut world, script);
+    world
+}
+
+fn play(world: &mut World, script: &str) -> String {
     let mut out = String::new();
     for line in script.lines().map(str::trim) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -41,9 +51,26 @@ pub fn check(script: &str, expected: Expect) {
                 let environments = get("env")
                     .map(|list| list.split(',').collect::<Vec<_>>())
                     .unwrap_or_default();
-                world.worker(
+                let number = |key| get(key).map_or(0, |n| n.parse::<u64>().unwrap());
+                let gpus = get("gpus").map_or(Vec::new(), |list| list.split(',').collect());
+                let gpus = gpus.into_iter().map(|gpu| {
+                    let (id, gib) = gpu.split_once(':').unwrap();
+                    link::Device {
+                        device_id: id.to_owned(),
+                        kind: "nvidia.com/gpu".to_owned(),
+                        memory_bytes: gib.parse::<u64>().unwrap() << 30,
+                        ..link::Device::default()
+                    }
+                });
+                world.offer(
                     name,
-                    &environments,
+                    link::Offer {
+                        environments: environments.iter().map(|s| (*s).to_owned()).collect(),
+                        cpu_millis: number("cpu") * 1_000,
+                        memory_bytes: number("mb") * 1_000_000,
+                        devices: gpus.collect(),
+                        ..link::Offer::default()
+                    },
                     WorkerFact {
                         name: (*name).to_owned(),
                         connected: !words.contains(&"silent"),
@@ -59,16 +86,36 @@ pub fn check(script: &str, expected: Expect) {
                     .first()
                     .and_then(|count| count.parse().ok())
                     .unwrap_or(1);
+                let number = |key| get(key).map_or(0, |n| n.parse::<u64>().unwrap());
+                let devices = get("gpus").map(|gpus| {
+                    let (count, gib) = gpus.split_once(':').unwrap_or((gpus, "0"));
+                    pb::DeviceNeed {
+                        kind: "nvidia.com/gpu".to_owned(),
+                        count: count.parse().unwrap(),
+                        memory_bytes: gib.parse::<u64>().unwrap() << 30,
+                    }
+                });
+                let needs = pb::Needs {
+                    cpu_millis: number("cpu") * 1_000,
+                    memory_bytes: number("mb") * 1_000_000,
+                    devices: devices.into_iter().collect(),
+                    ..pb::Needs::default()
+                };
                 for _ in 0..count {
-                    world.run(project, get("env").unwrap_or_default(), get("in"));
+                    let environment = get("env").unwrap_or_default();
+                    world.run_with(project, environment, get("in"), Some(needs.clone()));
                 }
             }
             ["finish", execution, size] => world.finish(execution, size.parse().unwrap()),
             ["place"] => {
                 for placement in world.place() {
+                    let devices = match placement.device_ids.as_slice() {
+                        [] => String::new(),
+                        ids => format!(" with {}", ids.join(", ")),
+                    };
                     writeln!(
                         out,
-                        "{}#{} on {}",
+                        "{}#{} on {}{devices}",
                         placement.project, placement.execution, placement.worker
                     )
                     .unwrap();
@@ -85,7 +132,7 @@ pub fn check(script: &str, expected: Expect) {
             other => panic!("{other:?}"),
         }
     }
-    expected.assert_eq(&out);
+    out
 }
 
 impl World {
@@ -106,18 +153,33 @@ impl World {
     }
 
     pub fn worker(&mut self, name: &str, environments: &[&str], fact: WorkerFact) {
+        let offer = link::Offer {
+            environments: environments.iter().map(|slug| (*slug).to_owned()).collect(),
+            ..link::Offer::default()
+        };
+        self.offer(name, offer, fact);
+    }
+
+    pub fn offer(&mut self, name: &str, offer: link::Offer, fact: WorkerFact) {
         self.facts.workers.push(fact);
         self.apply(vec![Kind::RegisterWorker(pb::RegisterWorker {
             name: name.to_owned(),
             incarnation: 1,
-            offer: Some(link::Offer {
-                environments: environments.iter().map(|slug| (*slug).to_owned()).collect(),
-                ..link::Offer::default()
-            }),
+            offer: Some(offer),
         })]);
     }
 
     pub fn run(&mut self, project: &str, environment: &str, input: Option<&str>) {
+        self.run_with(project, environment, input, None);
+    }
+
+    pub fn run_with(
+        &mut self,
+        project: &str,
+        environment: &str,
+        input: Option<&str>,
+        needs: Option<pb::Needs>,
+    ) {
         self.runs += 1;
         let uris = input.map(|maker| {
             let (project, number) = maker.split_once('#').unwrap();
@@ -146,6 +208,7 @@ impl World {
             project: project.to_owned(),
             template: Some(pb::StepTemplate {
                 environment: environment.to_owned(),
+                needs,
                 inputs: inputs.into_iter().collect(),
                 ..pb::StepTemplate::default()
             }),
@@ -187,9 +250,11 @@ impl World {
                 project: placement.project.to_string(),
                 execution: placement.execution,
                 worker: placement.worker.to_string(),
+                device_ids: placement.device_ids.clone(),
             })
         };
         self.apply(placements.iter().map(assign).collect());
+        self.ledger.check_invariants().unwrap();
         assert_eq!(
             solve(&Problem::reduce(&self.ledger, &self.facts)),
             [],

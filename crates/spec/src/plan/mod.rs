@@ -12,6 +12,7 @@
 
 mod merge;
 
+mod needs;
 mod step_template;
 
 mod edges;
@@ -120,6 +121,8 @@ pub struct StepTemplate {
     pub source_path: Option<String>,
     /// Directories of the machine that it asks for.
     pub mounts: Vec<TemplateMount>,
+    /// What it needs of a machine.
+    pub needs: Needs,
 }
 
 /// A directory of the machine that a template asks for.
@@ -133,6 +136,32 @@ pub struct TemplateMount {
     pub read_only: bool,
     /// Kind of file system; empty: a directory of the machine.
     pub kind: String,
+}
+
+/// What a step needs of a machine beside a place on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Processors kept for it, in thousandths; 0: none.
+    pub cpu_millis: u64,
+    /// Processors it may use at most, in thousandths; 0: no limit.
+    pub cpu_limit_millis: u64,
+    /// Memory kept for it, in bytes; 0: none.
+    pub memory_bytes: u64,
+    /// Memory it may use at most, in bytes; 0: no limit.
+    pub memory_limit_bytes: u64,
+    /// Devices for itself, in the order of the file.
+    pub devices: Vec<DeviceNeed>,
+}
+
+/// Devices of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceNeed {
+    /// `nvidia.com/gpu`, or a product: `nvidia.com/a100`.
+    pub kind: String,
+    /// How many; at least 1.
+    pub count: u32,
+    /// Least memory of each, in bytes; 0: any.
+    pub memory_bytes: u64,
 }
 
 /// A parameter of a template.

@@ -44,7 +44,7 @@ impl Findings {
         });
     }
 
-    fn refused(&mut self, span: Span, what: impl Into<String>) {
+    pub(super) fn refused(&mut self, span: Span, what: impl Into<String>) {
         let message = format!("refused: {}", what.into());
         self.error(Code::NotExecutable, span, message, None);
     }
@@ -135,12 +135,6 @@ pub(super) fn check_step(findings: &mut Findings, step: &Step) {
     }
     if let Some(condition) = &step.stop_condition {
         check_expression(findings, condition);
-    }
-    if let Some(resources) = &step.resources {
-        findings.warn(
-            resources.span,
-            format!("`resources` of the step `{name}` are not reserved by this version"),
-        );
     }
     if let Some(store) = &step.upload_store {
         findings.warn(

@@ -9,6 +9,7 @@ use crate::model::{
 use crate::nearest::nearest;
 use crate::plan::expand::Expanded;
 use crate::plan::launch::{Assignment, Launch};
+use crate::plan::needs::needs;
 use crate::plan::refuse::{Findings, check_input_uri, check_step};
 use crate::plan::{
     Origin, StepTemplate, TemplateInput, TemplateMount, TemplateParameter, check_uri, merge::merge,
@@ -91,6 +92,7 @@ impl<'s> Draft<'s> {
             stop_condition: text(&merged.stop_condition),
             source_path: merged.source_path.as_ref().map(|path| path.value.clone()),
             mounts: merged.mounts.iter().map(mount).collect(),
+            needs: needs(findings, &merged),
             ..StepTemplate::default()
         };
         for variable in &merged.environment_variables {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use contract::{api, ledger};
 
 use crate::model::{KeepDirectories, Multiple, Parameter, ParameterKind};
-use crate::plan::{Origin, StepTemplate, TemplateInput, TemplateMount, TemplateParameter};
+use crate::plan::{
+    DeviceNeed, Needs, Origin, StepTemplate, TemplateInput, TemplateMount, TemplateParameter,
+};
 use crate::span::{Span, Spanned};
 use crate::value::{Number, Value};
 use crate::wire::WireError;
@@ -30,6 +32,8 @@ impl From<&StepTemplate> for ledger::StepTemplate {
             source_path: template.source_path.clone().unwrap_or_default(),
             required_environment_variables: template.required_environment_variables.clone(),
             mounts: template.mounts.iter().map(Into::into).collect(),
+            // Absent where nothing is needed, as in templates of before there were needs.
+            needs: (template.needs != Needs::default()).then(|| (&template.needs).into()),
         }
     }
 }
@@ -45,6 +49,18 @@ impl From<&TemplateMount> for api::Mount {
     }
 }
 
+impl From<&Needs> for ledger::Needs {
+    fn from(needs: &Needs) -> Self {
+        Self {
+            cpu_millis: needs.cpu_millis,
+            cpu_limit_millis: needs.cpu_limit_millis,
+            memory_bytes: needs.memory_bytes,
+            memory_limit_bytes: needs.memory_limit_bytes,
+            devices: needs.devices.iter().map(Into::into).collect(),
+        }
+    }
+}
+
 impl From<&api::Mount> for TemplateMount {
     fn from(message: &api::Mount) -> Self {
         Self {
@@ -52,6 +68,38 @@ impl From<&api::Mount> for TemplateMount {
             destination: message.destination.clone(),
             read_only: message.read_only,
             kind: message.r#type.clone(),
+        }
+    }
+}
+
+impl From<&ledger::Needs> for Needs {
+    fn from(message: &ledger::Needs) -> Self {
+        Self {
+            cpu_millis: message.cpu_millis,
+            cpu_limit_millis: message.cpu_limit_millis,
+            memory_bytes: message.memory_bytes,
+            memory_limit_bytes: message.memory_limit_bytes,
+            devices: message.devices.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&DeviceNeed> for ledger::DeviceNeed {
+    fn from(need: &DeviceNeed) -> Self {
+        Self {
+            kind: need.kind.clone(),
+            count: need.count,
+            memory_bytes: need.memory_bytes,
+        }
+    }
+}
+
+impl From<&ledger::DeviceNeed> for DeviceNeed {
+    fn from(message: &ledger::DeviceNeed) -> Self {
+        Self {
+            kind: message.kind.clone(),
+            count: message.count,
+            memory_bytes: message.memory_bytes,
         }
     }
 }
@@ -87,6 +135,7 @@ impl TryFrom<&ledger::StepTemplate> for StepTemplate {
             source_path: filled(&message.source_path),
             required_environment_variables: message.required_environment_variables.clone(),
             mounts: message.mounts.iter().map(Into::into).collect(),
+            needs: message.needs.as_ref().map(Into::into).unwrap_or_default(),
         })
     }
 }

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use super::WireError;
 use crate::model::{KeepDirectories, Multiple, OnError, Parameter, ParameterKind, SocketKind};
 use crate::plan::{
-    Origin, Plan, PlanAction, PlanEdge, PlanNode, StepTemplate, TemplateInput, TemplateParameter,
+    DeviceNeed, Needs, Origin, Plan, PlanAction, PlanEdge, PlanNode, StepTemplate, TemplateInput,
+    TemplateParameter,
 };
 use crate::span::{Span, Spanned};
 use crate::value::{Number, Value};
@@ -138,7 +139,7 @@ fn templates() -> impl Strategy<Value = StepTemplate> {
         prop::collection::btree_map("[A-Z]{1,4}", ".*", 0..3),
         prop::collection::vec("[A-Z]{1,4}", 0..2),
         (limit(), limit()),
-        (prop::option::of(".+"), prop::option::of(".+")),
+        (prop::option::of(".+"), prop::option::of(".+"), needs()),
     );
     parts.prop_map(
         |(names, commands, parameters, inputs, variables, required, limits, texts)| StepTemplate {
@@ -155,8 +156,28 @@ fn templates() -> impl Strategy<Value = StepTemplate> {
             stop_condition: texts.0,
             source_path: texts.1,
             mounts: Vec::new(),
+            needs: texts.2,
         },
     )
+}
+
+fn needs() -> impl Strategy<Value = Needs> {
+    let device =
+        ("[a-z./]{1,12}", 1_u32..9, any::<u64>()).prop_map(|(kind, count, memory_bytes)| {
+            DeviceNeed {
+                kind,
+                count,
+                memory_bytes,
+            }
+        });
+    let parts = (any::<[u64; 4]>(), prop::collection::vec(device, 0..3));
+    parts.prop_map(|(numbers, devices)| Needs {
+        cpu_millis: numbers[0],
+        cpu_limit_millis: numbers[1],
+        memory_bytes: numbers[2],
+        memory_limit_bytes: numbers[3],
+        devices,
+    })
 }
 
 fn plans() -> impl Strategy<Value = Plan> {

@@ -40,6 +40,9 @@ pub(super) fn variables(
         ours.push(("VH_PIPELINE_ID", assignment.pipeline_id.clone()));
         ours.push(("VH_PIPELINE_NODE_ID", assignment.node.clone()));
     }
+    if machine.has_devices {
+        ours.extend(devices(assignment));
+    }
     if !machine.local_ip.is_empty() {
         // The public address falls back to the private one.
         ours.push(("VH_LOCAL_IP", machine.local_ip.clone()));
@@ -50,6 +53,29 @@ pub(super) fn variables(
             .map(|(name, value)| (name.to_owned(), value)),
     );
     variables.into_iter().collect()
+}
+
+/// The devices that the program may see, as the libraries of each vendor are told. One that has none is shown none: those of the
+/// machine are others'.
+fn devices(assignment: &Assignment) -> [(&'static str, String); 3] {
+    let of = |vendor: &str| {
+        let devices = assignment.devices.iter();
+        let ids: Vec<&str> = devices
+            .filter(|device| device.kind.starts_with(vendor))
+            .map(|device| device.device_id.as_str())
+            .collect();
+        ids.join(",")
+    };
+    let nvidia = of("nvidia.com/");
+    let in_containers = match nvidia.as_str() {
+        "" => "void".to_owned(),
+        ids => ids.to_owned(),
+    };
+    [
+        ("CUDA_VISIBLE_DEVICES", nvidia),
+        ("NVIDIA_VISIBLE_DEVICES", in_containers),
+        ("ROCR_VISIBLE_DEVICES", of("amd.com/")),
+    ]
 }
 
 fn text(path: &Path) -> String {

@@ -53,6 +53,8 @@ pub struct Machine {
     pub runtime: String,
     /// Its address in its network; empty when it is not known.
     pub local_ip: String,
+    /// Whether it has, or can have, devices that programs get for themselves.
+    pub has_devices: bool,
 }
 
 /// One file of an input as it was put in place, or as it would be when it is only listed.

@@ -100,6 +100,7 @@ fn built(assignment: &Assignment) -> ProgramFiles {
         version: "0.1.0".to_owned(),
         runtime: "process".to_owned(),
         local_ip: String::new(),
+        has_devices: false,
     };
     let layout = Layout::below(Path::new("/valohai"));
     build(fence(), assignment, &inputs(), &layout, &machine)

@@ -3,8 +3,8 @@
 //! One event a line; `1.2` is the second attempt at execution 1. Beside each event comes what the worker asked for:
 //!
 //! ```text
-//! adopted [1.1 | 1.1=launched …]      connect | disconnect | drain | full | room
-//! desired [1.1 | 1.1=stop …]          the next generation; `desired@3 …` says which
+//! adopted [1.1 | 1.1=launched …]      connect | disconnect | drain | full | room     devices [a b …]
+//! desired [1.1 | 1.1=stop | 1.1=on:a …]   with its device; the next generation; `desired@3 …` says which
 //! known [1.1 …]                       the same, without the assignments
 //! prepared 1.1 | unprepared 1.1       launched 1.1 | unlaunched 1.1
 //! print 1.1 TEXT                      exit 1.1 CODE | end 1.1 stopped|time-limit|gone|…
@@ -19,7 +19,8 @@ use std::fmt::Write as _;
 
 use contract::api::EndReason;
 use contract::link::{
-    self, Assignment, DesiredAttempt, Offer, OutputFile, SynchronizeRequest, SynchronizeResponse,
+    self, Assignment, DesiredAttempt, Device, Offer, OutputFile, SynchronizeRequest,
+    SynchronizeResponse,
 };
 use feed::{Batch, HolderId, Record, Stream, WriterLimits};
 use worker::{
@@ -134,6 +135,7 @@ impl Script {
             "drain" => Input::Drain(true),
             "full" => Input::DiskFull(true),
             "room" => Input::DiskFull(false),
+            "devices" => Input::Devices(rest.iter().map(|id| device(id)).collect()),
             "desired" | "known" => {
                 let next = self.generation + 1;
                 self.desired(next, text, event == "desired")
@@ -276,7 +278,10 @@ impl Script {
             let (name, how) = word.split_once('=').unwrap_or((word, ""));
             DesiredAttempt {
                 fence: Some(fence(name).into()),
-                assignment: assign.then(|| self.assignment.clone()),
+                assignment: assign.then(|| Assignment {
+                    devices: how.strip_prefix("on:").map(device).into_iter().collect(),
+                    ..self.assignment.clone()
+                }),
                 stop: how == "stop",
                 stop_reason: EndReason::Cancelled.into(),
             }
@@ -321,6 +326,13 @@ impl Script {
     /// The bytes of a feed so far.
     pub(crate) fn feed(&self, name: &str) -> &[u8] {
         &self.feeds[&fence(name)]
+    }
+}
+
+fn device(id: &str) -> Device {
+    Device {
+        device_id: id.to_owned(),
+        ..Device::default()
     }
 }
 

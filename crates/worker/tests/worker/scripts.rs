@@ -602,3 +602,87 @@ fn a_full_disk_is_told_once_and_room_again_too() {
         "#]],
     );
 }
+
+#[test]
+fn a_device_is_used_by_one_program_at_a_time_whatever_coordinators_believe() {
+    check(
+        "
+        adopted
+        connect
+        up c1
+        devices a b
+        desired 1.1=on:a
+        prepared 1.1
+        launched 1.1
+        desired 2.1=on:a 3.1=on:b
+        prepared 2.1
+        prepared 3.1
+        end 1.1 stopped
+        ",
+        &expect![[r#"
+            adopted
+            connect
+                report 1: 2 slots
+            up c1
+            devices a b
+                report 2: 2 slots
+            desired 1.1=on:a
+                prepare 01010101/1@11: train
+            prepared 1.1
+                launch 01010101/1@11
+            launched 1.1
+            desired 2.1=on:a 3.1=on:b
+                prepare 02020202/1@21: train
+                prepare 03030303/1@31: train
+                stop 01010101/1@11 now
+            prepared 2.1
+            prepared 3.1
+                launch 03030303/1@31
+            end 1.1 stopped
+                remove 01010101/1@11
+                launch 02020202/1@21
+        "#]],
+    );
+}
+
+#[test]
+fn a_device_that_goes_takes_its_attempt_along() {
+    check(
+        "
+        adopted
+        connect
+        up c1
+        devices a b
+        desired 1.1=on:a 2.1=on:b
+        prepared 1.1
+        launched 1.1
+        devices b
+        end 1.1 stopped
+        collected 1.1
+        prepared 2.1
+        ",
+        &expect![[r#"
+            adopted
+            connect
+                report 1: 2 slots
+            up c1
+            devices a b
+                report 2: 2 slots
+            desired 1.1=on:a 2.1=on:b
+                prepare 01010101/1@11: train
+                prepare 02020202/1@21: train
+            prepared 1.1
+                launch 01010101/1@11
+            launched 1.1
+            devices b
+                stop 01010101/1@11 gracefully
+                report 3: 2 slots; 01010101/1@11 preparing; 02020202/1@21 preparing
+            end 1.1 stopped
+                collect 01010101/1@11
+            collected 1.1
+                report 4: 2 slots; 01010101/1@11 finished ERROR/DEVICE_LOST; 02020202/1@21 preparing
+            prepared 2.1
+                launch 02020202/1@21
+        "#]],
+    );
+}

@@ -93,6 +93,7 @@ pub fn assign(execution: i64, worker: &str) -> Kind {
         project: PROJECT.to_owned(),
         execution,
         worker: worker.to_owned(),
+        device_ids: Vec::new(),
     })
 }
 
