@@ -510,6 +510,12 @@ pub struct Coordinator {
     /// What to keep the Raft log in if the data directory is empty: `file` or `sled`; a log that is there stays as it is [default: file]
     #[arg(long, value_name = "KIND")]
     pub raft_log: Option<node::RaftLog>,
+    /// For how long to keep the log of an attempt that has ended: a number with s, m, h or d [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub keep_logs: Option<std::time::Duration>,
+    /// How much to keep of the logs of attempts that have ended, the newest, as they lie on the disk: such as 500MB or 20GiB [default: all]
+    #[arg(long, value_name = "BYTES", value_parser = node::parse_bytes)]
+    pub keep_logs_bytes: Option<u64>,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,
@@ -661,14 +667,15 @@ pub struct Serve {
     pub data_dir: PathBuf,
 }
 
-/// Reads `90s`, `15m` or `24h`.
-fn time(text: &str) -> Result<std::time::Duration, String> {
-    let expected = || "expected a number with s, m or h, such as 15m".to_owned();
+/// Reads `90s`, `15m`, `24h` or `30d`.
+pub(crate) fn time(text: &str) -> Result<std::time::Duration, String> {
+    let expected = || "expected a number with s, m, h or d, such as 15m".to_owned();
     let unit = text.chars().next_back().ok_or_else(expected)?;
     let seconds = match unit {
         's' => 1,
         'm' => 60,
         'h' => 3_600,
+        'd' => 86_400,
         _ => return Err(expected()),
     };
     let count: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;

@@ -31,6 +31,8 @@ const SECTIONS: [(&str, &[&str]); 3] = [
             "stop_grace",
             "snapshot_entries",
             "raft_log",
+            "keep_logs",
+            "keep_logs_bytes",
             "address_file",
         ],
     ),
@@ -224,6 +226,15 @@ pub fn coordinator(section: &Section, arguments: &mut Coordinator) -> Result<(),
     let kind = |value: &Value| value.as_str()?.parse().ok();
     let raft_log = section.get("raft_log", "file or sled", kind)?;
     arguments.raft_log = arguments.raft_log.or(raft_log);
+    let time = section.get("keep_logs", "a time such as 90d", |value| {
+        crate::args::time(value.as_str()?).ok()
+    })?;
+    arguments.keep_logs = arguments.keep_logs.or(time);
+    let bytes = section.get("keep_logs_bytes", "a size such as 20GiB", |value| {
+        let number = value.as_integer().and_then(|n| u64::try_from(n).ok());
+        number.or_else(|| node::parse_bytes(value.as_str()?).ok())
+    })?;
+    arguments.keep_logs_bytes = arguments.keep_logs_bytes.or(bytes);
     section.path("address_file", &mut arguments.address_file)
 }
 
@@ -312,7 +323,7 @@ mod tests {
             "[coordinator]\nlisten_adress = 'x'\n",
             expect![[r#"
                 error: shoal.toml: in [coordinator], the key `listen_adress` is not known
-                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, on_disconnect, stop_grace, snapshot_entries, raft_log, address_file
+                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, on_disconnect, stop_grace, snapshot_entries, raft_log, keep_logs, keep_logs_bytes, address_file
             "#]],
         );
         refused(
@@ -333,7 +344,7 @@ mod tests {
 
     #[test]
     fn the_command_line_counts_more_than_the_file() {
-        let values = "listen = 'file:1'\nadvertise = 'file:2'\nlost_after = 5\non_disconnect = 'wait'\nraft_log = 'sled'";
+        let values = "listen = 'file:1'\nadvertise = 'file:2'\nlost_after = 5\non_disconnect = 'wait'\nraft_log = 'sled'\nkeep_logs = '30d'\nkeep_logs_bytes = '20GiB'";
         let section = Section {
             file: PathBuf::from("shoal.toml"),
             name: "coordinator",
@@ -356,6 +367,9 @@ mod tests {
         assert_eq!(arguments.lost_after, Some(5.0));
         assert_eq!(arguments.on_disconnect, Some(node::OnDisconnect::Wait));
         assert_eq!(arguments.raft_log, Some(node::RaftLog::Sled));
+        let day = std::time::Duration::from_secs(86_400);
+        assert_eq!(arguments.keep_logs, Some(30 * day));
+        assert_eq!(arguments.keep_logs_bytes, Some(20 << 30));
         let wrong = Section {
             values: "slots = 'many'".parse().unwrap(),
             name: "worker",

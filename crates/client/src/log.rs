@@ -4,8 +4,8 @@ use contract::api::log_service_client::LogServiceClient;
 use contract::api::read_log_request::Start;
 use contract::api::read_log_response::Event;
 use contract::api::{
-    LogRecord, MetadataRecord, ReadLogRequest, ReadLogResponse, ReadMetadataRequest,
-    ReadMetadataResponse,
+    LogGap, LogGapCause, LogRecord, MetadataRecord, ReadLogRequest, ReadLogResponse,
+    ReadMetadataRequest, ReadMetadataResponse,
 };
 use tokio_stream::Stream;
 use tonic::transport::Channel;
@@ -43,6 +43,8 @@ pub enum LogEvent {
         end_record: i64,
         /// Why, for people.
         reason: String,
+        /// Why, for programs.
+        cause: LogGapCause,
     },
     /// All that there is so far was told.
     InSync {
@@ -78,6 +80,13 @@ pub enum MetadataEvent {
         attempt: i32,
         /// Log record to resume with.
         next_record: i64,
+    },
+    /// Records of the log that cannot be had any more: what was printed in them is not told.
+    Gap {
+        /// Number of the attempt.
+        attempt: i32,
+        /// Which, and why.
+        gap: LogGap,
     },
     /// The series of an attempt is complete.
     Sealed {
@@ -172,7 +181,9 @@ impl Series for Log {
                 (!records.is_empty()).then_some(LogEvent::Records { attempt, records })
             }
             Some(Event::Gap(gap)) => {
-                let new = place.is_new(gap.end_record - 1);
+                let is_empty = gap.start_record == gap.end_record;
+                let new = is_empty || place.is_new(gap.end_record - 1);
+                let cause = gap.cause();
                 let start_record = place.next.unwrap_or(gap.start_record).max(gap.start_record);
                 place.advance(gap.start_record, gap.end_record)?;
                 new.then_some(LogEvent::Gap {
@@ -180,6 +191,7 @@ impl Series for Log {
                     start_record,
                     end_record: gap.end_record,
                     reason: gap.reason,
+                    cause,
                 })
             }
             Some(Event::Progress(progress)) => {
@@ -247,6 +259,9 @@ impl Series for Metadata {
         records.retain(|record| place.is_new(record.record));
         place.advance(message.start_record, next_record)?;
         let mut events = Vec::new();
+        if let Some(gap) = message.gap {
+            events.push(MetadataEvent::Gap { attempt, gap });
+        }
         if !records.is_empty() {
             events.push(MetadataEvent::Records { attempt, records });
         } else if !message.sealed {

@@ -79,3 +79,49 @@ pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     name.into()
 }
+
+/// A place where a test can end the process: between two moves that a crash may come between. Nothing in a build that is no test.
+#[cfg(not(test))]
+pub(crate) fn point(_: &Path) -> Result<(), DiskError> {
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) use crash::point;
+
+/// A process that ends at a chosen move.
+#[cfg(test)]
+pub(crate) mod crash {
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+        static ENDED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Lets the move after `moves` more fail, and all after it.
+    pub(crate) fn after(moves: u64) {
+        LEFT.set(Some(moves));
+    }
+
+    /// Nothing fails any more. Says whether something did.
+    pub(crate) fn never() -> bool {
+        LEFT.set(None);
+        ENDED.replace(false)
+    }
+
+    pub(crate) fn point(path: &Path) -> Result<(), DiskError> {
+        match LEFT.get() {
+            None => Ok(()),
+            Some(0) => {
+                ENDED.set(true);
+                Err(std::io::Error::other("the process has ended")).during("touching", path)
+            }
+            Some(left) => {
+                LEFT.set(Some(left - 1));
+                Ok(())
+            }
+        }
+    }
+}

@@ -36,6 +36,8 @@ mod holder;
 
 mod cursor;
 
+mod retention;
+
 pub use batch::{Batch, BatchError, BatchRecords};
 pub use cursor::{Cursor, CursorError, Start};
 pub use frame::{
@@ -47,6 +49,7 @@ pub use latest::{Latest, Observed};
 pub use lines::{Line, LineAssembler, MAX_LINE_LEN};
 pub use metadata::parse_metadata;
 pub use record::{Fence, MAX_RECORD_LEN, Record, Stream};
+pub use retention::{Ended, Retention, parse_bytes};
 pub use seal::{Seal, SealHasher};
 pub use splitter::Splitter;
 pub use writer::{HolderId, Push, UnknownHolder, Writer, WriterLimits};

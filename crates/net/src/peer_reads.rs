@@ -71,6 +71,7 @@ impl PeerReads {
             if part.end {
                 copies.is_end = true;
                 copies.is_closed = part.closed;
+                copies.absent_until_ms = part.absent_until_ms;
                 break;
             }
             bytes += part.frames.len();

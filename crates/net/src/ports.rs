@@ -134,6 +134,12 @@ pub trait FeedReader: Send + Sync + 'static {
     /// How far a feed is, now and whenever that changes. A feed that nobody has written to yet is empty.
     fn end(&self, key: FeedKey) -> watch::Receiver<FeedEnd>;
 
+    /// Whether a feed whose attempt ended at `end_time_ms`, Unix time in milliseconds, is not here and will not be, because its time is over.
+    fn is_purged(&self, key: FeedKey, end_time_ms: i64) -> bool;
+
+    /// Feeds whose attempts ended at this time or before, and that are not whole here, will not be; Unix time in milliseconds.
+    fn absent_until_ms(&self) -> i64;
+
     /// Whether no more records of the feed are taken here from its worker. Asked before the last are read, so that none is missed.
     async fn is_closed(&self, key: FeedKey) -> bool;
 }

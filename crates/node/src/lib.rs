@@ -29,6 +29,7 @@ mod faults;
 pub use ::coordinator::OnDisconnect;
 pub use ::disk::raft_log::LogKind as RaftLog;
 pub use fault::Fault;
+pub use feed::{Retention, parse_bytes};
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -83,6 +83,10 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
         config.on_disconnect = policy;
     }
     config.raft_log = arguments.raft_log;
+    config.feeds.retention = node::Retention {
+        max_age_ms: arguments.keep_logs.map(|time| time.as_millis() as u64),
+        max_bytes: arguments.keep_logs_bytes,
+    };
     let coordinator = CoordinatorNode::start(config).await.map_err(failure)?;
     let address = coordinator.address().to_owned();
     let admin = keys.admin_context();

@@ -34,6 +34,12 @@ pub fn has_ended(ledger: &Ledger, key: FeedKey) -> bool {
     attempt(ledger, key).is_some_and(|(_, attempt)| !attempt.is_live())
 }
 
+/// When the attempt that writes a feed ended, Unix time in milliseconds; nothing while it is not known to have.
+pub fn ended_at(ledger: &Ledger, key: FeedKey) -> Option<i64> {
+    let (_, attempt) = attempt(ledger, key).filter(|(_, attempt)| !attempt.is_live())?;
+    Some(attempt.end_time_ms)
+}
+
 /// The attempt that writes a feed.
 pub(super) fn attempt(ledger: &Ledger, key: FeedKey) -> Option<(&Execution, &Attempt)> {
     let execution = ledger.execution_by_id(&Uuid::from_bytes(key.execution))?;

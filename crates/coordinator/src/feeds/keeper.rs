@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use feed::{Accept, Batch, Fence, Holder, Seal};
 use ledger::{Ledger, Subject};
 
-use super::judge::{May, attempt, may};
+use super::expiry::Expiry;
+use super::judge::{May, attempt, ended_at, may};
 use super::{Copies, FeedInput, FeedKey, FeedOutput, PushAnswer, Shelf};
 use crate::io::Token;
 
@@ -99,6 +100,7 @@ pub struct Keeper {
     pending: BTreeSet<FeedKey>,
     /// The ledger was looked through up to here.
     surveyed: u64,
+    pub(super) expiry: Expiry,
     outputs: Vec<FeedOutput>,
 }
 
@@ -151,11 +153,17 @@ impl Keeper {
                 copies,
             } => self.fetched(now_us, key, member, copies),
             FeedInput::Damaged { key, record } => self.damaged(now_us, shelf, key, record),
+            FeedInput::Expired { until_ms } => {
+                self.expiry.expire(until_ms);
+                self.remove_expired(ledger, shelf);
+            }
             FeedInput::Members(peers) => {
+                self.expiry.set_peers(&peers);
                 self.peers = peers;
                 self.touched.extend(&self.pending);
             }
             FeedInput::Tick => {
+                self.remove_expired(ledger, shelf);
                 self.survey(now_us, ledger, shelf);
                 self.follow_readers(now_us, ledger, shelf);
             }
@@ -219,8 +227,7 @@ impl Keeper {
         shelf: &impl Shelf,
         (push, key, fence, batch): (Token, FeedKey, Fence, Batch),
     ) {
-        let ended = attempt(ledger, key).filter(|(_, attempt)| !attempt.is_live());
-        if ended.is_some_and(|(_, attempt)| shelf.is_purged(key, attempt.end_time_ms)) {
+        if ended_at(ledger, key).is_some_and(|end_time_ms| shelf.is_purged(key, end_time_ms)) {
             return self.answer(push, PushAnswer::Refused);
         }
         if let Some(seal) = shelf.sealed(key) {
@@ -388,6 +395,9 @@ impl Keeper {
         kept.is_fetched = false;
         self.touched.insert(key);
         let copies = copies.unwrap_or_default();
+        if let Some(until_ms) = self.expiry.hear(member, copies.absent_until_ms) {
+            self.outputs.push(FeedOutput::GiveUp { until_ms });
+        }
         let mut has_grown = false;
         for batch in &copies.batches {
             // What was accepted meanwhile is on its way to the disk: it is doubted when it is there.
@@ -482,6 +492,29 @@ impl Keeper {
         }
     }
 
+    /// Lets go of feeds whose time is over, as soon as nothing of them is on its way to the disk.
+    fn remove_expired(&mut self, ledger: &Ledger, shelf: &impl Shelf) {
+        if !self.expiry.is_due() {
+            return;
+        }
+        let expired = self.expiry.expired_ms();
+        let kept = self.feeds.iter().filter_map(|(key, kept)| {
+            let end_time_ms = ended_at(ledger, *key)?;
+            let is_over = self.expiry.is_over(end_time_ms);
+            (is_over || shelf.is_purged(*key, end_time_ms)).then_some((*key, kept.is_in_flight()))
+        });
+        let kept: Vec<(FeedKey, bool)> = kept.collect();
+        for (key, _) in kept.iter().filter(|(_, is_in_flight)| !is_in_flight) {
+            self.forget(*key);
+            self.outputs.push(FeedOutput::Show(*key));
+        }
+        if kept.iter().all(|(_, is_in_flight)| !is_in_flight) {
+            self.expiry.done();
+            let purge = expired.map(|until_ms| FeedOutput::Purge { until_ms });
+            self.outputs.extend(purge);
+        }
+    }
+
     /// Asks other coordinators for what is due.
     fn fetch(&mut self, now: u64) {
         if self.peers.is_empty() {
@@ -548,7 +581,8 @@ impl Keeper {
                     execution: *execution.execution_id.as_bytes(),
                     attempt: attempt.number,
                 };
-                if shelf.is_purged(key, attempt.end_time_ms) {
+                let end = attempt.end_time_ms;
+                if self.expiry.is_over(end) || shelf.is_purged(key, end) {
                     continue;
                 }
                 match attempt.feed_digest {

@@ -14,10 +14,15 @@
 //! A live feed is not fetched but pushed: its worker has all of it. Only where somebody reads it and no push comes is another coordinator asked. Once
 //! it has ended, whatever lacks here is fetched, and what was fetched is compared with the seal. A feed that ended without a seal (its worker was
 //! lost) ends where a majority of the coordinators, asked after they knew, have no more of it.
+//!
+//! Feeds that have ended are removed, whole, when their time is over ([`FeedInput::Expired`]): oldest first, so that one time says what is gone. Each
+//! coordinator says that time to the others with what it sends, and nobody fetches, or waits for, what a majority has removed.
 
 mod judge;
 
 mod keeper;
+
+mod expiry;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -29,7 +34,7 @@ use feed::{Batch, Fence, Seal};
 
 use crate::io::Token;
 
-pub use judge::{May, has_ended, may};
+pub use judge::{May, ended_at, has_ended, may};
 pub use keeper::Keeper;
 
 /// Names the feed of one attempt.
@@ -56,7 +61,7 @@ pub trait Shelf {
     /// The seal, if the feed was closed on the disk.
     fn sealed(&self, key: FeedKey) -> Option<Seal>;
 
-    /// Whether the feed was removed because its time was over: it is never fetched again.
+    /// Whether a feed that ended then is not here, and will not be, because its time was over: it is never fetched again.
     fn is_purged(&self, key: FeedKey, end_time_ms: i64) -> bool;
 
     /// Feeds that somebody reads and waits for.
@@ -112,6 +117,11 @@ pub enum FeedInput {
         /// The first record that cannot be read.
         record: u64,
     },
+    /// The time is over of feeds whose attempts ended at this time or before, Unix time in milliseconds: they are to be removed.
+    Expired {
+        /// Up to when.
+        until_ms: i64,
+    },
     /// The other coordinators, by their Raft ids.
     Members(Vec<u64>),
     /// Time has passed, or the ledger has moved while [`Keeper::waits_for_ledger`].
@@ -127,6 +137,8 @@ pub struct Copies {
     pub is_end: bool,
     /// It takes no more from the worker: it knows that the attempt has ended.
     pub is_closed: bool,
+    /// What ended at this time or before, Unix time in milliseconds, and is not whole there, will not be: its time is over.
+    pub absent_until_ms: i64,
 }
 
 /// What the keeper asks for. Outputs are done in the order they come.
@@ -166,6 +178,16 @@ pub enum FeedOutput {
         /// Whom to ask.
         member: u64,
     },
+    /// Remove the feeds whose attempts ended at this time or before. None of them is being written.
+    Purge {
+        /// Up to when.
+        until_ms: i64,
+    },
+    /// Remember that what ended at this time or before, and is not whole here, will not be: the others have removed it.
+    GiveUp {
+        /// Up to when.
+        until_ms: i64,
+    },
 }
 
 /// What became of a push.
@@ -196,6 +218,8 @@ impl fmt::Display for FeedOutput {
             Self::Seal { key, seal } => write!(f, "seal {key} at {}", seal.record_count),
             Self::Cut { key, from } => write!(f, "cut {key} from {from}"),
             Self::Fetch { key, from, member } => write!(f, "fetch {key} from {from} of c{member}"),
+            Self::Purge { until_ms } => write!(f, "purge until {until_ms}"),
+            Self::GiveUp { until_ms } => write!(f, "give up until {until_ms}"),
         }
     }
 }

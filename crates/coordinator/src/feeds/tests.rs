@@ -11,6 +11,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod expiry;
+
 const WORKER: &str = "w1";
 /// Raft index of the entry that assigns the attempt.
 const FENCE: u64 = 4;
@@ -147,6 +149,8 @@ struct Disk {
     count: u64,
     seal: Option<Seal>,
     watched: Vec<FeedKey>,
+    /// Up to when feeds that are not whole here are given up.
+    absent_until_ms: i64,
 }
 
 impl Disk {
@@ -163,8 +167,8 @@ impl Shelf for Disk {
     fn sealed(&self, _: FeedKey) -> Option<Seal> {
         self.seal
     }
-    fn is_purged(&self, _: FeedKey, _: i64) -> bool {
-        false
+    fn is_purged(&self, key: FeedKey, end_time_ms: i64) -> bool {
+        end_time_ms <= self.absent_until_ms && self.sealed(key).is_none()
     }
     fn watched(&self) -> Vec<FeedKey> {
         self.watched.clone()
@@ -252,6 +256,16 @@ impl Member {
                 self.disk.seal = None;
             }
             FeedOutput::Fetch { key, from, member } => self.fetches.push_back((key, from, member)),
+            FeedOutput::GiveUp { until_ms } => {
+                self.disk.absent_until_ms = self.disk.absent_until_ms.max(until_ms);
+            }
+            FeedOutput::Purge { until_ms } => {
+                assert!(self.stores.is_empty(), "nothing is on its way to the disk");
+                self.disk = Disk {
+                    absent_until_ms: self.disk.absent_until_ms.max(until_ms),
+                    ..Disk::default()
+                };
+            }
         }
     }
 
@@ -290,6 +304,7 @@ impl Member {
             batches: (!batch.is_empty()).then_some(batch).into_iter().collect(),
             is_end: true,
             is_closed: has_ended(&self.ledger, key),
+            ..Copies::default()
         }
     }
 }
@@ -377,6 +392,7 @@ fn what_lacks_of_a_sealed_feed_is_fetched_from_one_after_the_other() {
         batches: vec![lines(1, 3)],
         is_end: false,
         is_closed: false,
+        ..Copies::default()
     };
     one.handle(
         2_000_000,
@@ -394,6 +410,7 @@ fn what_lacks_of_a_sealed_feed_is_fetched_from_one_after_the_other() {
         batches: vec![lines(4, 4)],
         is_end: true,
         is_closed: true,
+        ..Copies::default()
     };
     one.handle(
         2_000_000,
@@ -448,6 +465,7 @@ fn damage_and_what_is_no_part_of_the_seal_are_replaced_when_somebody_has_better(
             batches: vec![lines(0, 4).from_record(from).unwrap()],
             is_end: true,
             is_closed: true,
+            ..Copies::default()
         };
         one.handle(
             9_000_000,
@@ -482,6 +500,7 @@ fn a_lost_feed_is_settled_when_a_majority_that_knows_has_no_more() {
             batches,
             is_end: true,
             is_closed,
+            ..Copies::default()
         });
         one.handle(
             now,
@@ -520,6 +539,7 @@ fn a_live_feed_that_is_read_and_silent_is_looked_for_elsewhere() {
         batches: vec![lines(from, 3)],
         is_end: true,
         is_closed: false,
+        ..Copies::default()
     });
     one.handle(
         12_000_000,

@@ -68,7 +68,7 @@ pub(super) fn decode_header(bytes: &[u8], number: u64) -> Option<u64> {
 }
 
 /// A unit's fixed part: tag, key, number, count, payload.
-fn push_unit(
+pub(super) fn push_unit(
     out: &mut Vec<u8>,
     tag: &[u8; 4],
     key: &[u8; 20],
@@ -115,16 +115,16 @@ pub(super) fn encode_group(seq: u64, units: u32, body_len: usize) -> Vec<u8> {
 }
 
 /// A unit at `at` with a good checksum: its end and its parts.
-struct Raw<'a> {
-    tag: [u8; 4],
-    key: [u8; 20],
-    number: u64,
-    count: u32,
-    payload: &'a [u8],
-    end: usize,
+pub(super) struct Raw<'a> {
+    pub(super) tag: [u8; 4],
+    pub(super) key: [u8; 20],
+    pub(super) number: u64,
+    pub(super) count: u32,
+    pub(super) payload: &'a [u8],
+    pub(super) end: usize,
 }
 
-fn raw_unit(bytes: &[u8], at: usize) -> Option<Raw<'_>> {
+pub(super) fn raw_unit(bytes: &[u8], at: usize) -> Option<Raw<'_>> {
     let unit = bytes.get(at..)?.first_chunk::<UNIT_LEN>()?;
     let payload_start = at + UNIT_LEN;
     let end = payload_start.checked_add(u32_at(unit, 36)? as usize)?;
@@ -212,11 +212,11 @@ pub(super) fn find_group(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     }
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 

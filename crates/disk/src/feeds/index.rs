@@ -1,6 +1,7 @@
 //! Which bytes of which segment hold which records: in memory, rebuilt from the segments at the start.
 
 use super::format::{Content, Unit};
+use super::pack::Entry;
 use super::{Damage, FeedKey};
 use feed::Seal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub(super) struct FeedIndex {
     pub(super) seal: Option<Seal>,
     /// The last run holds bytes of records that are no more: it is not made longer.
     is_cut: bool,
+    /// It began anew in this segment: what those before it say of it does not count any more.
+    born: u64,
 }
 
 impl FeedIndex {
@@ -87,6 +90,15 @@ pub(super) struct Segment {
     tombstones: BTreeSet<FeedKey>,
     /// Before it there are bytes that are not sound.
     barrier: u64,
+    /// Where its groups end, once nothing is written to it any more.
+    pub(super) len: u64,
+}
+
+/// A feed in an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Archived {
+    pub(super) pack: u64,
+    pub(super) entry: Entry,
 }
 
 /// All of it.
@@ -94,6 +106,8 @@ pub(super) struct Segment {
 pub(super) struct Index {
     pub(super) feeds: BTreeMap<FeedKey, FeedIndex>,
     pub(super) segments: BTreeMap<u64, Segment>,
+    /// Feeds that are whole in an archive: what segments still say of them does not count.
+    pub(super) archived: BTreeMap<FeedKey, Archived>,
     dropped: BTreeSet<FeedKey>,
 }
 
@@ -106,6 +120,7 @@ impl Index {
             feeds,
             tombstones,
             barrier: 0,
+            len: 0,
         };
         self.segments.insert(number, segment);
     }
@@ -117,6 +132,43 @@ impl Index {
         }
     }
 
+    /// Nothing is written to segment `number` any more; its groups end at `len`.
+    pub(super) fn set_len(&mut self, number: u64, len: u64) {
+        if let Some(segment) = self.segments.get_mut(&number) {
+            segment.len = len;
+        }
+    }
+
+    /// A feed begins anew in segment `number`, with nothing.
+    pub(super) fn begin_anew(&mut self, number: u64, key: FeedKey) {
+        let feed = FeedIndex {
+            born: number,
+            ..FeedIndex::default()
+        };
+        self.feeds.insert(key, feed);
+    }
+
+    /// Whether any segment still speaks of a feed.
+    pub(super) fn is_mentioned(&self, key: FeedKey) -> bool {
+        self.segments.values().any(|s| s.feeds.contains(&key))
+    }
+
+    /// The feeds for which segment `number` is still needed.
+    pub(super) fn pins(&self, number: u64) -> Vec<FeedKey> {
+        let Some(segment) = self.segments.get(&number) else {
+            return Vec::new();
+        };
+        let pins = segment.feeds.iter();
+        pins.filter(|key| self.needs(number, **key))
+            .copied()
+            .collect()
+    }
+
+    fn needs(&self, number: u64, key: FeedKey) -> bool {
+        let born = self.feeds.get(&key).map_or(0, |feed| feed.born);
+        !self.dropped.contains(&key) && !self.archived.contains_key(&key) && number >= born
+    }
+
     pub(super) fn is_dropped(&self, key: FeedKey) -> bool {
         self.dropped.contains(&key)
     }
@@ -124,6 +176,10 @@ impl Index {
     /// Takes in a unit of segment `number`; tells of records that lack those before them.
     pub(super) fn add(&mut self, number: u64, unit: &Unit) -> Option<Damage> {
         let segment = self.segments.get_mut(&number)?;
+        if unit.content != Content::Dropped && self.archived.contains_key(&unit.key) {
+            segment.feeds.insert(unit.key);
+            return None;
+        }
         match unit.content {
             Content::Records { first, count } => {
                 segment.feeds.insert(unit.key);
@@ -154,25 +210,18 @@ impl Index {
                 record_count,
                 digest,
             } => {
-                if let Some(feed) = self.feeds.get_mut(&unit.key) {
-                    feed.seal = Some(Seal {
+                // Without it the records would be a feed that goes on.
+                segment.feeds.insert(unit.key);
+                if !self.dropped.contains(&unit.key) {
+                    self.feeds.entry(unit.key).or_default().seal = Some(Seal {
                         record_count,
                         digest,
                     });
-                } else if !self.dropped.contains(&unit.key) {
-                    let seal = Some(Seal {
-                        record_count,
-                        digest,
-                    });
-                    self.feeds.insert(
-                        unit.key,
-                        FeedIndex {
-                            seal,
-                            ..FeedIndex::default()
-                        },
-                    );
-                    segment.feeds.insert(unit.key);
                 }
+            }
+            Content::Cut { from: 0 } if !self.dropped.contains(&unit.key) => {
+                segment.feeds.insert(unit.key);
+                self.begin_anew(number, unit.key);
             }
             Content::Cut { from } => {
                 if let Some(feed) = self.feeds.get_mut(&unit.key) {
@@ -219,7 +268,7 @@ impl Index {
         };
         let unneeded = |number: u64, segment: &Segment| {
             number != newest
-                && segment.feeds.iter().all(|key| self.dropped.contains(key))
+                && !segment.feeds.iter().any(|key| self.needs(number, *key))
                 && !segment.tombstones.iter().any(|key| elsewhere(number, key))
         };
         self.segments

@@ -7,6 +7,10 @@
 //! records of a feed that can be read  =  0 .. length  =  what was appended and synced
 //! ```
 //!
+//! Feeds that have ended do not stay there: sealed ones are compressed into archives in the background ([`Feeds::archive`]), and removed when their
+//! time is over ([`Feeds::purge`]). What a long feed keeps of a segment that nobody else needs is moved ([`Feeds::compact`]). So a start reads the
+//! records of feeds that are not sealed, some that wait for the next archive, and a hundred bytes of an index for each sealed one.
+//!
 //! At the start the segments are read and checked. A torn tail is what a crash left of an append that was never
 //! answered: it is cut off. Damage anywhere else is told by [`Feeds::damage`]; the feed then ends before it, its holder
 //! sees that records are missing and fetches them from another coordinator.
@@ -17,11 +21,21 @@ mod index;
 
 mod writer;
 
+mod pack;
+
+mod horizon;
+
+mod archive;
+
 mod recover;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod archive_tests;
 
 use crate::error::{DiskError, During};
 use crate::files;
@@ -29,12 +43,15 @@ use bytes::Bytes;
 use feed::{Batch, Seal, SealHasher};
 use format::{Content, Unit};
 use index::{Index, Run};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use writer::Writer;
+
+pub use archive::{Archiving, Kept};
+pub use horizon::Horizon;
 
 /// Whose feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,11 +117,18 @@ pub struct Feeds {
 
 #[derive(Debug)]
 struct Shared {
+    dir: PathBuf,
+    /// The number of the next archive. Locked before all others, for as long as archives are written.
+    upkeep: Mutex<u64>,
     /// Locked before the index, and while the disk is waited for.
     writer: Mutex<Appender>,
     /// Locked briefly only.
     index: RwLock<Index>,
+    horizon: Mutex<Horizon>,
+    packs: archive::OpenPacks,
     damage: Vec<Damage>,
+    /// Bytes that were read at the start.
+    read_at_start: u64,
 }
 
 #[derive(Debug)]
@@ -123,6 +147,9 @@ impl Feeds {
             index,
             writer,
             damage,
+            horizon,
+            next_pack,
+            bytes_read,
         } = recover::recover(dir)?;
         let appender = Appender {
             writer,
@@ -130,9 +157,14 @@ impl Feeds {
             waiting_units: 0,
         };
         let shared = Shared {
+            dir: dir.to_owned(),
+            upkeep: Mutex::new(next_pack),
             writer: Mutex::new(appender),
             index: RwLock::new(index),
+            horizon: Mutex::new(horizon),
+            packs: archive::OpenPacks::default(),
             damage,
+            read_at_start: bytes_read,
         };
         Ok(Feeds {
             shared: Arc::new(shared),
@@ -142,6 +174,11 @@ impl Feeds {
     /// What was found damaged at the start.
     pub fn damage(&self) -> &[Damage] {
         &self.shared.damage
+    }
+
+    /// How many bytes the start had to read.
+    pub fn read_at_start(&self) -> u64 {
+        self.shared.read_at_start
     }
 
     /// Appends batches, of any number of feeds, with one write and one sync; durable on return. All or nothing.
@@ -173,6 +210,9 @@ impl Feeds {
         let index = self.shared.index();
         let mut next: BTreeMap<FeedKey, u64> = BTreeMap::new();
         for (key, batch) in batches {
+            if index.archived.contains_key(key) {
+                return Err(DiskError::Misuse(format!("{key} is sealed")));
+            }
             let known = index.feeds.get(key);
             if known.is_some_and(|feed| {
                 feed.seal
@@ -200,6 +240,9 @@ impl Feeds {
     /// Batches from record `from` on, one after the other without a gap, of about `max_bytes`; at least one if there is
     /// one. A record that is damaged on the disk is an error; those before it can be read.
     pub fn read(&self, key: FeedKey, from: u64, max_bytes: usize) -> Result<Vec<Batch>, DiskError> {
+        if let Some(read) = self.read_archived(key, from, max_bytes) {
+            return read;
+        }
         let runs = self.runs_from(key, from, max_bytes as u64);
         let mut batches: Vec<Batch> = Vec::new();
         let mut next = from;
@@ -302,34 +345,40 @@ impl Feeds {
 
     /// Records of the feed: the number of the next one; 0 of a feed that is not known.
     pub fn length(&self, key: FeedKey) -> u64 {
-        self.shared
-            .index()
-            .feeds
-            .get(&key)
-            .map_or(0, |feed| feed.length)
+        let index = self.shared.index();
+        let archived = index.archived.get(&key);
+        let written = index.feeds.get(&key).map(|feed| feed.length);
+        let length = archived.map(|archived| archived.entry.seal.record_count);
+        length.or(written).unwrap_or_default()
     }
 
     /// Bytes of the feed's frames.
     pub fn bytes(&self, key: FeedKey) -> u64 {
-        self.shared
-            .index()
-            .feeds
-            .get(&key)
-            .map_or(0, |feed| feed.bytes)
+        let index = self.shared.index();
+        let archived = index.archived.get(&key);
+        let written = index.feeds.get(&key).map(|feed| feed.bytes);
+        let bytes = archived.map(|archived| archived.entry.raw_len);
+        bytes.or(written).unwrap_or_default()
     }
 
     /// The feed's seal, if it has one.
     pub fn sealed(&self, key: FeedKey) -> Option<Seal> {
-        self.shared
-            .index()
-            .feeds
-            .get(&key)
-            .and_then(|feed| feed.seal)
+        let index = self.shared.index();
+        let archived = index.archived.get(&key);
+        let written = index.feeds.get(&key).and_then(|feed| feed.seal);
+        archived.map(|archived| archived.entry.seal).or(written)
     }
 
     /// All feeds that are not dropped, in the order of their keys.
     pub fn keys(&self) -> Vec<FeedKey> {
-        self.shared.index().feeds.keys().copied().collect()
+        let index = self.shared.index();
+        let keys: BTreeSet<FeedKey> = index
+            .feeds
+            .keys()
+            .chain(index.archived.keys())
+            .copied()
+            .collect();
+        keys.into_iter().collect()
     }
 
     /// Closes a feed, after reading all of it and comparing count and digest.
@@ -392,16 +441,33 @@ impl Feeds {
         Ok(hasher.seal())
     }
 
-    /// Forgets the records of a feed from this one on, and its seal; durable on return. Others may follow in their place.
+    /// Forgets the records of a feed from this one on, and its seal; durable on return. Others may follow in their place. Of an archived feed all
+    /// is forgotten or nothing: with another `from` than 0 that is [`Misuse`](DiskError::Misuse).
     pub fn cut(&self, key: FeedKey, from: u64) -> Result<(), DiskError> {
         let mut appender = self.shared.appender();
+        if self.is_archived(key) {
+            if from > 0 {
+                return Err(DiskError::Misuse(format!(
+                    "{key} is archived: it is replaced as a whole"
+                )));
+            }
+            drop(appender);
+            return self.unarchive(key);
+        }
         let mut body = Vec::new();
         format::encode_unit(&mut body, key, Content::Cut { from }, &[]);
         self.write(&mut appender, 1, body)
     }
 
-    /// The first record of a feed that cannot be read; its length when all can.
+    /// The first record from which a feed has to be replaced, because it or a later one cannot be read; its length when all can.
     pub fn sound_until(&self, key: FeedKey) -> u64 {
+        match self.readable_until(key) {
+            until if until < self.length(key) && self.is_archived(key) => 0,
+            until => until,
+        }
+    }
+
+    fn readable_until(&self, key: FeedKey) -> u64 {
         const STEP: usize = 1 << 20;
         let length = self.length(key);
         let mut next = 0;
@@ -443,9 +509,7 @@ impl Feeds {
         }
         self.write(&mut appender, keys.len() as u32, body)?;
         let unneeded = self.shared.index_mut().take_unneeded();
-        unneeded
-            .iter()
-            .try_for_each(|path| files::remove_if_there(path))
+        self.remove(&unneeded)
     }
 
     /// Writes what waits and `units` more, and takes them into the index.
@@ -469,10 +533,11 @@ impl Feeds {
         units: u32,
         body: &[u8],
     ) -> Result<(), DiskError> {
+        let before = (appender.writer.number, appender.writer.end());
         if let Some(begun) = appender.writer.roll_for(body.len())? {
-            self.shared
-                .index_mut()
-                .add_segment(begun.number, begun.path, begun.file);
+            let mut index = self.shared.index_mut();
+            index.set_len(before.0, before.1);
+            index.add_segment(begun.number, begun.path, begun.file);
         }
         let first_unit = appender.writer.write(units, body)? as usize;
         let mut index = self.shared.index_mut();
@@ -491,6 +556,16 @@ impl Feeds {
                 "I-21: appended records are dense: {damage:?}"
             );
         }
+        Ok(())
+    }
+}
+
+impl Feeds {
+    /// Goes on in another segment.
+    fn roll(&self, appender: &mut Appender, index: &mut Index) -> Result<(), DiskError> {
+        index.set_len(appender.writer.number, appender.writer.end());
+        let begun = appender.writer.roll()?;
+        index.add_segment(begun.number, begun.path, begun.file);
         Ok(())
     }
 }

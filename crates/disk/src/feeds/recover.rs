@@ -1,7 +1,10 @@
 //! Reading the segments at the start: what is there, what a crash left, what is damaged.
 
-use super::format::{self, HEADER_LEN};
-use super::index::Index;
+use super::archive::{self, pack_path};
+use super::format::{self, Content, HEADER_LEN};
+use super::horizon::{self, Horizon};
+use super::index::{Archived, Index};
+use super::pack;
 use super::writer::{SEGMENT_LEN, Writer, segment_path};
 use super::{Damage, FeedKey};
 use crate::error::{DiskError, During};
@@ -15,6 +18,9 @@ pub(super) struct Recovered {
     pub(super) index: Index,
     pub(super) writer: Writer,
     pub(super) damage: Vec<Damage>,
+    pub(super) horizon: Horizon,
+    pub(super) next_pack: u64,
+    pub(super) bytes_read: u64,
 }
 
 /// Where the sound groups of a segment end, and the number of the next one.
@@ -24,14 +30,23 @@ struct End {
 }
 
 pub(super) fn recover(dir: &Path) -> Result<Recovered, DiskError> {
-    let numbers = segment_numbers(dir)?;
+    remove_unfinished(dir)?;
+    let (horizon, damaged) = horizon::read(dir)?;
+    let mut damage = Vec::from_iter(damaged);
     let mut index = Index::default();
-    let mut damage = Vec::new();
+    let packs = numbers(dir, ".arc")?;
+    let next_pack = packs.last().map_or(1, |newest| newest + 1);
+    let mut bytes_read = 0;
+    for number in packs {
+        bytes_read += take_archive(dir, number, horizon, &mut index, &mut damage)?;
+    }
+    let numbers = segment_numbers(dir)?;
     let mut gaps: BTreeMap<FeedKey, Damage> = BTreeMap::new();
     let mut last: Option<(u64, Arc<File>, End)> = None;
     for number in numbers {
         let path = segment_path(dir, number);
         let bytes = fs::read(&path).during("reading", &path)?;
+        bytes_read += bytes.len() as u64;
         let Some(first_seq) = format::decode_header(&bytes, number) else {
             if format::find_group(&bytes, 0, 0).is_none() {
                 // A crash came while it was begun, and nothing was ever written to it.
@@ -70,6 +85,10 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, DiskError> {
         index.add_segment(number, path.clone(), file.clone());
         let end = scan(&bytes, first_seq, |step| match step {
             Step::Unit(unit) => {
+                if unit.content == (Content::Cut { from: 0 }) {
+                    // What is missing of what it was before is not missed.
+                    gaps.remove(&unit.key);
+                }
                 if let Some(gap) = index.add(number, &unit) {
                     gaps.entry(unit.key).or_insert(gap);
                 }
@@ -84,6 +103,7 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, DiskError> {
                 });
             }
         });
+        index.set_len(number, end.at as u64);
         last = Some((number, file, end));
     }
     // The beginning of a dropped feed may be gone with its segment.
@@ -101,7 +121,67 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, DiskError> {
         index,
         writer,
         damage,
+        horizon,
+        next_pack,
+        bytes_read,
     })
+}
+
+/// What a crash left of files that had not got their names yet.
+fn remove_unfinished(dir: &Path) -> Result<(), DiskError> {
+    for found in fs::read_dir(dir).during("listing", dir)? {
+        let path = found.during("listing", dir)?.path();
+        if path.extension().is_some_and(|suffix| suffix == "tmp") {
+            files::remove_if_there(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes in the index of an archive, or makes it anew where it is damaged. Answers with the bytes it read.
+fn take_archive(
+    dir: &Path,
+    number: u64,
+    horizon: Horizon,
+    index: &mut Index,
+    damage: &mut Vec<Damage>,
+) -> Result<u64, DiskError> {
+    let path = pack_path(dir, number);
+    let file = File::open(&path).during("opening", &path)?;
+    let (mut entries, bytes_read) = match pack::read_index(&file, &path)? {
+        Some(entries) => {
+            let len = entries.len() as u64 * pack::ENTRY_LEN as u64;
+            (entries, len)
+        }
+        None => {
+            let bytes = fs::read(&path).during("reading", &path)?;
+            let found = pack::find_feeds(&bytes);
+            let why = format!(
+                "the index is damaged; {} feeds were found again",
+                found.len()
+            );
+            damage.push(pack::damage(&path, 0, why));
+            if found.is_empty() {
+                // Kept for a person to look at.
+                let aside = files::suffixed(&path, "damaged");
+                fs::rename(&path, &aside).during("renaming to", &aside)?;
+                return Ok(bytes.len() as u64);
+            }
+            // Each block says itself whether it is sound.
+            let entries = archive::rewrite(&path, &file, &found)?;
+            (entries, bytes.len() as u64)
+        }
+    };
+    entries.retain(|entry| entry.end_time_ms > horizon.purged_until_ms);
+    if entries.is_empty() {
+        files::remove_if_there(&path)?;
+        files::sync_dir(dir)?;
+    }
+    for entry in entries {
+        let pack = number;
+        index.archived.insert(entry.key, Archived { pack, entry });
+    }
+    Ok(bytes_read)
 }
 
 /// Cuts off the torn tail of the last segment and goes on there, or begins another.
@@ -180,6 +260,11 @@ fn scan(bytes: &[u8], first_seq: u64, mut met: impl FnMut(Step)) -> End {
 
 /// Numbers of the segments in `dir`, rising.
 fn segment_numbers(dir: &Path) -> Result<Vec<u64>, DiskError> {
+    numbers(dir, ".seg")
+}
+
+/// Numbers of the files in `dir` whose names end so, rising.
+fn numbers(dir: &Path, suffix: &str) -> Result<Vec<u64>, DiskError> {
     let mut numbers = Vec::new();
     for found in fs::read_dir(dir).during("listing", dir)? {
         let path = found.during("listing", dir)?.path();
@@ -188,7 +273,7 @@ fn segment_numbers(dir: &Path) -> Result<Vec<u64>, DiskError> {
             .and_then(|name| name.to_str())
             .unwrap_or_default();
         numbers.extend(
-            name.strip_suffix(".seg")
+            name.strip_suffix(suffix)
                 .and_then(|n| n.parse::<u64>().ok()),
         );
     }

@@ -5,7 +5,7 @@ use feed::{Stream, encode_parts};
 use proptest::prelude::*;
 use std::fs;
 
-fn key(n: u8) -> FeedKey {
+pub(super) fn key(n: u8) -> FeedKey {
     FeedKey {
         execution: [n; 16],
         attempt: 1,
@@ -13,7 +13,7 @@ fn key(n: u8) -> FeedKey {
 }
 
 /// Records `first .. first + count` of feed `n`, each of about `len` bytes.
-fn lines(n: u8, first: u64, count: u64, len: usize) -> Batch {
+pub(super) fn lines(n: u8, first: u64, count: u64, len: usize) -> Batch {
     let mut out = Vec::new();
     for number in first..first + count {
         let line = format!("{n}:{number}:{}\n", "x".repeat(len));
@@ -23,7 +23,7 @@ fn lines(n: u8, first: u64, count: u64, len: usize) -> Batch {
 }
 
 /// Everything of a feed, read in small steps.
-fn all_of(feeds: &Feeds, n: u8, step: usize) -> Vec<u8> {
+pub(super) fn all_of(feeds: &Feeds, n: u8, step: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut next = 0;
     loop {

@@ -87,7 +87,6 @@ impl Writer {
     }
 
     /// Where the sound groups end.
-    #[cfg(test)]
     pub(super) fn end(&self) -> u64 {
         self.at
     }
@@ -98,11 +97,16 @@ impl Writer {
         if fits || self.at == HEADER_LEN as u64 {
             return Ok(None);
         }
+        self.roll().map(Some)
+    }
+
+    /// Begins the next segment.
+    pub(super) fn roll(&mut self) -> Result<Begun, DiskError> {
         let (next, begun) = Writer::begin(&self.dir, self.number + 1, self.seq)?;
         // The room that was taken and not used; if this fails, it only stays taken.
         let _ = self.file.set_len(self.at);
         *self = next;
-        Ok(Some(begun))
+        Ok(begun)
     }
 
     /// Writes one group of `units` units; durable on return. Gives the offset of its first unit.
@@ -126,6 +130,7 @@ impl Writer {
                 zeroed += ZEROS_LEN as u64;
             }
         }
+        files::point(&self.path)?;
         self.file
             .write_all_at(&group, self.at)
             .during("appending to", &self.path)?;

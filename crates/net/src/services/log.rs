@@ -2,13 +2,13 @@
 
 use contract::api::log_service_server::LogService;
 use contract::api::read_log_response::Event;
-use contract::api::{self, ErrorReason};
+use contract::api::{self, ErrorReason, LogGapCause};
 use coordinator::Refusal;
 use feed::{Record, Stream};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::log_pump::{Part, Pump, Read, Start};
+use super::log_pump::{Gap, Part, Pump, Read, Start};
 use super::metadata::Metadata;
 use crate::context::{Context, checked, unsigned};
 use crate::convert::name::LogName;
@@ -102,11 +102,7 @@ fn message(read: Read) -> api::ReadLogResponse {
                 .map(|(number, record)| log_record(number, record))
                 .collect(),
         }),
-        Part::Gap(start, end) => Event::Gap(api::LogGap {
-            start_record: int64(start),
-            end_record: int64(end),
-            reason: "no coordinator that can be reached has them".to_owned(),
-        }),
+        Part::Gap(gap) => Event::Gap(log_gap(gap)),
         Part::Progress(next) => Event::Progress(api::LogProgress {
             next_record: int64(next),
         }),
@@ -121,6 +117,22 @@ fn message(read: Read) -> api::ReadLogResponse {
     api::ReadLogResponse {
         attempt: read.attempt as i32,
         event: Some(event),
+    }
+}
+
+/// Records that cannot be had.
+pub(super) fn log_gap(gap: Gap) -> api::LogGap {
+    let reason = match gap.cause {
+        LogGapCause::Purged => "the time of this log was over, and it was removed",
+        LogGapCause::Unspecified | LogGapCause::Unreachable => {
+            "no coordinator that can be reached has them"
+        }
+    };
+    api::LogGap {
+        start_record: int64(gap.start),
+        end_record: int64(gap.end),
+        reason: reason.to_owned(),
+        cause: gap.cause.into(),
     }
 }
 

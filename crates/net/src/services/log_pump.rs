@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use contract::api::ErrorReason;
+use contract::api::{ErrorReason, LogGapCause};
 use coordinator::Refusal;
 use feed::{Batch, Record, Seal};
 use ledger::{Execution, Ledger};
@@ -46,12 +46,20 @@ pub(super) struct Read {
 pub(super) enum Part {
     /// Records with their numbers, one after the other.
     Records(Vec<(u64, Record)>),
-    /// Records that are not there any more, up to before the second number.
-    Gap(u64, u64),
+    /// Records that cannot be had.
+    Gap(Gap),
     /// All that there is was read; this record comes next.
     Progress(u64),
     /// The log is complete; there is no digest when the attempt was lost.
     Sealed(u64, Option<[u8; 32]>),
+}
+
+/// Records `start .. end` that cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) cause: LogGapCause,
 }
 
 /// Where the parts go.
@@ -79,6 +87,9 @@ enum Close {
     /// The attempt ended without anybody telling how long its log is: what is stored is all there will be.
     Lost,
 }
+
+/// What the ledger says of an attempt's log, and when the attempt ended.
+type Ending = (Close, i64);
 
 /// Checks that the ledger has the execution, and the attempt if one is named.
 fn is_there(ledger: &Ledger, name: &LogName) -> Result<(), Refusal> {
@@ -209,22 +220,31 @@ impl Pump {
             attempt: number,
         };
         let mut ends = self.context.feeds.end(key);
-        let mut next = self.first_record(number, start, *ends.borrow())?;
+        let mut end = *ends.borrow();
+        let ending = self.close(number)?;
+        if let (Close::Sealed(seal), true) = (ending.0, self.is_purged(key, ending)) {
+            (end.next_record, end.seal) = (seal.record_count, Some(seal));
+        }
+        let mut next = self.first_record(number, start, end)?;
         let mut told = None;
         let mut quiet_until = Instant::now() + PROGRESS_EVERY;
         let patience = Instant::now() + CATCH_UP;
         loop {
             self.ledgers.mark_unchanged();
             // What the ledger says is looked at first: the records of an attempt that is over are all stored by then.
-            let close = self.close(number)?;
+            let ending = self.close(number)?;
+            let close = ending.0;
             let FeedEnd {
                 next_record,
                 seal,
                 settled,
             } = *ends.borrow_and_update();
-            while next < next_record {
-                next = self.read_batches(key, next, next_record).await?;
+            while next < next_record && !self.is_purged(key, ending) {
+                next = self.read_batches(key, next, (next_record, ending)).await?;
                 quiet_until = Instant::now() + PROGRESS_EVERY;
+            }
+            if self.is_purged(key, ending) {
+                return self.tell_purged(number, next, close).await;
             }
             if let Some((count, digest)) = ended(seal, close, settled, next) {
                 self.send(number, Part::Sealed(count, digest)).await?;
@@ -252,7 +272,12 @@ impl Pump {
     }
 
     /// Reads what one look at the disk gives; answers with the record to go on with.
-    async fn read_batches(&self, key: FeedKey, next: u64, end: u64) -> Result<u64, Stop> {
+    async fn read_batches(
+        &self,
+        key: FeedKey,
+        next: u64,
+        (end, ending): (u64, Ending),
+    ) -> Result<u64, Stop> {
         let batches = self.context.feeds.read(key, next, BATCH_BYTES).await?;
         let mut next = next;
         for batch in &batches {
@@ -260,8 +285,7 @@ impl Pump {
                 continue;
             }
             if batch.first_record > next {
-                self.send(key.attempt, Part::Gap(next, batch.first_record))
-                    .await?;
+                self.send_gap(key.attempt, next, batch.first_record).await?;
                 next = batch.first_record;
             }
             let mut rest = batch.from_record(next).map_err(damaged)?;
@@ -273,11 +297,36 @@ impl Pump {
                 rest = rest.from_record(next).map_err(damaged)?;
             }
         }
-        if batches.is_empty() {
-            self.send(key.attempt, Part::Gap(next, end)).await?;
+        if batches.is_empty() && !self.is_purged(key, ending) {
+            self.send_gap(key.attempt, next, end).await?;
             next = end;
         }
         Ok(next)
+    }
+
+    async fn send_gap(&self, attempt: u32, start: u64, end: u64) -> Result<(), Stop> {
+        let cause = LogGapCause::Unreachable;
+        self.send(attempt, Part::Gap(Gap { start, end, cause }))
+            .await
+    }
+
+    /// Whether the log was removed because its time was over.
+    fn is_purged(&self, key: FeedKey, (close, end_time_ms): Ending) -> bool {
+        close != Close::Open && self.context.feeds.is_purged(key, end_time_ms)
+    }
+
+    /// What is missing was removed, and nothing comes any more: that is said, also when nobody knows how much it was (I-21).
+    async fn tell_purged(&self, attempt: u32, start: u64, close: Close) -> Result<(), Stop> {
+        let (end, digest) = match close {
+            Close::Sealed(seal) => (seal.record_count.max(start), Some(seal.digest)),
+            Close::Open | Close::Lost => (start, None),
+        };
+        let cause = LogGapCause::Purged;
+        if start < end || digest.is_none() {
+            self.send(attempt, Part::Gap(Gap { start, end, cause }))
+                .await?;
+        }
+        self.send(attempt, Part::Sealed(end, digest)).await
     }
 
     fn first_record(&self, number: u32, start: Start, end: FeedEnd) -> Result<u64, Refusal> {
@@ -298,22 +347,22 @@ impl Pump {
     }
 
     /// What the ledger says of an attempt's log.
-    fn close(&self, number: u32) -> Result<Close, Refusal> {
+    fn close(&self, number: u32) -> Result<Ending, Refusal> {
         self.look(|execution| {
-            match execution
-                .attempts
-                .iter()
+            let mut attempts = execution.attempts.iter();
+            let ended = attempts
                 .find(|attempt| attempt.number == number)
-            {
-                Some(attempt) if !attempt.is_live() => match attempt.feed_digest {
+                .filter(|attempt| !attempt.is_live());
+            ended.map_or((Close::Open, 0), |attempt| {
+                let close = match attempt.feed_digest {
                     Some(digest) => Close::Sealed(Seal {
                         record_count: attempt.record_count,
                         digest,
                     }),
                     None => Close::Lost,
-                },
-                _ => Close::Open,
-            }
+                };
+                (close, attempt.end_time_ms)
+            })
         })
     }
 

@@ -3,6 +3,7 @@
 use contract::api::{MetadataRecord, ReadMetadataResponse};
 use feed::{Line, LineAssembler, Stream, parse_metadata};
 
+use super::log::log_gap;
 use super::log_pump::{Part, Read};
 use crate::convert::{from_micros, int64};
 
@@ -56,10 +57,12 @@ impl Metadata {
                 }
                 (!found.is_empty()).then(|| self.message(found, next, false))
             }
-            Part::Gap(_, end) => {
+            Part::Gap(gap) => {
                 // A line that a gap tears apart is no metadata any more.
                 (self.lines, self.open_line) = (LineAssembler::new(), None);
-                Some(self.message(Vec::new(), end, false))
+                let mut message = self.message(Vec::new(), gap.end, false);
+                message.gap = Some(log_gap(gap));
+                Some(message)
             }
             Part::Progress(next) => Some(self.message(Vec::new(), next, false)),
             Part::Sealed(count, _) => {
@@ -89,6 +92,7 @@ impl Metadata {
             next_record: int64(next),
             sealed,
             attempt: self.attempt as i32,
+            gap: None,
         }
     }
 }

@@ -231,6 +231,7 @@ impl PeerService for Peers {
                         first_record: next,
                         end: true,
                         closed,
+                        absent_until_ms: feeds.absent_until_ms(),
                         ..ReadFramesResponse::default()
                     };
                     drop(out.send(Ok(end)).await);

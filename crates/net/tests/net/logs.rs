@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use client::{Client, LogEvent, LogStart, MetadataEvent, StreamExt as _};
-use contract::api::ErrorReason;
+use contract::api::{ErrorReason, LogGapCause};
 use net::ports::FeedKey;
 
 use crate::support::host::Host;
@@ -228,6 +228,57 @@ async fn a_log_that_has_not_begun_is_waited_for() {
     let seal = host.seal(key);
     host.apply(vec![ledgers::finish("w", host.fence(1), seal, &[])]);
     assert_eq!(texts(&soon(reading).await.unwrap()), expected(1, 0, 2));
+    server.stop().await;
+}
+
+/// I-21: what was removed is told, never passed over.
+#[tokio::test]
+async fn a_log_whose_time_was_over_says_so() {
+    let (host, key) = running();
+    let server = host.serve().await;
+    let client = Client::new(client::Fixed::one(server.address.clone()));
+    print_lines(&host, key, 0, 3);
+    let seal = host.seal(key);
+    host.apply(vec![ledgers::finish("w", host.fence(1), seal, &[])]);
+    let removed = std::sync::atomic::Ordering::SeqCst;
+    host.absent_until_ms.store(i64::MAX, removed);
+    for (start, expected) in [
+        (LogStart::Record(0), Some((0, 3))),
+        (LogStart::Record(2), Some((2, 3))),
+        (LogStart::Tail(2), Some((1, 3))),
+        (LogStart::Record(3), None),
+    ] {
+        let mut log = client.read_log(NAME, start, true);
+        let mut gaps = Vec::new();
+        let mut sealed = None;
+        while let Some(event) = soon(log.next()).await {
+            match event.unwrap() {
+                LogEvent::Gap {
+                    start_record,
+                    end_record,
+                    cause,
+                    ..
+                } => gaps.push((start_record, end_record, cause)),
+                LogEvent::Sealed { record_count, .. } => sealed = Some(record_count),
+                LogEvent::Records { records, .. } => panic!("{records:?} are gone"),
+                LogEvent::InSync { .. } => {}
+            }
+        }
+        let expected = expected.map(|(start, end)| (start, end, LogGapCause::Purged));
+        assert_eq!(gaps, Vec::from_iter(expected), "{start:?}");
+        assert_eq!(sealed, Some(3));
+    }
+    let mut series = client.read_metadata(NAME, 0, true);
+    let first = soon(series.next()).await.unwrap().unwrap();
+    let MetadataEvent::Gap { gap, .. } = first else {
+        panic!("{first:?}");
+    };
+    assert_eq!((gap.end_record, gap.cause()), (3, LogGapCause::Purged));
+    host.absent_until_ms.store(i64::MIN, removed);
+    assert_eq!(
+        texts(&read(&client, LogStart::Record(0), false).await),
+        expected(1, 0, 3)
+    );
     server.stop().await;
 }
 

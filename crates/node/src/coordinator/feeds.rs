@@ -18,6 +18,7 @@ use net::ports::{FeedEnd, FeedKey, Stored};
 use pki::Dialer;
 use tokio::sync::{oneshot, watch};
 
+use super::upkeep::{FeedKeeping, Upkeep, unarchived_until};
 use crate::Fault;
 
 /// How many events are taken in before one sync at most.
@@ -45,6 +46,8 @@ enum Event {
         reply: oneshot::Sender<bool>,
     },
     LedgerMoved,
+    /// The time is over of feeds that ended until then.
+    Expired(i64),
     Stop,
 }
 
@@ -59,6 +62,8 @@ pub struct FeedHost {
     ends: Ends,
     settled: Settled,
     waits_for_ledger: Arc<AtomicBool>,
+    /// Ends the work in the background when it is taken.
+    upkeep: Arc<Mutex<Option<mpsc::Sender<()>>>>,
 }
 
 /// Feeds that ended without a seal and are as long as they will ever be.
@@ -74,15 +79,23 @@ impl FeedHost {
         member_id: u64,
         ledger: watch::Receiver<Ledger>,
         dialer: Dialer,
-        on_fault: impl FnOnce(Fault) + Send + 'static,
+        keeping: FeedKeeping,
+        on_fault: impl Fn(Fault) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel();
+        let (working, stopped) = mpsc::channel();
+        let upkeep = Upkeep {
+            log: log.clone(),
+            ledger: ledger.clone(),
+            keeping,
+        };
         let host = Self {
             events: events.clone(),
             log,
             ends: Ends::default(),
             settled: Settled::default(),
             waits_for_ledger: Arc::default(),
+            upkeep: Arc::new(Mutex::new(Some(working))),
         };
         let mut running = Running {
             keeper: Keeper::new(),
@@ -96,6 +109,17 @@ impl FeedHost {
             pushes: 0,
             born: Instant::now(),
         };
+        let on_fault = Arc::new(on_fault);
+        let report = on_fault.clone();
+        let told = host.clone();
+        std::thread::Builder::new()
+            .name("feed upkeep".into())
+            .spawn(move || {
+                let expire = |until_ms| told.say(Event::Expired(until_ms));
+                if let Err(fault) = upkeep.run(&stopped, expire) {
+                    report(fault);
+                }
+            })?;
         std::thread::Builder::new()
             .name("feeds".into())
             .spawn(move || {
@@ -127,6 +151,7 @@ impl FeedHost {
 
     /// Ends the thread after what it has before it.
     pub fn stop(&self) {
+        drop(lock(&self.upkeep).take());
         self.say(Event::Stop);
     }
 
@@ -163,8 +188,8 @@ impl Shelf for FeedHost {
         seal.filter(|seal| seal.record_count == self.length(key))
     }
 
-    fn is_purged(&self, _: FeedKey, _: i64) -> bool {
-        false
+    fn is_purged(&self, key: FeedKey, end_time_ms: i64) -> bool {
+        end_time_ms <= self.log.horizon().absent_until_ms && Shelf::sealed(self, key).is_none()
     }
 
     fn watched(&self) -> Vec<FeedKey> {
@@ -228,6 +253,14 @@ impl net::ports::FeedReader for FeedHost {
         ends.entry(key)
             .or_insert_with(|| watch::Sender::new(self.end_of(key)))
             .subscribe()
+    }
+
+    fn is_purged(&self, key: FeedKey, end_time_ms: i64) -> bool {
+        Shelf::is_purged(self, key, end_time_ms)
+    }
+
+    fn absent_until_ms(&self) -> i64 {
+        self.log.horizon().absent_until_ms
     }
 
     async fn is_closed(&self, key: FeedKey) -> bool {
@@ -336,6 +369,7 @@ impl Running {
                 let _ = reply.send(coordinator::feeds::has_ended(&ledger, key));
             }
             Event::LedgerMoved => self.handle(FeedInput::Tick),
+            Event::Expired(until_ms) => self.handle(FeedInput::Expired { until_ms }),
             Event::Stop => {}
         }
     }
@@ -397,6 +431,11 @@ impl Running {
             }
             FeedOutput::Cut { key, from } => self.host.log.cut(on_disk(key), from)?,
             FeedOutput::Fetch { key, from, member } => self.fetch(key, from, member),
+            FeedOutput::Purge { until_ms } => self.purge(until_ms)?,
+            FeedOutput::GiveUp { until_ms } => {
+                self.made_room(self.host.log.set_absent(until_ms))?;
+                self.show_all();
+            }
         }
         Ok(())
     }
@@ -416,6 +455,32 @@ impl Running {
                 Ok(false)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes feeds whose time is over. While an archive is written that waits: what is over is found again.
+    fn purge(&self, until_ms: i64) -> Result<(), Fault> {
+        let others = unarchived_until(&self.host.log, &self.ledger.borrow(), until_ms);
+        self.made_room(self.host.log.purge(until_ms, &others).map(drop))?;
+        self.show_all();
+        Ok(())
+    }
+
+    /// What cannot be written for lack of room is tried again later.
+    fn made_room(&self, result: Result<(), disk::DiskError>) -> Result<(), Fault> {
+        match result {
+            Err(error) if error.is_full() => {
+                tracing::warn!("logs whose time is over cannot be removed: {error}");
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Lets all readers look again.
+    fn show_all(&self) {
+        for (key, sender) in lock(&self.host.ends).iter() {
+            sender.send_replace(self.host.end_of(*key));
         }
     }
 

@@ -8,6 +8,7 @@ mod recover;
 mod requests;
 mod restore;
 mod sources;
+mod upkeep;
 mod view;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use self::peers::Peers;
 use self::requests::Requests;
 pub use self::restore::{Restored, restore};
 use self::sources::Sources;
+pub use self::upkeep::FeedKeeping;
 use crate::Fault;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
@@ -91,6 +93,8 @@ pub struct CoordinatorConfig {
     pub snapshot_entries: u64,
     /// What the Raft log is to be kept in, if the data directory is empty; what is there stays as it is. None for the usual.
     pub raft_log: Option<LogKind>,
+    /// How feeds are kept that have ended.
+    pub feeds: FeedKeeping,
 }
 
 impl CoordinatorConfig {
@@ -110,6 +114,7 @@ impl CoordinatorConfig {
             on_disconnect: OnDisconnect::default(),
             snapshot_entries: 20_000,
             raft_log: None,
+            feeds: FeedKeeping::default(),
         }
     }
 }
@@ -211,6 +216,7 @@ impl CoordinatorNode {
             sender.member_id,
             engine.ledger(),
             dialers.coordinators.clone(),
+            config.feeds,
             faults.reporter(),
         )?;
         let sources = Sources::new(sender.member_id, &address, blobs.clone(), &dialers)?;

@@ -209,6 +209,7 @@ fn note(known: &Shared, name: &str, event: LogEvent, place: &mut Option<(i32, i6
             start_record,
             end_record,
             reason,
+            ..
         } => known.violations.push(format!(
             "I-21: {name}, attempt {attempt}: records {start_record}..{end_record} are missing: {reason}"
         )),

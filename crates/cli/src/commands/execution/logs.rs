@@ -72,8 +72,10 @@ impl Printer {
                 start_record,
                 end_record,
                 reason,
+                cause,
             } if self.json => {
-                let value = json!({"attempt": attempt, "gap": {"start": start_record, "end": end_record, "reason": reason}});
+                let cause = cause.as_str_name().trim_start_matches("LOG_GAP_CAUSE_");
+                let value = json!({"attempt": attempt, "gap": {"start": start_record, "end": end_record, "reason": reason, "cause": cause}});
                 write_out(format!("{value}\n").as_bytes())
             }
             LogEvent::Gap {
@@ -83,10 +85,12 @@ impl Printer {
                 ..
             } => {
                 let reason = escape::for_line(&reason.to_string());
-                print::tell(&format!(
-                    "note: records {start_record} to {} are gone: {reason}\n",
-                    end_record - 1
-                ));
+                let what = match end_record - start_record {
+                    0 => "what was printed is gone".to_owned(),
+                    1 => format!("record {start_record} is gone"),
+                    _ => format!("records {start_record} to {} are gone", end_record - 1),
+                };
+                print::tell(&format!("note: {what}: {reason}\n"));
                 Ok(())
             }
             LogEvent::Sealed {

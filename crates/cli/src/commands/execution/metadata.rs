@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::commands::write_out;
-use crate::print::{escape, metadata as shown};
+use crate::print::{self, escape, metadata as shown};
 use crate::{Exit, Failure, json, tables};
 
 pub(super) async fn metadata(
@@ -59,8 +59,14 @@ async fn series(
     let mut series = connection.client.read_metadata(name, 0, follow);
     let mut collected = Vec::new();
     while let Some(event) = series.next().await {
-        let MetadataEvent::Records { attempt, records } = event? else {
-            continue;
+        let (attempt, records) = match event? {
+            MetadataEvent::Records { attempt, records } => (attempt, records),
+            MetadataEvent::Gap { gap, .. } => {
+                let reason = escape::for_line(&gap.reason);
+                print::tell(&format!("note: some of it is gone: {reason}\n"));
+                continue;
+            }
+            MetadataEvent::InSync { .. } | MetadataEvent::Sealed { .. } => continue,
         };
         for record in records {
             let object: Value = serde_json::from_str(&record.json).unwrap_or(Value::Null);

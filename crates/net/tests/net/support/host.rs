@@ -1,7 +1,7 @@
 //! A host in memory: implements every port.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use blob::{Digest, Manifest, ManifestBuilder};
@@ -44,6 +44,8 @@ pub struct Host {
     session_count: AtomicU64,
     pub session_events: tokio::sync::Mutex<mpsc::UnboundedReceiver<SessionEvent>>,
     pub blobs: Arc<MemoryBlobs>,
+    /// Feeds that ended by then are gone.
+    pub absent_until_ms: AtomicI64,
     /// Whether fresh reads fail.
     pub no_quorum: AtomicBool,
     peer_messages: mpsc::UnboundedSender<(u64, Promise, Bytes)>,
@@ -88,6 +90,7 @@ impl Host {
             session_count: AtomicU64::new(0),
             session_events: tokio::sync::Mutex::new(events),
             blobs: Arc::default(),
+            absent_until_ms: AtomicI64::new(i64::MIN),
             no_quorum: AtomicBool::new(false),
             peer_messages,
             from_peers: tokio::sync::Mutex::new(from_peers),
@@ -375,6 +378,15 @@ impl FeedReader for Host {
         // There is no other coordinator that could have more.
         end.send_if_modified(|end| !std::mem::replace(&mut end.settled, true));
         end.subscribe()
+    }
+
+    fn is_purged(&self, _: FeedKey, end_time_ms: i64) -> bool {
+        end_time_ms <= self.absent_until_ms()
+    }
+
+    fn absent_until_ms(&self) -> i64 {
+        self.absent_until_ms
+            .load(std::sync::atomic::Ordering::SeqCst)
     }
 
     async fn is_closed(&self, _: FeedKey) -> bool {
