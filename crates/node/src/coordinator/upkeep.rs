@@ -226,6 +226,7 @@ mod tests {
             project: "p".into(),
             execution: number,
             worker: "w".into(),
+            ..pb::AssignAttempt::default()
         };
         apply(ledger, end_ms, Kind::AssignAttempt(assign));
         let execution = *ledger
