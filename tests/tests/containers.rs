@@ -4,7 +4,12 @@
 
 use std::fs;
 
-use cluster_tests::harness::{BUSYBOX, Cluster, Engine, Log};
+use std::path::Path;
+
+use cluster_tests::harness::{BARE, BUSYBOX, Cluster, Engine, Log, OwnEngine, PATIENCE, Place};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 /// A cluster whose one worker runs steps in containers, and a directory of the machine that it grants.
@@ -32,7 +37,7 @@ fn attempts(execution: &Value) -> usize {
 /// Waits until the worker has forgotten all it had, and so has the engine.
 fn nothing_is_left(cluster: &Cluster, engine: &Engine) {
     let data = cluster.place.path().join("boxer");
-    let until = std::time::Instant::now() + cluster_tests::harness::PATIENCE;
+    let until = std::time::Instant::now() + PATIENCE;
     while !engine.containers(&data).is_empty() {
         assert!(
             std::time::Instant::now() < until,
@@ -120,7 +125,7 @@ fn a_killed_worker_takes_its_containers_back() {
         .place
         .run(&["execution", "run", "long", "--detach"])
         .succeeds();
-    let until = std::time::Instant::now() + cluster_tests::harness::PATIENCE;
+    let until = std::time::Instant::now() + PATIENCE;
     while !shared.join("begun").exists() {
         assert!(std::time::Instant::now() < until, "the step does not begin");
     }
@@ -141,4 +146,304 @@ fn a_killed_worker_takes_its_containers_back() {
         "{lines:?}"
     );
     nothing_is_left(&cluster, engine);
+}
+
+/// A way to fail, and what is told of it.
+struct Failure {
+    /// As the table in the docs names it.
+    name: &'static str,
+    image: &'static str,
+    command: &'static str,
+    more: &'static str,
+    reason: &'static str,
+    exit_code: Option<i64>,
+    /// Of the sentence about it, what does not differ from run to run.
+    message: &'static str,
+    /// In the log.
+    log: &'static str,
+    /// Cancelled once this is printed.
+    cancel_at: &'static str,
+}
+
+const NOTHING: Failure = Failure {
+    name: "",
+    image: BUSYBOX,
+    command: "true",
+    more: "",
+    reason: "exit_code",
+    exit_code: None,
+    message: "",
+    log: "",
+    cancel_at: "",
+};
+
+const FAILURES: [Failure; 9] = [
+    Failure {
+        name: "an image that is not there",
+        image: "shoal-test:never-made",
+        reason: "image_failed",
+        message: "the image shoal-test:never-made is not on this worker, which fetches none (load it there with `docker pull` or `docker load`, or let the worker pull with `--image-pull missing`)",
+        ..NOTHING
+    },
+    Failure {
+        name: "an image without a shell",
+        image: BARE,
+        command: "echo a && echo b",
+        reason: "start_failed",
+        message: "the image has no shell (no bash or sh in /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin), and the command needs one: it has a `&`",
+        ..NOTHING
+    },
+    Failure {
+        name: "a command that is not found",
+        command: "no-such-command",
+        exit_code: Some(127),
+        message: "the program exited with code 127: a command was not found",
+        log: "no-such-command: not found",
+        ..NOTHING
+    },
+    Failure {
+        name: "a step that forks without end",
+        command: "f() { f | f & }; f; sleep 1; exit 1",
+        // Which of its processes is refused the fork is chance.
+        message: "the program exited with code",
+        log: "the limit of processes was reached",
+        ..NOTHING
+    },
+    Failure {
+        name: "one that eats memory",
+        command: "tail /dev/zero",
+        reason: "out_of_memory",
+        message: "the program was killed for its use of memory",
+        log: "the limit of memory was reached: the kernel killed a process",
+        ..NOTHING
+    },
+    Failure {
+        name: "one that fills the disk",
+        command: "head -c 40000000 /dev/zero >/tmp/x; sleep 1000",
+        reason: "disk_quota",
+        message: "and this worker grants 16; none of its outputs are kept",
+        ..NOTHING
+    },
+    Failure {
+        name: "one that ignores SIGTERM, cancelled",
+        command: "trap '' TERM; echo deaf; while true; do sleep 0.1; done",
+        reason: "cancelled",
+        message: "the program was stopped",
+        log: "killed",
+        cancel_at: "deaf",
+        ..NOTHING
+    },
+    Failure {
+        name: "one that kills itself",
+        command: "kill -9 $$",
+        reason: "signal",
+        message: "the program was ended by signal 9 (SIGKILL)",
+        ..NOTHING
+    },
+    Failure {
+        name: "a mount that leads to where none is granted",
+        more: "    mounts: ['SHARED/link:/data']\n",
+        reason: "policy_refused",
+        message: "this worker grants no mount of it",
+        ..NOTHING
+    },
+];
+
+/// Row 22 of the attack table, and what newcomers meet: each ends with the right reason and words; the worker is well throughout.
+#[test]
+fn every_way_to_fail_says_why_and_the_docs_know_it() {
+    let more = [
+        "--image-pull=never",
+        "--container-pids=64",
+        "--container-disk=16",
+    ];
+    let Some((cluster, engine)) = cluster("failures", &more) else {
+        return;
+    };
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/containers.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let shared = cluster.place.path().join("shared");
+    std::os::unix::fs::symlink("/srv", shared.join("link")).unwrap();
+    for (at, failure) in FAILURES.iter().enumerate() {
+        let number = at as i64 + 1;
+        fail(&cluster.place, failure, number);
+        let execution = cluster.place.execution(number);
+        let told = |key: &str| execution[key].as_str().unwrap_or_default().to_owned();
+        let (name, message) = (failure.name, told("message"));
+        assert_eq!(told("end_reason"), failure.reason, "{name}: {execution:#}");
+        assert!(message.contains(failure.message), "{name}: {message}");
+        if failure.exit_code.is_some() {
+            assert_eq!(execution["exit_code"].as_i64(), failure.exit_code, "{name}");
+        }
+        assert_eq!(attempts(&execution), 1, "{name}: it is nobody else's fault");
+        let log = cluster.place.log_of(number, None);
+        let printed: String = log.records.iter().map(|(_, text)| text.as_str()).collect();
+        assert!(printed.contains(failure.log), "{name}: {printed}");
+        for words in [
+            name,
+            failure.message,
+            failure.log,
+            &failure.reason.to_uppercase(),
+        ] {
+            assert!(
+                docs.contains(&words.replace('|', "\\|")),
+                "docs/containers.md lacks: {words}"
+            );
+        }
+    }
+    let host = "    environment-variables: [{name: VH_DOCKER_NETWORK, default: host}]\n";
+    let socket = "    mounts: ['/var/run/docker.sock:/var/run/docker.sock']\n";
+    let refused = [
+        (socket, BUSYBOX, "it would hand over the machine itself"),
+        (
+            "    mounts: ['/etc:/host']\n",
+            BUSYBOX,
+            "it would hand over the machine itself",
+        ),
+        ("", "-v /:/host", "is no name of an image"),
+        ("", "169.254.169.254/latest:meta-data", "link-local address"),
+        (
+            "    mounts: ['/srv:/data']\n",
+            BUSYBOX,
+            "the step `it` asks for what no worker grants: boxer: mounts: /srv for writing",
+        ),
+        (
+            host,
+            BUSYBOX,
+            "the step `it` asks for what no worker grants: boxer: VH_DOCKER_NETWORK: not the machine's own network",
+        ),
+    ];
+    for (more, image, expected) in refused {
+        write(&cluster.place, image, "true", more);
+        let refused = cluster.place.run(&["execution", "run", "it"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.code != Some(0) && said.contains(expected), "{said}");
+        assert!(
+            docs.contains(expected),
+            "docs/containers.md lacks: {expected}"
+        );
+    }
+    nothing_is_left(&cluster, engine);
+}
+
+fn write(place: &Place, image: &str, command: &str, more: &str) {
+    let command = command.replace('\'', "''");
+    place.config(&format!(
+        "- step:\n    name: it\n    image: '{image}'\n    command: '{command}'\n{more}"
+    ));
+}
+
+fn fail(place: &Place, failure: &Failure, number: i64) {
+    let shared = place.path().join("shared");
+    let more = failure
+        .more
+        .replace("SHARED", &shared.display().to_string());
+    write(place, failure.image, failure.command, &more);
+    if failure.cancel_at.is_empty() {
+        let ran = place.run(&["execution", "run", "it"]);
+        assert_ne!(ran.code, Some(0), "{}", failure.name);
+        return;
+    }
+    place
+        .run(&["execution", "run", "it", "--detach"])
+        .succeeds();
+    let number = number.to_string();
+    let mut log = place.start(&["execution", "logs", &number, "--follow"]);
+    log.wait_for(failure.cancel_at);
+    place.run(&["execution", "cancel", &number]).succeeds();
+    place.run(&["execution", "watch", &number]);
+}
+
+/// Kills in seeded orders: I-06, I-12, I-17, I-21. So many by default; `SHOAL_KILL_ORDERS` says otherwise.
+const ORDERS: u64 = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Victim {
+    Worker,
+    Engine,
+    Coordinator,
+}
+
+#[test]
+fn kills_of_everything_but_the_container_cost_no_attempt_and_no_line() {
+    let Some(mut engine) = OwnEngine::start() else {
+        return;
+    };
+    let orders = std::env::var("SHOAL_KILL_ORDERS").ok();
+    let orders = orders.map_or(ORDERS, |orders| orders.parse().unwrap());
+    let mut cluster = Cluster::new("kill-orders");
+    let shared = cluster.place.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let mount = format!("--allow-mount={}", shared.display());
+    let host = format!("--docker-host={}", engine.host());
+    let arguments = [
+        "--runtime=docker",
+        "--container-network=none",
+        &mount,
+        &host,
+    ];
+    cluster.add_worker_with("boxer", &arguments);
+    let script = "i=0; while [ ! -e /shared/go ]; do echo line $i; i=$((i+1)); sleep 0.02; done; echo $i >/valohai/outputs/lines";
+    let mounts = format!("    mounts: ['{}:/shared']\n", shared.display());
+    write(&cluster.place, BUSYBOX, script, &mounts);
+    for seed in 0..orders {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let number = seed as i64 + 1;
+        cluster
+            .place
+            .run(&["execution", "run", "it", "--detach"])
+            .succeeds();
+        let mut log = cluster
+            .place
+            .start(&["execution", "logs", &number.to_string(), "--follow"]);
+        log.wait_for(&format!("line {}", chance.random_range(0..20)));
+        let mut victims = [Victim::Worker, Victim::Engine, Victim::Coordinator];
+        victims.shuffle(&mut chance);
+        let count = chance.random_range(1..=victims.len());
+        let victims = &mut victims[..count];
+        for victim in victims.iter() {
+            match victim {
+                Victim::Worker => cluster.workers[0].kill(),
+                Victim::Engine => engine.kill(),
+                Victim::Coordinator => cluster.coordinator.kill(),
+            }
+        }
+        let goes_early = chance.random_bool(0.5);
+        if goes_early {
+            // It ends while nobody looks.
+            fs::write(shared.join("go"), "").unwrap();
+        }
+        victims.shuffle(&mut chance);
+        // A worker is not up before it has spoken to its engine.
+        victims.sort_by_key(|victim| *victim == Victim::Worker);
+        for victim in victims.iter() {
+            match victim {
+                Victim::Worker => cluster.workers[0].restart(&cluster.place),
+                Victim::Engine => engine.bring_up().unwrap(),
+                Victim::Coordinator => cluster.coordinator.restart(&cluster.place),
+            }
+        }
+        fs::write(shared.join("go"), "").unwrap();
+        cluster
+            .place
+            .run(&["execution", "watch", &number.to_string()])
+            .succeeds();
+        let execution = cluster.place.execution(number);
+        assert_eq!(
+            attempts(&execution),
+            1,
+            "seed {seed}: {victims:?} {execution:#}"
+        );
+        let log = cluster.place.log_of(number, None);
+        let printed = log.records.iter().filter(|(from, _)| from == "stdout");
+        for (at, (_, text)) in printed.enumerate() {
+            assert_eq!(
+                *text,
+                format!("line {at}\n"),
+                "I-21: seed {seed}: {victims:?}"
+            );
+        }
+        fs::remove_file(shared.join("go")).unwrap();
+    }
+    nothing_is_left(&cluster, engine.engine());
 }

@@ -53,6 +53,8 @@ pub(crate) enum Row {
     P9(Failover),
     /// Footprint: memory and disk of the daemons, start of the embedded node
     P10(Footprint),
+    /// A step in a container, log and output included, beside `docker run --rm`
+    P11(Containers),
     /// Cold build of the workspace
     P12(Build),
 }
@@ -156,6 +158,26 @@ pub(crate) struct Footprint {
     /// Finished executions by which the coordinator's growth is divided
     #[arg(long, default_value_t = 5_000, value_parser = at_least_one)]
     pub(crate) count: usize,
+}
+
+/// Containers.
+#[derive(Debug, Group)]
+pub(crate) struct Containers {
+    /// How it is measured.
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Steps of a round that are run one at a time
+    #[arg(long, default_value_t = 10, value_parser = at_least_one)]
+    pub(crate) count: usize,
+    /// Steps of a round that are run many at a time
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
+    pub(crate) many: usize,
+    /// How many of these run at once
+    #[arg(long, default_value_t = 4, value_parser = at_least_one)]
+    pub(crate) slots: usize,
+    /// The image; it has to be on this machine, and to have a shell
+    #[arg(long, default_value = "busybox:latest")]
+    pub(crate) image: String,
 }
 
 /// Build.

@@ -21,6 +21,8 @@ mod footprint;
 
 mod build;
 
+mod containers;
+
 mod report;
 
 use std::process::ExitCode;
@@ -59,6 +61,7 @@ fn run(arguments: args::Args) -> anyhow::Result<()> {
         args::Row::P5(submit) => submit::run(submit)?,
         args::Row::P9(failover) => failover::run(failover)?,
         args::Row::P10(footprint) => footprint::run(footprint)?,
+        args::Row::P11(containers) => containers::run(containers)?,
         args::Row::P12(build) => build::run(build)?,
     };
     report::print(&figures)

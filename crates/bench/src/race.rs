@@ -14,13 +14,23 @@ pub(crate) fn run(
     work: Work,
 ) -> anyhow::Result<Vec<Figure>> {
     let mut contenders = contenders::all(arguments, work)?;
+    rounds(row, &mut contenders, arguments.common.rounds, work)
+}
+
+/// Runs so many rounds of these contenders, in their order.
+pub(crate) fn rounds(
+    row: &'static str,
+    contenders: &mut [Box<dyn Contender>],
+    rounds: usize,
+    work: Work,
+) -> anyhow::Result<Vec<Figure>> {
     let mut figures: Vec<Figure> = contenders
         .iter()
         .map(|contender| Figure::new(row, contender.name(), work.unit()))
         .collect();
     let mut parts: Vec<Figure> = Vec::new();
     // The first round warms everything up and is not counted.
-    for round in 0..=arguments.common.rounds {
+    for round in 0..=rounds {
         for (contender, figure) in contenders.iter_mut().zip(&mut figures) {
             let value = time(contender.as_mut(), work)?;
             let (name, unit) = (contender.name(), work.unit().text());

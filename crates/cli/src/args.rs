@@ -441,7 +441,7 @@ pub struct Worker {
     pub disk_reserve: Option<u64>,
     /// What steps run in.
     #[command(flatten)]
-    pub containers: Containers,
+    pub containers: Box<Containers>,
     /// TLS.
     #[command(flatten)]
     pub security: Security,

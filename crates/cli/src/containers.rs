@@ -167,6 +167,8 @@ impl Containers {
                 disk: bytes(self.container_disk),
                 oci_runtime: self.oci_runtime,
             },
+            // Known to the worker, which asks for their addresses.
+            coordinators: Vec::new(),
         }))
     }
 }
@@ -182,7 +184,7 @@ mod tests {
         let typed = ["shoal", "worker", "--coordinator=c:1", "--data-dir=d"];
         let all = typed.iter().chain(arguments);
         match Cli::parse_from(all).command {
-            Command::Worker(worker) => worker.containers,
+            Command::Worker(worker) => *worker.containers,
             _ => panic!("another command"),
         }
     }

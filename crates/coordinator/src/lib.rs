@@ -28,6 +28,7 @@ pub mod names;
 mod proposals;
 
 mod admission;
+mod grants;
 
 mod files;
 

@@ -12,7 +12,7 @@ use schedule::Problem;
 
 use crate::coordinator::{Coordinator, PATIENCE_TICKS};
 use crate::io::{Now, Output, Token};
-use crate::{Answer, Refusal, Request, admission, outcome};
+use crate::{Answer, Refusal, Request, admission, grants, outcome};
 
 /// Format of the entries this version writes.
 pub(crate) const ENTRY_VERSION: u32 = 1;
@@ -66,7 +66,9 @@ impl Coordinator {
     pub(crate) fn request(&mut self, token: Token, request: Request) {
         match admission::admit(&mut self.files, request) {
             Ok(admission::Admitted::Propose { command, warnings }) => {
-                if let Err(refusal) = self.check_members(&command) {
+                let checked = self.check_members(&command);
+                let checked = checked.and_then(|()| grants::check(self.tip(), &command));
+                if let Err(refusal) = checked {
                     return self.refuse(token, refusal);
                 }
                 let waiting = Waiting {

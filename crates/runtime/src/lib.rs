@@ -67,5 +67,5 @@ pub use folder::Folder;
 pub use launcher::{LaunchError, Launcher};
 pub use notify::NotifySocket;
 pub use program::{EndReason, Exit, Interpreter, Program, View};
-pub use runtime::{Launched, Processes, Runtime, Told};
+pub use runtime::{Launched, OverQuota, Processes, Runtime, Told};
 pub use tail::FeedTail;

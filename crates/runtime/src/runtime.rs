@@ -19,6 +19,15 @@ pub enum Launched {
     Later,
 }
 
+/// A program has written more than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverQuota {
+    /// Bytes that it has written.
+    pub used: u64,
+    /// Bytes that it may write.
+    pub limit: u64,
+}
+
 /// Runs the programs of attempts. All that is known of one that was launched lies in its directory: whoever opens that next, goes on
 /// with it.
 pub trait Runtime: Debug + Send + Sync {
@@ -49,6 +58,9 @@ pub trait Runtime: Debug + Send + Sync {
     /// # Errors
     /// Those of its directory.
     fn stop(&self, dir: &AttemptDir, how: Stop) -> io::Result<bool>;
+
+    /// Whether a running program has written more than this runtime grants. Blocks while it looks, which is done now and then only.
+    fn over_quota(&self, dir: &AttemptDir) -> Option<OverQuota>;
 
     /// Before anything is launched: these attempts go on, and whatever else an earlier daemon left is ended, and waited for.
     ///
@@ -106,6 +118,10 @@ impl Runtime for Processes {
 
     fn stop(&self, dir: &AttemptDir, how: Stop) -> io::Result<bool> {
         dir.stop(how)
+    }
+
+    fn over_quota(&self, _dir: &AttemptDir) -> Option<OverQuota> {
+        None
     }
 
     fn adopt(&self, _kept: &[AttemptDir]) -> io::Result<()> {

@@ -36,6 +36,8 @@ pub(crate) struct Attempt {
     pub(crate) prepared: Option<Prepared>,
     pub(crate) start: Option<Start>,
     pub(crate) live_outputs: Vec<OutputFile>,
+    /// Bytes that it had written when it was stopped for that, and how many it may.
+    pub(crate) quota: Option<(u64, u64)>,
     pub(crate) printed: Printed,
     /// By the worker's own clock: what it printed is not pushed before.
     pub(crate) push_from: u64,
@@ -152,6 +154,16 @@ impl Attempt {
         true
     }
 
+    /// It wrote more than it may.
+    pub(crate) fn over_quota(&mut self, used: u64, limit: u64, outputs: &mut Vec<Output>) {
+        if matches!(self.life, Life::Running) && self.stop.is_none() && !self.over {
+            self.stop = Some(EndReason::DiskQuota);
+            self.quota = Some((used, limit));
+            // It would use its grace to write on.
+            outputs.push(self.kill(Stop::Kill));
+        }
+    }
+
     /// It is no longer desired.
     pub(crate) fn give_up(&mut self, outputs: &mut Vec<Output>) -> Keep {
         match self.life {
@@ -247,7 +259,9 @@ impl Attempt {
                 quiet_until: now + QUIET_US,
             })),
         };
-        if verdict::leaves_outputs(&exit) {
+        // There is no room for what it wrote too much of.
+        let is_over_quota = self.quota.is_some() && exit.reason == ExitReason::Stopped;
+        if verdict::leaves_outputs(&exit) && !is_over_quota {
             outputs.push(Output::Collect { fence: self.fence });
             self.life = Life::Collecting { exit };
         } else {
@@ -286,7 +300,10 @@ impl Attempt {
     }
 
     fn result_of(&self, exit: &Exit) -> AttemptResult {
-        let result = verdict::of_exit(exit, self.stop, &self.assignment);
+        let result = match self.quota.filter(|_| exit.reason == ExitReason::Stopped) {
+            Some((used, limit)) => verdict::of_quota(exit, used, limit),
+            None => verdict::of_exit(exit, self.stop, &self.assignment),
+        };
         match exit
             .record_count
             .saturating_sub(self.printed.seal().record_count)

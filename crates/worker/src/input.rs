@@ -41,6 +41,15 @@ pub enum Input {
         /// Unix time in microseconds at which it was started.
         outcome: Result<u64, String>,
     },
+    /// Its program has written more than this worker grants. May be told again.
+    OverQuota {
+        /// Which.
+        fence: Fence,
+        /// Bytes that it has written.
+        used: u64,
+        /// Bytes that it may write.
+        limit: u64,
+    },
     /// Outputs that its program made read-only were stored and taken from its directory while it runs.
     LiveOutputs {
         /// Which.

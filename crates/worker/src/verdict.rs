@@ -15,7 +15,7 @@ pub(crate) fn of_exit(
         ExitReason::Exited => match exit.code {
             Some(0) => ending(State::Complete, EndReason::Unspecified, ""),
             Some(code) => {
-                let message = format!("the program exited with code {code}");
+                let message = format!("the program exited with code {code}{}", code_words(code));
                 ending(State::Error, EndReason::ExitCode, message)
             }
             None => ending(
@@ -79,6 +79,21 @@ pub(crate) fn of_exit(
     result.signal = exit.signal;
     result.exit_time_us = signed(exit.time_us);
     result
+}
+
+/// It was stopped because it had written too much.
+pub(crate) fn of_quota(exit: &Exit, used: u64, limit: u64) -> AttemptResult {
+    let message = format!(
+        "the program wrote {} MiB, and this worker grants {}; none of its outputs are kept",
+        used >> 20,
+        limit >> 20
+    );
+    AttemptResult {
+        exit_code: exit.code,
+        signal: exit.signal,
+        exit_time_us: signed(exit.time_us),
+        ..ending(State::Error, EndReason::DiskQuota, message)
+    }
 }
 
 /// It was asked to stop while it ran.
@@ -220,6 +235,19 @@ fn stop_reason(stop: Option<EndReason>) -> EndReason {
 
 fn seconds(ms: u64) -> String {
     format!("{} s", ms as f64 / 1000.0)
+}
+
+/// What shells mean by some codes, for who does not know.
+fn code_words(code: i32) -> String {
+    match code {
+        126 => ": a command could not be run".to_owned(),
+        127 => ": a command was not found".to_owned(),
+        129..=192 => format!(
+            ": a command was ended by {}",
+            signal_words(code.saturating_sub(128))
+        ),
+        _ => String::new(),
+    }
 }
 
 /// Linux numbers, as every architecture that Shoal is built for has them.

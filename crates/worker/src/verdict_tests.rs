@@ -70,6 +70,11 @@ fn how_it_ended_and_what_is_said_of_it() {
             Some(EndReason::StopCondition),
         ),
         (exit(ExitReason::Gone, None, 0), Some(EndReason::Cancelled)),
+        (exit(ExitReason::EngineStopped, None, 0), None),
+        (
+            exit(ExitReason::EngineStopped, None, 0),
+            Some(EndReason::Cancelled),
+        ),
         // It ended by itself before the stop reached it.
         (
             exit(ExitReason::Exited, Some(0), 0),
@@ -94,6 +99,8 @@ fn how_it_ended_and_what_is_said_of_it() {
         ERROR OUT_OF_MEMORY: the program was killed for its use of memory
         ERROR LOST (again): the program's supervisor was lost, and with it how the program ended
         ERROR LOST (again): the program's supervisor was lost, and with it how the program ended
+        STOPPED CANCELLED: the program was stopped
+        ERROR RUNTIME_RESTARTED (again): the container engine went down and took the program along
         STOPPED CANCELLED: the program was stopped
         COMPLETE UNSPECIFIED: 
     "#]]

@@ -183,6 +183,12 @@ impl Worker {
                 self.next_condition.get_or_insert(now);
                 self.pace.by(now + SOON_US);
             }
+            Input::OverQuota { fence, used, limit } => {
+                self.with(fence, |attempt, out| {
+                    attempt.over_quota(used, limit, out);
+                    Keep::Yes
+                });
+            }
             Input::LiveOutputs { fence, outputs } => {
                 self.with(fence, |attempt, _| {
                     attempt.live_outputs.extend(outputs);

@@ -9,16 +9,23 @@ use std::sync::OnceLock;
 /// The image with a shell.
 pub const BUSYBOX: &str = "shoal-test:busybox";
 
-/// The engine that the `docker` command speaks to.
+/// One static program, `/bin/echo`, and no shell.
+pub const BARE: &str = "shoal-test:bare";
+
+/// An engine, by the `docker` command.
 #[derive(Debug)]
-pub struct Engine(());
+pub struct Engine {
+    /// As `DOCKER_HOST` takes it; empty for the usual place.
+    host: String,
+}
 
 impl Engine {
     /// The engine with the image; none where there is none, which is said.
     pub fn get() -> Option<&'static Engine> {
         static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
-        let found = ENGINE.get_or_init(|| match prepare() {
-            Ok(()) => Some(Engine(())),
+        let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+        let found = ENGINE.get_or_init(|| match Engine::at(&host) {
+            Ok(engine) => Some(engine),
             Err(reason) => {
                 eprintln!("SKIPPED, all that needs a container engine: {reason}");
                 None
@@ -27,13 +34,24 @@ impl Engine {
         found.as_ref()
     }
 
+    /// The engine there, with the images.
+    ///
+    /// # Errors
+    /// When there is none, or no image can be made.
+    pub fn at(host: &str) -> Result<Engine, String> {
+        prepare(host)?;
+        let host = host.to_owned();
+        Ok(Engine { host })
+    }
+
     /// Runs `docker` with arguments; gives what it printed.
     ///
     /// # Panics
     /// When it fails.
     #[track_caller]
     pub fn docker(&self, arguments: &[&str]) -> String {
-        docker(arguments).unwrap_or_else(|error| panic!("docker {}: {error}", arguments.join(" ")))
+        docker(&self.host, arguments)
+            .unwrap_or_else(|error| panic!("docker {}: {error}", arguments.join(" ")))
     }
 
     /// Names of all containers of the worker with that data directory.
@@ -44,8 +62,12 @@ impl Engine {
     }
 }
 
-fn docker(arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new("docker")
+pub(super) fn docker(host: &str, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new("docker");
+    if !host.is_empty() {
+        command.env("DOCKER_HOST", host);
+    }
+    let output = command
         .args(arguments)
         .stdin(Stdio::null())
         .output()
@@ -56,9 +78,9 @@ fn docker(arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-fn prepare() -> Result<(), String> {
-    docker(&["version"])?;
-    if docker(&["image", "inspect", BUSYBOX]).is_ok() {
+fn prepare(host: &str) -> Result<(), String> {
+    docker(host, &["version"])?;
+    if docker(host, &["image", "inspect", BUSYBOX, BARE]).is_ok() {
         return Ok(());
     }
     let busybox = ["/bin/busybox", "/usr/bin/busybox"]
@@ -67,12 +89,22 @@ fn prepare() -> Result<(), String> {
         .ok_or("there is no busybox (package busybox-static)")?;
     let place = tempfile::tempdir().map_err(|error| error.to_string())?;
     let packed = place.path().join("image.tar");
-    pack(busybox, &place.path().join("tree"), &packed).map_err(|error| error.to_string())?;
-    docker(&["import", &packed.display().to_string(), BUSYBOX]).map(drop)
+    let words = |error: std::io::Error| error.to_string();
+    let archive = packed.display().to_string();
+    let tree = place.path().join("tree");
+    fill(busybox, &tree).map_err(words)?;
+    pack(&tree, &packed).map_err(words)?;
+    docker(host, &["import", &archive, BUSYBOX])?;
+    // One program of busybox, by its name.
+    let bare = place.path().join("bare");
+    fs::create_dir_all(bare.join("bin")).map_err(words)?;
+    fs::copy(busybox, bare.join("bin/echo")).map_err(words)?;
+    pack(&bare, &packed).map_err(words)?;
+    docker(host, &["import", &archive, BARE]).map(drop)
 }
 
-/// Packs the tree of the image.
-fn pack(busybox: &str, tree: &Path, packed: &Path) -> std::io::Result<()> {
+/// Makes the tree of the image with a shell.
+fn fill(busybox: &str, tree: &Path) -> std::io::Result<()> {
     for part in ["bin", "etc", "root", "tmp", "usr/bin"] {
         fs::create_dir_all(tree.join(part))?;
     }
@@ -84,7 +116,11 @@ fn pack(busybox: &str, tree: &Path, packed: &Path) -> std::io::Result<()> {
         }
     }
     let users = "root:x:0:0:root:/root:/bin/sh\n";
-    fs::write(tree.join("etc/passwd"), users)?;
+    fs::write(tree.join("etc/passwd"), users)
+}
+
+/// Packs a tree.
+fn pack(tree: &Path, packed: &Path) -> std::io::Result<()> {
     let status = Command::new("tar")
         .arg("-C")
         .arg(tree)

@@ -18,6 +18,8 @@ mod secure;
 
 mod engine;
 
+mod own_engine;
+
 mod gate;
 
 mod log;
@@ -29,10 +31,11 @@ mod binary;
 use std::time::Duration;
 
 pub use cluster::{Cluster, Coordinator, Worker};
-pub use engine::{BUSYBOX, Engine};
+pub use engine::{BARE, BUSYBOX, Engine};
 pub use gate::Gate;
 pub use kill::Kind;
 pub use log::Log;
+pub use own_engine::OwnEngine;
 pub use place::{Finished, Place};
 pub use process::{Line, Process, Source};
 pub use secure::Secure;

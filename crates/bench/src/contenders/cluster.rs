@@ -45,8 +45,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one coordinator and one worker with so many slots. The worker may not be connected yet.
-    pub(crate) async fn start(common: &args::Common, slots: usize) -> anyhow::Result<Self> {
+    /// Starts one coordinator and one worker with so many slots and more arguments. The worker may not be connected yet.
+    pub(crate) async fn start(
+        common: &args::Common,
+        slots: usize,
+        more: &[String],
+    ) -> anyhow::Result<Self> {
         let program = program(common)?;
         let directory = scratch(common)?;
         let root = directory.path();
@@ -80,7 +84,8 @@ impl Cluster {
             .arg("--data-dir")
             .arg(root.join("worker"))
             .arg("--address-file")
-            .arg(&told);
+            .arg(&told)
+            .args(more);
         let mut worker = Daemon::spawn(command)?;
         worker.address(&told).await?;
         Ok(Self {

@@ -4,6 +4,8 @@ pub(crate) mod shoal;
 
 pub(crate) mod floor;
 
+pub(crate) mod docker;
+
 mod peer;
 
 pub(crate) mod cluster;

@@ -39,8 +39,35 @@ const STEPS: &str = r#"
       - name: before
 "#;
 
+/// The step of a container: a line of log, and an output.
+const IN_CONTAINER: &str = r#"
+- step:
+    name: note
+    image: IMAGE
+    command: echo a line; echo result > $VH_OUTPUTS_DIR/result
+"#;
+
+/// What is submitted.
+#[derive(Clone)]
+struct Order {
+    config: String,
+    step: String,
+}
+
+impl Order {
+    fn of(script: Script) -> Self {
+        Self {
+            config: STEPS.to_owned(),
+            step: script.text().to_owned(),
+        }
+    }
+}
+
 /// A client and the cluster it speaks to.
 pub(crate) struct Shoal {
+    name: String,
+    /// What is submitted instead of what the work says.
+    order: Option<Order>,
     client: Client,
     runtime: Runtime,
     project: String,
@@ -66,14 +93,43 @@ impl Shoal {
     /// Starts a cluster whose worker has so many slots, and runs one execution on it.
     pub(crate) fn start(common: &args::Common, slots: usize) -> anyhow::Result<Self> {
         let runtime = runtime()?;
-        let cluster = runtime.block_on(Cluster::start(common, slots))?;
+        let cluster = runtime.block_on(Cluster::start(common, slots, &[]))?;
         let mut shoal = Self::of(runtime, cluster.address());
         shoal.cluster = Some(cluster);
-        shoal.round(Work::Single {
+        shoal.warm_up()?;
+        Ok(shoal)
+    }
+
+    /// Starts a cluster whose worker runs steps in containers of an image, on a network.
+    pub(crate) fn of_containers(
+        common: &args::Common,
+        slots: usize,
+        image: &str,
+        network: &str,
+    ) -> anyhow::Result<Self> {
+        let runtime = runtime()?;
+        let more = [
+            "--runtime=docker".to_owned(),
+            format!("--container-network={network}"),
+        ];
+        let cluster = runtime.block_on(Cluster::start(common, slots, &more))?;
+        let mut shoal = Self::of(runtime, cluster.address());
+        shoal.name = format!("shoal, network {network}");
+        shoal.order = Some(Order {
+            config: IN_CONTAINER.replace("IMAGE", image),
+            step: "note".to_owned(),
+        });
+        shoal.cluster = Some(cluster);
+        shoal.warm_up()?;
+        Ok(shoal)
+    }
+
+    fn warm_up(&mut self) -> anyhow::Result<()> {
+        self.round(Work::Single {
             count: 1,
             script: Script::Builtin,
         })?;
-        Ok(shoal)
+        Ok(())
     }
 
     /// Uses a cluster that runs already.
@@ -98,6 +154,8 @@ impl Shoal {
         // A name of its own: a cluster that runs already may have seen other runs.
         let project = format!("projects/bench-{}-0", std::process::id());
         Self {
+            name: "shoal".to_owned(),
+            order: None,
             client: Client::new(Fixed::one(address)),
             runtime,
             project,
@@ -117,15 +175,17 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 impl Contender for Shoal {
     fn name(&self) -> &str {
-        "shoal"
+        &self.name
     }
 
     fn round(&mut self, work: Work) -> anyhow::Result<Vec<f64>> {
         self.last.clear();
         self.processor.clear();
+        let order = |script| self.order.clone().unwrap_or_else(|| Order::of(script));
         match work {
             Work::Single { count, script } => {
-                let single = single(&self.client, &self.project, script, count);
+                let order = order(script);
+                let single = single(&self.client, &self.project, &order, count);
                 self.last = self.runtime.block_on(single)?;
                 Ok(self
                     .last
@@ -134,12 +194,13 @@ impl Contender for Shoal {
                     .collect())
             }
             Work::Many { count, script, .. } => {
+                let order = order(script);
                 let before = self.processor()?;
                 // A watch begins with all there is: a project of its own keeps a round free of the rounds before.
                 self.project = next(&self.project);
                 let seconds =
                     self.runtime
-                        .block_on(many(&self.client, &self.project, script, count))?;
+                        .block_on(many(&self.client, &self.project, &order, count))?;
                 let after = self.processor()?;
                 let each = |used: f64| used * 1_000.0 / count as f64;
                 self.processor = before
@@ -216,13 +277,13 @@ fn next(project: &str) -> String {
 async fn single(
     client: &Client,
     project: &str,
-    script: Script,
+    order: &Order,
     count: usize,
 ) -> anyhow::Result<Vec<Moments>> {
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
         let submitted = SystemTime::now();
-        let name = submit(client, project, script).await?;
+        let name = submit(client, project, order).await?;
         let answered = SystemTime::now();
         let mut watch = client.watch_executions(&name);
         let attempt = loop {
@@ -245,13 +306,13 @@ async fn single(
 }
 
 /// Submits all, some at a time, while one watch sees them complete.
-async fn many(client: &Client, project: &str, script: Script, count: usize) -> anyhow::Result<f64> {
+async fn many(client: &Client, project: &str, order: &Order, count: usize) -> anyhow::Result<f64> {
     let start = Instant::now();
     // The first is waited for: only then there is a project to watch.
-    submit(client, project, script).await?;
+    submit(client, project, order).await?;
     let mut watch = client.watch_executions(project);
     let submitter = {
-        let (client, project) = (client.clone(), project.to_owned());
+        let (client, project, order) = (client.clone(), project.to_owned(), order.clone());
         tokio::spawn(async move {
             let mut flying = JoinSet::new();
             for _ in 1..count {
@@ -260,8 +321,8 @@ async fn many(client: &Client, project: &str, script: Script, count: usize) -> a
                 {
                     done??;
                 }
-                let (client, project) = (client.clone(), project.clone());
-                flying.spawn(async move { submit(&client, &project, script).await });
+                let (client, project, order) = (client.clone(), project.clone(), order.clone());
+                flying.spawn(async move { submit(&client, &project, &order).await });
             }
             while let Some(done) = flying.join_next().await {
                 done??;
@@ -327,12 +388,12 @@ fn blueprint(length: usize) -> String {
 }
 
 /// Submits one trivial execution; tells its name.
-async fn submit(client: &Client, project: &str, script: Script) -> anyhow::Result<String> {
+async fn submit(client: &Client, project: &str, order: &Order) -> anyhow::Result<String> {
     let answer = client
         .create_execution(api::CreateExecutionRequest {
             parent: project.to_owned(),
-            config: STEPS.as_bytes().to_vec().into(),
-            step: script.text().to_owned(),
+            config: order.config.clone().into_bytes().into(),
+            step: order.step.clone(),
             ..Default::default()
         })
         .await?;

@@ -100,6 +100,10 @@ impl Hands {
         };
         let hands = self.clone();
         self.pool.spawn_blocking(move || {
+            if let Some(over) = hands.runtime.over_quota(&attempt.dir) {
+                let (used, limit) = (over.used, over.limit);
+                hands.engine.input(Input::OverQuota { fence, used, limit });
+            }
             match live(&hands.kitchen.blobs, &attempt) {
                 Ok(outputs) if outputs.is_empty() => {}
                 Ok(outputs) => hands.engine.input(Input::LiveOutputs { fence, outputs }),

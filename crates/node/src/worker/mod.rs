@@ -13,16 +13,17 @@ mod standing;
 mod uplink;
 mod wildcard;
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use contract::link::{Device, DisconnectPolicy, Offer};
+use contract::link::{Device, DisconnectPolicy, Grants, Offer};
 use coordinator::OnDisconnect;
 use disk::blobs::Blobs;
 use feed::WriterLimits;
 use pki::Dialer;
 use runtime::devices::Inventory;
-use runtime::docker::{Docker, DockerConfig};
+use runtime::docker::{Docker, DockerConfig, Network};
 use runtime::{Launcher, NotifySocket, Processes, Runtime};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -276,6 +277,26 @@ struct Opened {
     devices: Vec<Device>,
 }
 
+/// What coordinators are told of what is granted, so that they refuse at once what nobody would run.
+fn grants(runtime: &RuntimeChoice) -> Option<Grants> {
+    let RuntimeChoice::Docker(settings) = runtime else {
+        return None;
+    };
+    let policy = &settings.policy;
+    Some(Grants {
+        mounts: policy.mounts.iter().map(ToString::to_string).collect(),
+        host_network: policy.may_use_host_network || policy.network == Network::Host,
+        images: policy.images.clone(),
+        digests_only: policy.needs_digest,
+    })
+}
+
+/// The addresses behind `host:port`; those that nobody knows just now are left out.
+fn addresses(names: &[String]) -> Vec<SocketAddr> {
+    let found = names.iter().filter_map(|name| name.to_socket_addrs().ok());
+    found.flatten().collect()
+}
+
 fn open(
     config: &WorkerConfig,
     address: String,
@@ -298,7 +319,8 @@ fn open(
                 // A loop that has ended hears nothing; the next daemon looks by itself.
                 let _ = engine.notified(name);
             });
-            let settings = DockerConfig::clone(settings);
+            let mut settings = DockerConfig::clone(settings);
+            settings.coordinators = addresses(&config.coordinators);
             let opened = Docker::open(settings, &executable, &config.data_dir, news);
             let opened = pool
                 .block_on(opened)
@@ -361,6 +383,7 @@ fn open(
             devices: devices.clone(),
             cpu_millis,
             memory_bytes,
+            grants: grants(&config.runtime),
         },
         cluster: cluster.clone(),
         limits: WriterLimits::default(),

@@ -1,6 +1,7 @@
 //! The engine itself: whether it is there, fit for programs that nobody knows, and still the same.
 
 use crate::clock::micros;
+use crate::docker::firewall::BRIDGE;
 use crate::docker::{DockerError, NETWORK, words};
 use bollard::API_DEFAULT_VERSION;
 use bollard::models::NetworkCreateRequest;
@@ -141,7 +142,7 @@ pub(super) async fn network(engine: &bollard::Docker) -> Result<(), DockerError>
     }
     let settings = [
         ("com.docker.network.bridge.enable_icc", "false"),
-        ("com.docker.network.bridge.name", "shoal0"),
+        ("com.docker.network.bridge.name", BRIDGE),
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let request = NetworkCreateRequest {

@@ -243,7 +243,12 @@ fn not_pulled(name: &str, error: &Error) -> ImageError {
     if words::is_silent(error) {
         return unreachable(name, error);
     }
-    let (hint, retryable) = if said(&["denied", "unauthorized", "authentication required"]) {
+    let (hint, retryable) = if said(&[
+        "denied",
+        "unauthorized",
+        "authentication required",
+        "no basic auth",
+    ]) {
         (
             "is the name right? a private image needs `docker login` as the user that the worker runs as",
             false,

@@ -29,22 +29,28 @@ mod reconcile;
 
 mod check;
 
+mod firewall;
+
+mod quota;
+
 mod watch;
 
 mod words;
 
 use crate::attempt::{AttemptDir, AttemptState, Stop};
 use crate::docker::carried::Carried;
+use crate::docker::quota::Watched;
 use crate::docker::watch::Watch;
 use crate::launcher::LaunchError;
 use crate::program::{Program, View};
 use crate::run_file::RunFile;
-use crate::runtime::{Launched, Runtime, Told};
+use crate::runtime::{Launched, OverQuota, Runtime, Told};
 use bollard::query_parameters::KillContainerOptionsBuilder;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Weak};
@@ -76,6 +82,8 @@ pub struct DockerConfig {
     pub pull: PullPolicy,
     /// What steps are granted.
     pub policy: Policy,
+    /// Where coordinators serve: steps on the bridge are kept from there.
+    pub coordinators: Vec<SocketAddr>,
 }
 
 /// Why containers cannot be run on this machine; in words for people.
@@ -127,6 +135,7 @@ pub struct Docker {
     lost_us: Arc<AtomicU64>,
     /// Attempts whose end is being found out.
     burying: Mutex<BTreeSet<OsString>>,
+    watched: Watched,
 }
 
 impl fmt::Debug for Docker {
@@ -154,6 +163,13 @@ impl Docker {
         let facts = check::facts(&engine).await?;
         if config.policy.network == Network::Bridge {
             check::network(&engine).await?;
+            let coordinators = config.coordinators.clone();
+            let closed = tokio::task::spawn_blocking(move || firewall::close(&coordinators));
+            if let Ok(Err(error)) = closed.await {
+                tracing::warn!(
+                    "steps in containers may reach this machine's own ports and its cloud's metadata: {error}"
+                );
+            }
         }
         let data_dir = std::path::absolute(data_dir)?;
         let carried = Carried::make(exe, &data_dir)?;
@@ -178,6 +194,7 @@ impl Docker {
             memory: facts.memory,
             lost_us,
             burying: Mutex::default(),
+            watched: Watched::default(),
         }))
     }
 
@@ -305,7 +322,12 @@ impl Runtime for Docker {
         self.handle.block_on(self.reconcile(kept))
     }
 
+    fn over_quota(&self, dir: &AttemptDir) -> Option<OverQuota> {
+        self.look_at_disk(dir)
+    }
+
     fn forget(&self, dir: &AttemptDir) -> io::Result<()> {
+        self.watched.forget(dir);
         let name = container::name(&dir.name().to_string_lossy());
         match self.handle.block_on(self.remove(&name)) {
             true => Ok(()),

@@ -72,6 +72,13 @@ pub struct GrantedMount {
     pub read_only: bool,
 }
 
+impl fmt::Display for GrantedMount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = if self.read_only { ":ro" } else { "" };
+        write!(f, "{}{mode}", self.source.display())
+    }
+}
+
 impl FromStr for GrantedMount {
     type Err = String;
 

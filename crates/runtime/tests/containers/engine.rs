@@ -91,6 +91,12 @@ impl Engine {
         });
     }
 
+    pub(crate) fn remove_image(&self, name: &str) {
+        let options = None::<bollard::query_parameters::RemoveImageOptions>;
+        let removed = self.docker.remove_image(name, options, None);
+        self.pool.block_on(removed).unwrap();
+    }
+
     /// Names of the containers with that label and value.
     pub(crate) fn containers(&self, label: &str, value: &str) -> Vec<String> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
@@ -162,6 +168,11 @@ fn tree(busybox: &[u8]) -> Vec<u8> {
         }
     }
     tree.into_inner().unwrap()
+}
+
+/// The tree of an image without a shell, as an archive.
+pub(crate) fn bare_tree() -> Result<Vec<u8>, String> {
+    Ok(bare(&static_busybox()?))
 }
 
 /// The tree of an image without.

@@ -3,11 +3,16 @@
 use crate::engine::engine;
 use crate::harness::tests;
 use crate::machine::{Machine, policy, script};
+use feed::Stream;
+use runtime::FeedTail;
+use runtime::docker::{Network, Policy};
+use std::net::{TcpListener, TcpStream};
 
 tests![
     nothing_that_a_program_tries_reaches_the_machine,
     the_engine_is_told_no_secret_and_no_privilege,
     directories_cannot_be_replaced_by_links,
+    on_the_bridge_neither_the_machine_nor_other_steps_are_reached,
 ];
 
 /// Row 21 of the attack table, command by command.
@@ -129,4 +134,56 @@ fn directories_cannot_be_replaced_by_links() {
     );
     assert!(found.is_err(), "a link is no output");
     machine.forget(ran);
+}
+
+/// Row 21: the metadata address, a port of the machine, another step's network. Needs the packet filter, as does the engine's own bridge.
+fn on_the_bridge_neither_the_machine_nor_other_steps_are_reached() {
+    let bridged = Policy {
+        network: Network::Bridge,
+        ..policy()
+    };
+    let Some(engine) = engine() else {
+        return;
+    };
+    let machine = match Machine::at(engine, tempfile::tempdir().unwrap(), bridged) {
+        Ok(machine) => machine,
+        Err(error) => {
+            println!("SKIPPED, as it needs a bridge: {error}");
+            return;
+        }
+    };
+    // The canary: whoever is on the machine reaches it.
+    let canary = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = canary.local_addr().unwrap().port();
+    drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    let other = machine.start(
+        "other.1.7",
+        &script("hostname -i\nnc -l -p 7777 -e /bin/cat & echo ready\nsleep 1000"),
+    );
+    machine.wait_for_output(&other, "ready");
+    let mut tail = FeedTail::new(&other, 0, 0);
+    let batch = tail.read(1 << 20).unwrap();
+    let address = feed::frames(&batch.frames)
+        .map(|frame| frame.unwrap().to_record())
+        .find(|record| record.stream == Stream::Stdout)
+        .map(|record| String::from_utf8_lossy(&record.data).trim().to_owned())
+        .unwrap();
+    let text = format!(
+        "gateway=$(ip route | awk '/^default/ {{print $3}}')\n\
+         test -n \"$gateway\" && echo on a bridge\n\
+         reach() {{ if nc -w 3 $1 $2 </dev/null >/dev/null 2>&1; then echo $3: REACHED; else echo $3: not reached; fi; }}\n\
+         reach $gateway {port} machine\nreach 169.254.169.254 80 metadata\nreach {address} 7777 neighbour\n\
+         nc -l -p 7777 & sleep 0.2; reach 127.0.0.1 7777 itself"
+    );
+    let ran = machine.run("reaches.1.7", &script(&text));
+    assert_eq!(
+        ran.stdout(),
+        "on a bridge\nmachine: not reached\nmetadata: not reached\nneighbour: not reached\nitself: REACHED\n",
+        "{}",
+        ran.stderr()
+    );
+    machine.forget(ran);
+    assert!(machine.runtime.stop(&other, runtime::Stop::Kill).unwrap());
+    let other = machine.finish(other);
+    machine.forget(other);
 }

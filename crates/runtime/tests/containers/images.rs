@@ -1,16 +1,20 @@
 //! Which image, and as whom: digests, users, images without a shell, names that mean nothing here.
 
-use crate::engine::{BARE, BUSYBOX, USER, engine};
+use crate::engine::{BARE, BUSYBOX, USER, bare_tree, engine};
 use crate::harness::tests;
 use crate::machine::{Machine, Wanted, policy, script};
+use crate::registry::Registry;
 use runtime::EndReason;
-use runtime::docker::{Policy, Profile};
+use runtime::docker::{Policy, Profile, PullPolicy};
+use std::sync::Mutex;
 
 tests![
     an_image_without_a_shell_runs_plain_commands,
     the_user_and_the_variables_of_the_image_are_kept,
     a_digest_is_known_and_what_is_not_here_is_said,
     a_strict_container_has_nothing_to_spare,
+    a_pull_brings_the_image_and_says_how_far_it_is,
+    who_cannot_pull_hears_the_engine_and_a_hint,
 ];
 
 fn an_image_without_a_shell_runs_plain_commands() {
@@ -107,4 +111,67 @@ fn a_strict_container_has_nothing_to_spare() {
         ran.stderr()
     );
     machine.forget(ran);
+}
+
+fn a_pull_brings_the_image_and_says_how_far_it_is() {
+    let Some(engine) = engine() else {
+        return;
+    };
+    let registry = Registry::serve(bare_tree().unwrap());
+    let name = format!("{}/image:1", registry.address);
+    let told = Mutex::new(Vec::new());
+    let progress = |text| told.lock().unwrap().push(text);
+    for policy in [PullPolicy::Missing, PullPolicy::Always] {
+        let machine = Machine::pulling(engine, policy);
+        let docker = machine.docker.clone().unwrap();
+        let image = engine.pool.block_on(docker.image(&name, &progress));
+        let image = image.unwrap();
+        assert!(image.digest.starts_with("sha256:"), "{image:?}");
+        // What is recorded is what the registry calls it, not what the engine does.
+        assert_ne!(image.digest, image.id);
+        assert_eq!(image.env, [("PULLED".to_owned(), "yes".to_owned())]);
+    }
+    let told = told.into_inner().unwrap();
+    assert!(
+        told.iter().any(|text| text.contains("1 of 1 layers")),
+        "{told:?}"
+    );
+    engine.remove_image(&name);
+}
+
+fn who_cannot_pull_hears_the_engine_and_a_hint() {
+    let Some(engine) = engine() else {
+        return;
+    };
+    let registry = Registry::serve(Vec::new());
+    let machine = Machine::pulling(engine, PullPolicy::Missing);
+    let docker = machine.docker.clone().unwrap();
+    let table = [
+        (
+            "nothing:1",
+            "manifest unknown",
+            "is the name right, and the tag?",
+        ),
+        // Each version of the engine has other words for that.
+        ("private:1", "auth", "docker login"),
+    ];
+    for (name, words, hint) in table {
+        let name = format!("{}/{name}", registry.address);
+        let error = engine
+            .pool
+            .block_on(docker.image(&name, &|_| {}))
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("{name} cannot be pulled")) && text.contains(words),
+            "{text}"
+        );
+        assert!(text.contains(hint) && !error.retryable, "{text}");
+    }
+    // Nobody listens there.
+    let error = engine
+        .pool
+        .block_on(docker.image("127.0.0.1:1/image:1", &|_| {}))
+        .unwrap_err();
+    assert!(error.to_string().contains("connection refused"), "{error}");
 }

@@ -2,13 +2,14 @@
 
 use crate::harness::tests;
 use crate::machine::{Machine, policy, script};
-use runtime::EndReason;
 use runtime::docker::Policy;
+use runtime::{EndReason, Stop};
 
 tests![
     who_eats_memory_is_told_apart_from_who_is_killed,
     a_fork_bomb_is_held_and_ends,
     shared_memory_and_processors_are_as_granted,
+    what_is_written_is_counted_wherever_it_is,
 ];
 
 fn who_eats_memory_is_told_apart_from_who_is_killed() {
@@ -122,4 +123,46 @@ fn shared_memory_and_processors_are_as_granted() {
     let ran = machine.run("granted.1.7", &script(text));
     assert_eq!(ran.stdout(), "32\n50000\n0\n", "{}", ran.stderr());
     machine.forget(ran);
+}
+
+fn what_is_written_is_counted_wherever_it_is() {
+    let little = Policy {
+        disk: Some(8 << 20),
+        ..policy()
+    };
+    let Some(machine) = Machine::of_containers(little) else {
+        return;
+    };
+    let table = [
+        ("within", "head -c 4000000 /dev/zero >/tmp/x", false),
+        (
+            "in-the-container",
+            "head -c 12000000 /dev/zero >/tmp/x",
+            true,
+        ),
+        (
+            "outputs",
+            "head -c 12000000 /dev/zero >$VH_OUTPUTS_DIR/x",
+            true,
+        ),
+        // Empty ones are a burden as well.
+        (
+            "many-files",
+            "i=0; while [ $i -lt 2500 ]; do : >$VH_OUTPUTS_DIR/$i; i=$((i+1)); done",
+            true,
+        ),
+    ];
+    for (name, text, expected) in table {
+        let dir = machine.start(
+            &format!("{name}.1.7"),
+            &script(&format!("{text}\necho ready\nsleep 1000")),
+        );
+        machine.wait_for_output(&dir, "ready");
+        let over = machine.runtime.over_quota(&dir);
+        assert_eq!(over.is_some(), expected, "{name}: {over:?}");
+        assert!(over.is_none_or(|over| over.used > over.limit && over.limit == 8 << 20));
+        assert!(machine.runtime.stop(&dir, Stop::Kill).unwrap());
+        let ran = machine.finish(dir);
+        machine.forget(ran);
+    }
 }

@@ -97,9 +97,28 @@ impl Machine {
         let docker = open(engine, data.path(), policy, move |name| {
             drop(tell.send(name))
         })?;
+        Ok(Machine::with(engine, docker, data, news))
+    }
+
+    /// One that fetches images when the policy says so.
+    pub(crate) fn pulling(engine: &'static Engine, pull: PullPolicy) -> Machine {
+        let data = tempfile::tempdir().unwrap();
+        let (tell, news) = mpsc::channel();
+        let opened = open_pulling(engine, data.path(), policy(), pull, move |name| {
+            drop(tell.send(name));
+        });
+        Machine::with(engine, opened.unwrap(), data, news)
+    }
+
+    fn with(
+        engine: &'static Engine,
+        docker: Arc<Docker>,
+        data: TempDir,
+        news: mpsc::Receiver<OsString>,
+    ) -> Machine {
         let mut machine = Machine::new(docker.clone(), Some(docker), data, news);
         machine.engine = Some(engine);
-        Ok(machine)
+        machine
     }
 
     fn new(
@@ -246,11 +265,22 @@ pub(crate) fn open(
     policy: Policy,
     news: impl Fn(OsString) + Send + Sync + 'static,
 ) -> Result<Arc<Docker>, String> {
+    open_pulling(engine, data, policy, PullPolicy::Never, news)
+}
+
+fn open_pulling(
+    engine: &Engine,
+    data: &Path,
+    policy: Policy,
+    pull: PullPolicy,
+    news: impl Fn(OsString) + Send + Sync + 'static,
+) -> Result<Arc<Docker>, String> {
     let exe = std::env::current_exe().unwrap();
     let config = DockerConfig {
         host: engine.host.clone(),
-        pull: PullPolicy::Never,
+        pull,
         policy,
+        coordinators: Vec::new(),
     };
     let opened = Docker::open(config, &exe, data, Arc::new(news));
     engine

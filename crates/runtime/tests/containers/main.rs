@@ -11,6 +11,8 @@ mod engine;
 
 mod machine;
 
+mod registry;
+
 #[path = "../shim/harness.rs"]
 mod harness;
 

@@ -140,6 +140,7 @@ impl Worker {
             prepared: None,
             start: None,
             live_outputs: Vec::new(),
+            quota: None,
             printed: Printed::new(holders, self.config.limits, condition),
             assignment,
             push_from: 0,

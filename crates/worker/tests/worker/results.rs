@@ -75,3 +75,34 @@ fn metadata_is_told_while_the_program_runs() {
     assert_eq!(told.attempts[0].phase(), AttemptPhase::Running);
     assert_eq!(told.attempts[0].metadata_json, r#"{"loss":0.5}"#);
 }
+
+/// It is killed at once, and what it wrote is not stored; the same may be told again.
+#[test]
+fn who_writes_too_much_is_killed_and_keeps_no_outputs() {
+    let mut script = Script::new(1, 1, Assignment::default());
+    script.lines(
+        r#"
+        adopted
+        connect
+        up c1
+        desired 1.1
+        prepared 1.1
+        launched 1.1
+        over-quota 1.1
+        over-quota 1.1
+        end 1.1 stopped
+        wait 1s
+        stored 1.1 c1 0
+        "#,
+    );
+    let told = script.told.take().unwrap();
+    let result = told.attempts[0].result.as_ref().unwrap();
+    assert_eq!(
+        (result.state(), result.reason(), result.retryable),
+        (State::Error, EndReason::DiskQuota, false)
+    );
+    assert_eq!(
+        result.message,
+        "the program wrote 9 MiB, and this worker grants 8; none of its outputs are kept"
+    );
+}

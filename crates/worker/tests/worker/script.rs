@@ -199,6 +199,11 @@ impl Script {
                 fence,
                 outcome: Err(CollectError::Invalid("`..`".to_owned())),
             },
+            "over-quota" => Input::OverQuota {
+                fence,
+                used: 9 << 20,
+                limit: 8 << 20,
+            },
             "live" => Input::LiveOutputs {
                 fence,
                 outputs: words.iter().map(|name| output(name)).collect(),

@@ -31,7 +31,7 @@ type OnRequest = dyn Fn(Request) -> Result<Answer, Refusal> + Send + Sync;
 #[derive(Debug)]
 pub enum SessionEvent {
     Opened(u64, mpsc::Sender<Result<SynchronizeResponse, Refusal>>),
-    State(u64, SynchronizeRequest),
+    State(u64, Box<SynchronizeRequest>),
     Gone(u64),
 }
 
@@ -436,7 +436,9 @@ impl Sessions for Host {
     }
 
     async fn state(&self, session: u64, state: SynchronizeRequest) {
-        let _ = self.sessions.send(SessionEvent::State(session, state));
+        let _ = self
+            .sessions
+            .send(SessionEvent::State(session, Box::new(state)));
     }
 
     fn gone(&self, session: u64) {
