@@ -130,6 +130,11 @@ pub enum Command {
     /// Run single steps and look at executions
     #[command(visible_alias = "exec", subcommand)]
     Execution(Execution),
+    /// Tell why an execution waits, or where it went
+    Explain {
+        /// Number of the execution
+        number: i64,
+    },
     /// Run a worker, or look at the workers
     Worker(Worker),
     /// Run a coordinator
@@ -455,8 +460,18 @@ pub struct Worker {
 pub enum WorkerCommand {
     /// List the workers
     List,
-    /// Show one worker
+    /// Show one worker, with its devices and who has them
     Show {
+        /// Its name
+        name: String,
+    },
+    /// Give a worker nothing new; what it has goes on to its end
+    Drain {
+        /// Its name
+        name: String,
+    },
+    /// Let a drained worker take new attempts again
+    Undrain {
         /// Its name
         name: String,
     },

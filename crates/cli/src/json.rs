@@ -255,6 +255,7 @@ fn attempt(attempt: &api::Attempt) -> Value {
         "log_record_count": attempt.log_record_count,
         "log_digest": hex(&attempt.log_digest),
         "image_digest": attempt.image_digest,
+        "device_ids": attempt.device_ids,
     })
 }
 
@@ -286,6 +287,44 @@ pub fn worker(worker: &api::Worker) -> Value {
         "connected": worker.connected,
         "contact_time": time(worker.contact_time.as_ref()),
         "executions": worker.executions,
+        "draining": worker.draining,
+        "devices": worker.devices.iter().map(device).collect::<Vec<_>>(),
+        "cpu_millis": worker.cpu_millis,
+        "cpu_millis_taken": worker.cpu_millis_taken,
+        "memory_bytes": worker.memory_bytes,
+        "memory_bytes_taken": worker.memory_bytes_taken,
+    })
+}
+
+fn device(device: &api::WorkerDevice) -> Value {
+    json!({
+        "id": device.device_id,
+        "kind": device.kind,
+        "product": text(&device.product),
+        "memory_bytes": device.memory_bytes,
+        "execution": text(&device.execution),
+    })
+}
+
+/// Where an execution stands.
+pub fn explanation(name: &str, explained: &api::ExplainExecutionResponse) -> Value {
+    let workers = explained.workers.iter().map(|verdict| {
+        let requirements = verdict
+            .requirements
+            .iter()
+            .map(|one| json!({ "met": one.met, "detail": one.detail }));
+        json!({
+            "worker": verdict.worker.trim_start_matches("workers/"),
+            "fits": verdict.requirements.iter().all(|one| one.met),
+            "requirements": requirements.collect::<Vec<_>>(),
+            "input_bytes": verdict.input_bytes,
+        })
+    });
+    json!({
+        "execution": name,
+        "standing": explained.standing,
+        "workers": workers.collect::<Vec<_>>(),
+        "revision": explained.revision,
     })
 }
 

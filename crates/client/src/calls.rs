@@ -119,6 +119,10 @@ calls! {
     revoke_token: TokenServiceClient, RevokeTokenRequest with request_id -> RevokeTokenResponse;
     /// Revokes the certificates of a principal.
     revoke_principal: TokenServiceClient, RevokePrincipalRequest with request_id -> RevokePrincipalResponse;
+    /// Drains a worker, or lets it take new attempts again.
+    drain_worker: WorkerServiceClient, DrainWorkerRequest with request_id -> DrainWorkerResponse;
+    /// Explains where an execution stands.
+    explain_execution: ExecutionServiceClient, ExplainExecutionRequest -> ExplainExecutionResponse;
     /// Adds a coordinator.
     add_member: ClusterServiceClient, AddMemberRequest with request_id -> AddMemberResponse;
     /// Removes a coordinator for ever.

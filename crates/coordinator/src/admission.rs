@@ -40,6 +40,13 @@ pub(crate) enum Admitted {
         /// To whom; 0 for whoever is furthest along.
         member_id: u64,
     },
+    /// It asks about an execution.
+    Explain {
+        /// Its project.
+        project: String,
+        /// Its number.
+        execution: i64,
+    },
     /// It was only to be checked, and is good.
     Valid {
         /// What the caller should know about the file.
@@ -118,6 +125,25 @@ pub(crate) fn admit(files: &mut Files, request: Request) -> Result<Admitted, Ref
             command.request = Some(key(&request_id, &command)?);
             propose(Kind::RemoveMember(command))
         }
+        Request::DrainWorker(request) => {
+            let key = key(
+                &request.request_id,
+                &api::DrainWorkerRequest {
+                    request_id: String::new(),
+                    ..request.clone()
+                },
+            )?;
+            let name = request.name.strip_prefix("workers/").ok_or_else(|| {
+                let expected = format!("expected workers/{{worker}}, got {:?}", request.name);
+                Refusal::invalid_field("name", expected)
+            })?;
+            propose(Kind::DrainWorker(pb::DrainWorker {
+                request: Some(key),
+                name: name.to_owned(),
+                draining: request.draining,
+            }))
+        }
+        Request::Explain { project, execution } => Ok(Admitted::Explain { project, execution }),
         Request::TransferLeadership { member_id } => Ok(Admitted::Transfer { member_id }),
     }
 }

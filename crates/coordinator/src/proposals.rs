@@ -87,6 +87,10 @@ impl Coordinator {
                     result: Ok(Answer::Valid { warnings }),
                 });
             }
+            Ok(admission::Admitted::Explain { project, execution }) => {
+                let result = self.explain(&project, execution);
+                self.outputs.push(Output::Reply { token, result });
+            }
             Ok(admission::Admitted::Transfer { member_id }) => self.hand_over(token, member_id),
             Err(refusal) => self.refuse(token, refusal),
         }
@@ -254,6 +258,17 @@ impl Coordinator {
             let inbox = std::mem::take(&mut self.inbox);
             self.propose(now, inbox);
         }
+    }
+
+    /// Where an execution stands, by the same problem that decides.
+    fn explain(&self, project: &str, execution: i64) -> Result<Answer, Refusal> {
+        let problem = Problem::reduce(&self.ledger, &self.facts());
+        let explanation = schedule::explain(&problem, project, execution);
+        let name = || format!("projects/{project}/executions/{execution}");
+        Ok(Answer::Explained {
+            explanation: explanation.ok_or_else(|| Refusal::not_found(&name()))?,
+            revision: self.ledger.revision(),
+        })
     }
 
     pub(crate) fn propose_placements(&mut self, now: Now) {

@@ -2,6 +2,7 @@
 //! served from the published ledger.
 
 use contract::api;
+use schedule::Explanation;
 
 /// A mutation that somebody asked for. The fields that the contract marks as required are there; nothing else is checked yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,15 @@ pub enum Request {
     TransferLeadership {
         /// Raft id of the voter that should lead; 0 for the one that is furthest along.
         member_id: u64,
+    },
+    /// `WorkerService.DrainWorker`.
+    DrainWorker(api::DrainWorkerRequest),
+    /// `ExecutionService.ExplainExecution`. Changes nothing, but only the leader can tell.
+    Explain {
+        /// Name of the project.
+        project: String,
+        /// Number of the execution there.
+        execution: i64,
     },
     /// `TokenService.CreateToken`.
     CreateToken {
@@ -99,6 +109,13 @@ pub enum Answer {
     Joined {
         /// Raft index of the entry that used it up.
         index: u64,
+    },
+    /// Where an execution stands.
+    Explained {
+        /// In the scheduler's words.
+        explanation: Explanation,
+        /// Revision of the ledger that it was read from.
+        revision: u64,
     },
     /// The request was only to be checked, and is good; or there was nothing to do.
     Valid {

@@ -110,7 +110,7 @@ impl Words {
                     return;
                 };
                 self.number(worker.incarnation);
-                self.number(u64::from(worker.lost));
+                self.number(u64::from(worker.lost) | u64::from(worker.drained) << 1);
                 for fence in worker.attempts() {
                     self.0.extend_from_slice(fence.execution_id.as_bytes());
                     self.number(fence.index);

@@ -274,6 +274,7 @@ fn restore_worker(record: pb::WorkerRecord) -> Result<Worker, RestoreError> {
     Ok(Worker {
         holds: holds.collect::<Result<_, _>>()?,
         taken: Taken::default(),
+        drained: record.drained,
         name: share(&record.name),
         incarnation: record.incarnation,
         offer: Arc::new(record.offer.unwrap_or_default()),

@@ -51,6 +51,10 @@ pub fn line(command: &pb::Command) -> String {
                 command.project, command.execution, command.worker
             )
         }
+        Some(Kind::DrainWorker(command)) => {
+            let what = if command.draining { "drain" } else { "undrain" };
+            format!("{what} {}", command.name)
+        }
         Some(Kind::ReleaseDevices(command)) => {
             let fences: Vec<String> = command
                 .fences

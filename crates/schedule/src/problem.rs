@@ -53,7 +53,7 @@ impl<'a> Machine<'a> {
         Some(Self {
             worker,
             connected: fact.connected,
-            draining: fact.draining,
+            draining: fact.draining || worker.drained,
             disk_full: fact.disk_full,
             slots: fact.slots,
             backlog: fact.backlog,

@@ -186,11 +186,10 @@ impl Cluster {
 
     fn add_worker_of(&mut self, name: &str, more: Vec<String>, around: Option<&str>) {
         let data = self.place.path().join(name);
-        let mut arguments = vec![
-            "worker".to_owned(),
-            "--slots=2".to_owned(),
-            format!("--name={name}"),
-        ];
+        let mut arguments = vec!["worker".to_owned(), format!("--name={name}")];
+        if !more.iter().any(|one| one.starts_with("--slots")) {
+            arguments.push("--slots=2".to_owned());
+        }
         for address in self.addresses() {
             arguments.push(format!("--coordinator={address}"));
         }

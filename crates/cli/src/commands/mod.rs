@@ -13,6 +13,7 @@ mod run;
 
 mod watch;
 
+mod explain;
 mod interrupts;
 
 mod cancel;
@@ -258,6 +259,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Lint(arguments) => lint::lint(&context, &arguments),
         Command::Pipeline(command) => pipeline::execute(&context, command).await,
         Command::Execution(command) => execution::execute(&context, command).await,
+        Command::Explain { number } => explain::execute(&context, number).await,
         Command::Worker(command) => worker::execute(&context, command).await,
         Command::Cluster(command) => cluster::execute(&context, &command).await,
         Command::Coordinator(arguments) => coordinator::run(&context, arguments).await,

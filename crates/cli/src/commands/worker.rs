@@ -44,11 +44,37 @@ pub(super) async fn execute(context: &Context, arguments: Worker) -> Result<Exit
             let worker = answer.map_err(look_at_the_list)?.worker.unwrap_or_default();
             context.print(
                 || json::worker(&worker),
-                || tables::workers(std::slice::from_ref(&worker), Now::real()),
+                || tables::worker(&worker, Now::real()),
             )?;
             Ok(Exit::Done)
         }
+        Some(WorkerCommand::Drain { name }) => drain(context, name, true).await,
+        Some(WorkerCommand::Undrain { name }) => drain(context, name, false).await,
     }
+}
+
+/// Drains a worker, or lets it take new attempts again.
+async fn drain(context: &Context, name: &str, draining: bool) -> Result<Exit, Failure> {
+    let connection = context.connect();
+    let request = api::DrainWorkerRequest {
+        name: format!("workers/{name}"),
+        draining,
+        ..api::DrainWorkerRequest::default()
+    };
+    let answer = connection.client.drain_worker(request).await;
+    context.close(connection).await;
+    let worker = answer.map_err(look_at_the_list)?.worker.unwrap_or_default();
+    context.print(
+        || json::worker(&worker),
+        || match (draining, worker.executions.len()) {
+            (true, 0) => format!("worker {name} takes no new attempts; it has none\n"),
+            (true, count) => format!(
+                "worker {name} takes no new attempts; it has {count}, which go on to their end\n"
+            ),
+            (false, _) => format!("worker {name} takes new attempts\n"),
+        },
+    )?;
+    Ok(Exit::Done)
 }
 
 /// Runs a worker until it is told to end. Programs of steps go on.

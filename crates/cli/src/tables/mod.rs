@@ -4,6 +4,7 @@
 
 mod ending;
 mod execution;
+mod explanation;
 mod pipeline;
 mod token;
 mod worker;
@@ -24,9 +25,10 @@ use crate::print::{escape, metadata, units};
 
 pub(crate) use ending::{end_of_execution, end_of_pipeline};
 pub(crate) use execution::{execution, executions, outputs};
+pub(crate) use explanation::explanation;
 pub(crate) use pipeline::{pipeline, pipelines};
 pub(crate) use token::{how_to_join, tokens};
-pub(crate) use worker::workers;
+pub(crate) use worker::{worker, workers};
 
 /// The time it is, in seconds since 1970.
 #[derive(Debug, Clone, Copy)]

@@ -223,6 +223,25 @@ pub(super) fn workers() -> Vec<api::Worker> {
         contact_time: at(299.0),
         executions: vec!["projects/digits/executions/43".into()],
         runtime: "process".into(),
+        draining: true,
+        devices: vec![
+            api::WorkerDevice {
+                device_id: "GPU-5f0c".into(),
+                kind: "nvidia.com/gpu".into(),
+                product: "NVIDIA A100-SXM4-80GB".into(),
+                memory_bytes: 80 << 30,
+                execution: "projects/digits/executions/43".into(),
+            },
+            api::WorkerDevice {
+                device_id: "MIG-77aa".into(),
+                kind: "nvidia.com/mig-1g.10gb".into(),
+                ..api::WorkerDevice::default()
+            },
+        ],
+        cpu_millis: 32_000,
+        cpu_millis_taken: 4_500,
+        memory_bytes: 128 << 30,
+        memory_bytes_taken: 16 << 30,
     };
     let away = api::Worker {
         name: "workers/gpu-2".into(),

@@ -2,6 +2,8 @@
 
 use expect_test::expect;
 
+use contract::api;
+
 use super::samples::{NOW, complete, failed, pipeline, running, workers};
 use super::*;
 
@@ -20,9 +22,9 @@ fn lists() {
     "#]]
     .assert_eq(&super::pipelines(&[pipeline()], NOW));
     expect![[r#"
-        WORKER  CONTACT               BUSY  ENVIRONMENTS  RUNTIME  ADDRESS        VERSION
-        gpu-1   connected             1/4   gpu, big      process  10.0.0.7:7462  0.1.0
-        gpu-2   away, seen 3 min ago  0/4   -             -        -              -
+        WORKER  CONTACT                       BUSY  DEVICES  ENVIRONMENTS  RUNTIME  ADDRESS        VERSION
+        gpu-1   connected, takes nothing new  1/4   1/2      gpu, big      process  10.0.0.7:7462  0.1.0
+        gpu-2   away, seen 3 min ago          0/4   -        -             -        -              -
     "#]]
     .assert_eq(&super::workers(&workers(), NOW));
     expect![[r#"
@@ -176,4 +178,59 @@ fn the_end_of_an_execution() {
 fn metadata_that_is_not_json_is_shown_as_printed() {
     assert_eq!(latest(r#"{"loss": NaN}"#), "  {\"loss\": NaN}\n");
     assert_eq!(latest(r#"{"loss": 0.5}"#), "  loss = 0.5\n");
+}
+
+#[test]
+fn everything_about_a_worker() {
+    let all = workers();
+    expect![[r#"
+        WORKER  CONTACT                       BUSY  DEVICES  ENVIRONMENTS  RUNTIME  ADDRESS        VERSION
+        gpu-1   connected, takes nothing new  1/4   1/2      gpu, big      process  10.0.0.7:7462  0.1.0
+
+        processors  4.5 of 32 kept for attempts
+        memory      16.0 GiB of 128 GiB kept for attempts
+
+        DEVICE    KIND                    PRODUCT                MEMORY    HAS IT
+        GPU-5f0c  nvidia.com/gpu          NVIDIA A100-SXM4-80GB  80.0 GiB  projects/digits/executions/43
+        MIG-77aa  nvidia.com/mig-1g.10gb  -                      -         free
+    "#]].assert_eq(&super::worker(&all[0], NOW));
+}
+
+#[test]
+fn why_an_execution_waits() {
+    let requirement = |met, detail: &str| api::WorkerRequirement {
+        met,
+        detail: detail.into(),
+    };
+    let explained = api::ExplainExecutionResponse {
+        standing: "queued: no worker can take it now".into(),
+        workers: vec![
+            api::WorkerVerdict {
+                worker: "workers/a".into(),
+                requirements: vec![
+                    requirement(true, "in contact"),
+                    requirement(false, "0 of 2 nvidia.com/gpu free, 1 needed"),
+                ],
+                input_bytes: 5 << 20,
+            },
+            api::WorkerVerdict {
+                worker: "workers/b".into(),
+                requirements: vec![requirement(true, "in contact")],
+                input_bytes: 0,
+            },
+        ],
+        revision: 7,
+    };
+    expect![[r#"
+        #42 is queued: no worker can take it now
+
+          worker a cannot take it now
+            yes  in contact
+             no  0 of 2 nvidia.com/gpu free, 1 needed
+                 has 5.00 MiB of its inputs
+
+          worker b can take it
+            yes  in contact
+    "#]]
+    .assert_eq(&super::explanation(42, &explained));
 }

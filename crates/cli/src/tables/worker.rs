@@ -3,7 +3,7 @@
 use contract::api;
 
 use super::{Now, cell};
-use crate::print::table;
+use crate::print::{table, units};
 
 /// A list of workers.
 pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
@@ -14,14 +14,12 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
     let rows: Vec<Vec<String>> = workers
         .iter()
         .map(|worker| {
-            let contact = match worker.connected {
-                true => "connected".to_owned(),
-                false => format!("away, seen {}", now.ago(worker.contact_time.as_ref())),
-            };
+            let contact = contact(worker, now);
             vec![
                 cell(worker.name.trim_start_matches("workers/")),
                 contact,
                 format!("{}/{}", worker.executions.len(), worker.slot_count),
+                cell(&devices(worker)),
                 cell(&worker.environments.join(", ")),
                 cell(&worker.runtime),
                 cell(&worker.address),
@@ -34,6 +32,7 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
             "WORKER",
             "CONTACT",
             "BUSY",
+            "DEVICES",
             "ENVIRONMENTS",
             "RUNTIME",
             "ADDRESS",
@@ -41,4 +40,62 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
         ],
         &rows,
     )
+}
+
+/// Everything about one.
+pub(crate) fn worker(worker: &api::Worker, now: Now) -> String {
+    let mut text = workers(std::slice::from_ref(worker), now);
+    if worker.cpu_millis > 0 {
+        text += &format!(
+            "\nprocessors  {} of {} kept for attempts\nmemory      {} of {} kept for attempts\n",
+            worker.cpu_millis_taken as f64 / 1_000.0,
+            worker.cpu_millis as f64 / 1_000.0,
+            units::size(worker.memory_bytes_taken.max(0) as u64),
+            units::size(worker.memory_bytes.max(0) as u64),
+        );
+    }
+    if worker.devices.is_empty() {
+        return text;
+    }
+    let rows: Vec<Vec<String>> = worker
+        .devices
+        .iter()
+        .map(|device| {
+            let memory = match device.memory_bytes {
+                0 => String::new(),
+                bytes => units::size(bytes.max(0) as u64),
+            };
+            let holder = match device.execution.as_str() {
+                "" => "free".to_owned(),
+                execution => cell(execution),
+            };
+            vec![
+                cell(&device.device_id),
+                cell(&device.kind),
+                cell(&device.product),
+                cell(&memory),
+                holder,
+            ]
+        })
+        .collect();
+    text += "\n";
+    text += &table::render(&["DEVICE", "KIND", "PRODUCT", "MEMORY", "HAS IT"], &rows);
+    text
+}
+
+fn contact(worker: &api::Worker, now: Now) -> String {
+    match (worker.connected, worker.draining) {
+        (true, false) => "connected".to_owned(),
+        (true, true) => "connected, takes nothing new".to_owned(),
+        (false, _) => format!("away, seen {}", now.ago(worker.contact_time.as_ref())),
+    }
+}
+
+/// How many of its devices are taken; nothing where there are none.
+fn devices(worker: &api::Worker) -> String {
+    let taken = worker.devices.iter().filter(|d| !d.execution.is_empty());
+    match worker.devices.len() {
+        0 => String::new(),
+        all => format!("{}/{all}", taken.count()),
+    }
 }

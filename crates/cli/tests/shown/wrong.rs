@@ -10,16 +10,16 @@ fn commands() {
     place.check(
         "pipline list",
         &expect![[r#"
-        exit 2
-        --- stderr
-        error: unrecognized subcommand 'pipline'
+            exit 2
+            --- stderr
+            error: unrecognized subcommand 'pipline'
 
-          tip: some similar subcommands exist: 'pipe', 'pipeline'
+              tip: some similar subcommands exist: 'explain', 'pipe', 'pipeline'
 
-        Usage: shoal [OPTIONS] <COMMAND>
+            Usage: shoal [OPTIONS] <COMMAND>
 
-        For more information, try '--help'.
-    "#]],
+            For more information, try '--help'.
+        "#]],
     );
     place.check(
         "pipeline rnu",
@@ -132,7 +132,7 @@ fn for_programs() {
     place.check("pipline list --output=json", &expect![[r#"
         exit 2
         --- stderr
-        {"error":{"kind":"usage","reason":null,"message":"unrecognized subcommand 'pipline'","details":[],"hint":"some similar subcommands exist: 'pipe', 'pipeline'"}}
+        {"error":{"kind":"usage","reason":null,"message":"unrecognized subcommand 'pipline'","details":[],"hint":"some similar subcommands exist: 'explain', 'pipe', 'pipeline'"}}
     "#]]);
     place.check("execution run nothing -o json", &expect![[r#"
         exit 2

@@ -12,6 +12,7 @@ mod verify_state;
 mod cancel_execution;
 mod cancel_pipeline;
 
+mod drain_worker;
 mod lose_worker;
 mod register_worker;
 mod release_devices;
@@ -87,6 +88,7 @@ fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
         Kind::ConsumeToken(command) => consume_token::apply(ledger, command),
         Kind::RevokeToken(command) => revoke_token::apply(ledger, command),
         Kind::RevokePrincipal(command) => revoke_principal::apply(ledger, command),
+        Kind::DrainWorker(command) => drain_worker::apply(ledger, command),
         Kind::ReleaseDevices(command) => release_devices::apply(ledger, command),
         Kind::VerifyState(command) => verify_state::apply(ledger, command),
     }

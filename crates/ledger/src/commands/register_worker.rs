@@ -37,6 +37,7 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::RegisterWorker) -> Result
         .map(|known| known.attempts.clone())
         .unwrap_or_default();
     let holds = known.map(|known| known.holds.clone()).unwrap_or_default();
+    let drained = known.is_some_and(|known| known.drained);
     let taken = known.map(|known| known.taken).unwrap_or_default();
     ledger.insert_worker(Worker {
         name: name.clone(),
@@ -46,6 +47,7 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::RegisterWorker) -> Result
         attempts,
         holds,
         taken,
+        drained,
         revision: ledger.revision,
     });
     Ok(Outcome::Worker { name })

@@ -47,6 +47,8 @@ pub struct Worker {
     pub offer: Arc<Offer>,
     /// Whether it was declared lost.
     pub lost: bool,
+    /// Whether an operator drained it.
+    pub drained: bool,
     /// Fences of its live attempts, in no order that means anything but the same everywhere.
     pub(crate) attempts: Vec<Fence>,
     /// Its devices that are taken, by id, each by the one attempt that has it: one that runs, or one that ended without the
@@ -89,6 +91,7 @@ impl Worker {
             attempts: self.attempts.iter().map(|fence| (*fence).into()).collect(),
             revision: self.revision,
             holds: self.holds.iter().map(hold).collect(),
+            drained: self.drained,
         }
     }
 }

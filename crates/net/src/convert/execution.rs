@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use contract::api;
 use ledger::{Attempt, Execution, Input, Ledger};
+use schedule::{Explanation, Requirement, Verdict};
 
 use super::{datum::datum, from_micros, from_millis, int64, name};
 
@@ -71,6 +72,24 @@ fn input(input: &Input) -> api::Input {
     }
 }
 
+/// The scheduler's reasoning.
+pub(crate) fn explained(explanation: Explanation, revision: u64) -> api::ExplainExecutionResponse {
+    let requirement = |requirement: Requirement| api::WorkerRequirement {
+        met: requirement.met,
+        detail: requirement.detail,
+    };
+    let verdict = |verdict: Verdict| api::WorkerVerdict {
+        worker: format!("workers/{}", verdict.worker),
+        requirements: verdict.requirements.into_iter().map(requirement).collect(),
+        input_bytes: int64(verdict.input_bytes),
+    };
+    api::ExplainExecutionResponse {
+        standing: explanation.standing,
+        workers: explanation.workers.into_iter().map(verdict).collect(),
+        revision: int64(revision),
+    }
+}
+
 fn attempt(attempt: &Attempt) -> api::Attempt {
     api::Attempt {
         number: attempt.number as i32,
@@ -89,6 +108,7 @@ fn attempt(attempt: &Attempt) -> api::Attempt {
         log_record_count: int64(attempt.record_count),
         log_digest: digest(attempt.feed_digest.as_ref()),
         image_digest: attempt.image_digest.to_string(),
+        device_ids: attempt.device_ids.iter().map(|id| id.to_string()).collect(),
     }
 }
 

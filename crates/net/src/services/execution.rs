@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::pipeline::number_in;
 use crate::context::{Context, checked, unsigned};
-use crate::convert::execution::execution;
+use crate::convert::execution::{execution, explained};
 use crate::convert::int64;
 use crate::convert::name::{ExecutionName, ProjectName};
 use crate::page::Page;
@@ -64,6 +64,26 @@ impl ExecutionService for Executions {
             execution: Some(execution(&ledger, found)),
             revision: int64(ledger.revision()),
         }))
+    }
+
+    async fn explain_execution(
+        &self,
+        request: Request<api::ExplainExecutionRequest>,
+    ) -> Result<Response<api::ExplainExecutionResponse>, Status> {
+        let request = checked(request)?;
+        let name = ExecutionName::parse("name", &request.name).map_err(status)?;
+        let (project, execution) = (name.project, name.number);
+        let ask = Mutation::Explain { project, execution };
+        match self.0.mutations.request(ask).await.map_err(status)? {
+            Answer::Explained {
+                explanation,
+                revision,
+            } => Ok(Response::new(explained(explanation, revision))),
+            _ => Err(status(Refusal::new(
+                ErrorReason::InternalFault,
+                "the answer does not fit the request",
+            ))),
+        }
     }
 
     async fn list_executions(

@@ -36,6 +36,25 @@ impl WorkerService for Workers {
         }))
     }
 
+    async fn drain_worker(
+        &self,
+        request: Request<api::DrainWorkerRequest>,
+    ) -> Result<Response<api::DrainWorkerResponse>, Status> {
+        let request = checked(request)?;
+        let parsed = WorkerName::parse("name", &request.name).map_err(status)?;
+        let drain = coordinator::Request::DrainWorker(request);
+        self.0.mutations.request(drain).await.map_err(status)?;
+        let ledger = self.0.ledger();
+        let found = ledger.worker(&parsed.0);
+        Ok(Response::new(api::DrainWorkerResponse {
+            worker: found.map(|found| {
+                let contact = self.0.surroundings.contact(&found.name);
+                worker(&ledger, found, contact)
+            }),
+            revision: int64(ledger.revision()),
+        }))
+    }
+
     async fn list_workers(
         &self,
         request: Request<api::ListWorkersRequest>,

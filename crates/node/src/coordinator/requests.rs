@@ -22,6 +22,8 @@ impl net::ports::Mutations for Requests {
             | Request::AddMember { .. }
             | Request::RemoveMember { .. }
             | Request::TransferLeadership { .. }
+            | Request::DrainWorker(_)
+            | Request::Explain { .. }
             | Request::CreateToken { .. }
             | Request::RevokeToken(_)
             | Request::RevokePrincipal(_)

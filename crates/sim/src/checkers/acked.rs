@@ -64,7 +64,7 @@ fn present(ledger: &Ledger, title: &str, answer: &Answer) -> Result<(), String> 
                 None => Err(format!("token {token_id} was answered and is not known")),
             };
         }
-        Answer::Joined { .. } | Answer::Valid { .. } => None,
+        Answer::Joined { .. } | Answer::Explained { .. } | Answer::Valid { .. } => None,
     };
     match found {
         Some(found) if *found == *title => Ok(()),

@@ -385,6 +385,8 @@ fn words(request: &Request) -> String {
         Request::RevokeToken(request) => format!("revoke {}", request.name),
         Request::RevokePrincipal(request) => format!("revoke {}", request.principal),
         Request::UseToken(token) => format!("use token {}", token.token_id),
+        Request::DrainWorker(request) => format!("drain {}", request.name),
+        Request::Explain { project, execution } => format!("explain {project}#{execution}"),
         Request::TransferLeadership { member_id } => format!("transfer to member {member_id}"),
     }
 }

@@ -197,7 +197,10 @@ pub(crate) fn renew(request: &mut Request, id: OpId, other: u32) {
         Request::CreateToken { request, .. } => &mut request.request_id,
         Request::RevokeToken(request) => &mut request.request_id,
         Request::RevokePrincipal(request) => &mut request.request_id,
-        Request::UseToken(_) | Request::TransferLeadership { .. } => return,
+        Request::DrainWorker(request) => &mut request.request_id,
+        Request::UseToken(_) | Request::TransferLeadership { .. } | Request::Explain { .. } => {
+            return;
+        }
     };
     *to = request_id(id, other);
 }
@@ -215,7 +218,8 @@ pub(crate) fn id_of(request: &Request) -> &str {
         Request::CreateToken { request, .. } => &request.request_id,
         Request::RevokeToken(request) => &request.request_id,
         Request::RevokePrincipal(request) => &request.request_id,
-        Request::UseToken(_) | Request::TransferLeadership { .. } => "",
+        Request::DrainWorker(request) => &request.request_id,
+        Request::UseToken(_) | Request::TransferLeadership { .. } | Request::Explain { .. } => "",
     }
 }
 
