@@ -225,3 +225,30 @@ fn a_backup_founds_a_new_cluster() {
     run(&cluster);
     assert_eq!(recorded(&cluster), 2);
 }
+
+/// I-12: the feature level rises with the last member that was upgraded; who is put back after that is refused by name.
+#[test]
+fn the_feature_level_rises_with_the_last_upgrade_and_nobody_goes_back() {
+    let old = "--max-feature-level=0";
+    let mut cluster = Cluster::of_arguments("levels", 3, &[old]);
+    assert_eq!(cluster.status()["feature_level"], 0);
+    for position in 0..3 {
+        let coordinator = cluster.coordinator_at(position);
+        coordinator.arguments().retain(|argument| argument != old);
+        coordinator.stop();
+        cluster.restart_coordinator(position);
+        if position < 2 {
+            assert_eq!(cluster.status()["feature_level"], 0);
+        }
+    }
+    cluster.wait_for(|status| status["feature_level"] == 1);
+    let back = cluster.coordinator_at(1);
+    back.arguments().push(old.to_owned());
+    back.stop();
+    let refused = cluster.coordinator_that_fails(1);
+    let words = "this cluster is at feature level 1; this shoal (0.1.0) knows up to 0; use version 0.1.0 or newer";
+    assert!(refused.contains(words), "{refused}");
+    let back = cluster.coordinator_at(1);
+    back.arguments().retain(|argument| argument != old);
+    cluster.restart_coordinator(1);
+}

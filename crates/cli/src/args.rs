@@ -531,6 +531,9 @@ pub struct Coordinator {
     /// How much to keep of the logs of attempts that have ended, the newest, as they lie on the disk: such as 500MB or 20GiB [default: all]
     #[arg(long, value_name = "BYTES", value_parser = node::parse_bytes)]
     pub keep_logs_bytes: Option<u64>,
+    /// Know no rules above this feature level, so that the cluster is not raised above it and an upgrade can be taken back [default: all of this version]
+    #[arg(long, value_name = "LEVEL")]
+    pub max_feature_level: Option<u32>,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,

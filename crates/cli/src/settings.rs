@@ -33,6 +33,7 @@ const SECTIONS: [(&str, &[&str]); 3] = [
             "raft_log",
             "keep_logs",
             "keep_logs_bytes",
+            "max_feature_level",
             "address_file",
         ],
     ),
@@ -235,6 +236,10 @@ pub fn coordinator(section: &Section, arguments: &mut Coordinator) -> Result<(),
         number.or_else(|| node::parse_bytes(value.as_str()?).ok())
     })?;
     arguments.keep_logs_bytes = arguments.keep_logs_bytes.or(bytes);
+    let level = section.get("max_feature_level", "a number, 0 or more", |value| {
+        u32::try_from(value.as_integer()?).ok()
+    })?;
+    arguments.max_feature_level = arguments.max_feature_level.or(level);
     section.path("address_file", &mut arguments.address_file)
 }
 
@@ -323,7 +328,7 @@ mod tests {
             "[coordinator]\nlisten_adress = 'x'\n",
             expect![[r#"
                 error: shoal.toml: in [coordinator], the key `listen_adress` is not known
-                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, on_disconnect, stop_grace, snapshot_entries, raft_log, keep_logs, keep_logs_bytes, address_file
+                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, on_disconnect, stop_grace, snapshot_entries, raft_log, keep_logs, keep_logs_bytes, max_feature_level, address_file
             "#]],
         );
         refused(

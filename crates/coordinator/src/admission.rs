@@ -99,6 +99,7 @@ pub(crate) fn admit(files: &mut Files, request: Request) -> Result<Admitted, Ref
         Request::AddMember {
             request_id,
             address,
+            feature_level,
         } => {
             if address.is_empty() || address.len() > MAX_ADDRESS {
                 return Err(Refusal::invalid_field(
@@ -110,8 +111,11 @@ pub(crate) fn admit(files: &mut Files, request: Request) -> Result<Admitted, Ref
                 request: None,
                 address,
                 member_id: 0,
+                feature_level: 0,
             };
+            // Who is admitted may have another version when it repeats this.
             command.request = Some(key(&request_id, &command)?);
+            command.feature_level = feature_level;
             propose(Kind::AdmitMember(command))
         }
         Request::RemoveMember {

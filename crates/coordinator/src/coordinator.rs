@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use contract::link::Fence;
-use ledger::Ledger;
+use ledger::{Knows, Ledger};
 use raft::eraftpb::ConfState;
 
 use crate::disconnect::OnDisconnect;
@@ -39,6 +39,8 @@ pub struct Config {
     pub cluster_id: String,
     /// `host:port` at which others reach this member, and workers find the source trees it stores.
     pub address: String,
+    /// How much this program knows: with members that know more it takes part, in a cluster that needs more it does not.
+    pub knows: Knows,
     /// Decides everything that would be random. Differs from one life of a member to the next.
     pub seed: u64,
     /// Entries applied between two snapshots.
@@ -75,6 +77,8 @@ pub struct Coordinator {
     pub(crate) pace: Pace,
     pub(crate) files: Files,
     pub(crate) standing: Standing,
+    /// The highest feature level that each other member has said it knows.
+    pub(crate) levels: BTreeMap<u64, u32>,
     pub(crate) led_term: u64,
     pub(crate) generation: u64,
     /// Tick at which a leader was known last.
@@ -105,7 +109,7 @@ impl Coordinator {
     pub fn new(config: Config, recovered: Recovered, ledger: Ledger) -> raft::Result<Self> {
         let base = recovered.base.clone();
         let group = Group::new(config.member_id, config.seed, recovered)?;
-        Ok(Self {
+        let mut mind = Self {
             reads: Reads::new(config.seed),
             config,
             group,
@@ -123,6 +127,7 @@ impl Coordinator {
             pace: Pace::default(),
             files: Files::default(),
             standing: Standing::default(),
+            levels: BTreeMap::new(),
             led_term: 0,
             generation: 0,
             led_tick: 0,
@@ -135,7 +140,9 @@ impl Coordinator {
             told_members: Vec::new(),
             halted: false,
             outputs: Vec::new(),
-        })
+        };
+        mind.check_feature_level();
+        Ok(mind)
     }
 
     /// The ledger as far as it is committed.
@@ -156,6 +163,11 @@ impl Coordinator {
     /// Raft's own state: leader, term, commit index.
     pub fn group(&self) -> &Group {
         &self.group
+    }
+
+    /// How much this program takes part in.
+    pub fn knows(&self) -> &Knows {
+        &self.config.knows
     }
 
     /// Members of the group.
@@ -192,6 +204,10 @@ impl Coordinator {
             Input::SnapshotSent { member, delivered } => {
                 self.group.snapshot_sent(member, delivered);
             }
+            Input::PeerKnows {
+                member,
+                feature_level,
+            } => self.peer_knows(member, feature_level),
             Input::StepDown => self.step_down(),
         }
     }
@@ -204,6 +220,7 @@ impl Coordinator {
             if self.is_ready() && !self.group.is_transferring() {
                 self.hear_workers(now);
                 self.found();
+                self.raise_feature_level();
                 self.declare_lost(now);
                 self.verify();
                 self.propose_inbox(now);

@@ -72,6 +72,13 @@ pub enum Input {
         /// Who waits. Requests and reads share one space of tokens.
         token: Token,
     },
+    /// A member has connected, and said how much it knows.
+    PeerKnows {
+        /// Its raft id.
+        member: u64,
+        /// The highest feature level that it knows.
+        feature_level: u32,
+    },
     /// Messages to a member were lost or could not be sent.
     Unreachable {
         /// Its raft id.

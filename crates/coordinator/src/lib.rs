@@ -57,6 +57,7 @@ mod session;
 mod standing;
 
 mod disconnect;
+mod features;
 
 pub mod feeds;
 

@@ -72,6 +72,7 @@ impl Coordinator {
                     request: None,
                     address,
                     member_id: *id,
+                    feature_level: 0,
                 });
             }
         }

@@ -29,6 +29,7 @@ pub(crate) fn answer(outcome: &Outcome, warnings: Vec<String>) -> Answer {
         Outcome::Joined { index, .. } => Answer::Joined { index: *index },
         Outcome::Worker { .. }
         | Outcome::Revoked { .. }
+        | Outcome::FeatureLevel { .. }
         | Outcome::Attempt(_)
         | Outcome::Nothing => Answer::Valid { warnings },
     }
@@ -69,6 +70,8 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
                 .with("current", current.to_string())
         }
         Refused::UnknownMember { member_id } => Refusal::not_found(&format!("members/{member_id}")),
+        Refused::TooOld { level, .. } => Refusal::new(ErrorReason::StateForbids, message)
+            .with("feature_level", level.to_string()),
         Refused::AddressTaken { member_id, .. }
         | Refused::MemberRemoved { member_id }
         | Refused::LastMember { member_id } => Refusal::new(ErrorReason::StateForbids, message)

@@ -16,7 +16,9 @@ impl Coordinator {
     /// Takes in a message of a member. One that no sound member sends is refused before raft sees it, and said so.
     pub(crate) fn peer(&mut self, message: Message) {
         let member = message.from;
-        if let Err(Unfit::Bad(why)) = self.hear_peer(message) {
+        if let Err(Unfit::Bad(why)) = self.hear_peer(message)
+            && !self.halted
+        {
             self.outputs.push(Output::PeerRefused { member, why });
         }
     }

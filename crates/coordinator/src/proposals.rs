@@ -145,6 +145,7 @@ impl Coordinator {
                 _ => {}
             }
         }
+        self.check_feature_level();
         if commands.first().is_some_and(is_verify) {
             self.verified = self.verified.max(index);
         }

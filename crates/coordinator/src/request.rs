@@ -21,6 +21,8 @@ pub enum Request {
         request_id: String,
         /// `host:port` of its services.
         address: String,
+        /// The highest feature level that it knows; 0 when that is not known.
+        feature_level: u32,
     },
     /// Removes a coordinator for good.
     RemoveMember {

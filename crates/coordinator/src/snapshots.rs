@@ -86,14 +86,27 @@ impl Coordinator {
         self.verified = base.index;
         self.snapshot = base;
         self.snapshot_bytes = 0;
+        self.check_feature_level();
     }
 
     /// Reads a leader's snapshot, before raft may take it up.
     ///
     /// # Errors
     /// When it is no ledger of this cluster, or an older one than this member has.
-    pub(crate) fn read_snapshot(&self, index: u64, data: &[u8]) -> Result<Ledger, &'static str> {
+    pub(crate) fn read_snapshot(
+        &mut self,
+        index: u64,
+        data: &[u8],
+    ) -> Result<Ledger, &'static str> {
         let snapshot = Snapshot::decode(data).map_err(|_| "the snapshot cannot be read")?;
+        // What this program does not know it must not even read: some of it would be left out.
+        let (level, raised_by) = (snapshot.feature_level, &snapshot.feature_version);
+        if let Err(too_old) = self.config.knows.check(level, raised_by)
+            && snapshot.cluster_id == self.config.cluster_id
+        {
+            self.halt(too_old.to_string());
+            return Err("the snapshot is of a higher feature level");
+        }
         let ledger = Ledger::restore(snapshot).map_err(|_| "the snapshot is no ledger")?;
         let ours = match self.ledger.cluster_id() {
             "" => self.config.cluster_id.as_str(),

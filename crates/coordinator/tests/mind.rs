@@ -12,7 +12,7 @@ use coordinator::{
     SessionId, Token,
 };
 use expect_test::{Expect, expect};
-use ledger::Ledger;
+use ledger::{Knows, Ledger};
 use prost::Message as _;
 
 const YAML: &[u8] = b"
@@ -61,6 +61,10 @@ fn config() -> Config {
         member_id: 1,
         cluster_id: "00000000-0000-4000-8000-000000000001".into(),
         address: "c1:1".into(),
+        knows: Knows {
+            level: 0,
+            version: "0.1.0".into(),
+        },
         seed: 1,
         snapshot_entries: 1_000,
         lost_after_us: 60_000_000,

@@ -82,6 +82,10 @@ impl Words {
                 self.number(9);
                 self.text(principal);
             }
+            Some(Outcome::FeatureLevel { level }) => {
+                self.number(11);
+                self.number(u64::from(*level));
+            }
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Ledger {
     pub(crate) revision: u64,
     pub(crate) time_ms: i64,
     pub(crate) feature_level: u32,
+    /// Version of the program that raised it.
+    pub(crate) feature_version: Arc<str>,
     /// Of everything that changed up to here.
     pub(crate) digest: [u8; 32],
     pub(crate) projects: OrdMap<Arc<str>, Arc<Project>>,
@@ -63,6 +65,16 @@ impl Ledger {
     /// UUID of the cluster; empty before it is founded.
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
+    }
+
+    /// The feature level: which rules count.
+    pub fn feature_level(&self) -> u32 {
+        self.feature_level
+    }
+
+    /// Version of the program that raised the feature level; empty when it never was.
+    pub fn feature_version(&self) -> &str {
+        &self.feature_version
     }
 
     /// Index of the last applied entry.

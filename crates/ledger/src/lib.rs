@@ -41,6 +41,7 @@ mod edges;
 mod pipeline;
 
 mod digest;
+mod feature;
 mod identity;
 mod invariants;
 mod json;
@@ -50,6 +51,7 @@ mod transcript;
 pub use changes::Subject;
 pub use commands::ENTRY_VERSION;
 pub use contract::link::Device;
+pub use feature::{FEATURE_LEVEL, Knows, TooOld};
 pub use ids::Fence;
 pub use lanes::Lane;
 pub use ledger::Ledger;

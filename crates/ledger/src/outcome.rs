@@ -62,6 +62,11 @@ pub enum Outcome {
         /// Which.
         principal: Arc<str>,
     },
+    /// The feature level was raised.
+    FeatureLevel {
+        /// To what.
+        level: u32,
+    },
     /// An attempt was assigned, started, ended, or published outputs.
     Attempt(Fence),
     /// What was asked for was so already.
@@ -168,6 +173,18 @@ pub enum Refused {
         /// Who is there.
         member_id: u64,
     },
+    /// The coordinator that would be admitted does not know the rules that count here.
+    #[error(
+        "this cluster is at feature level {level}; the coordinator that would join knows up to {knows}; use version {raised_by} or newer"
+    )]
+    TooOld {
+        /// The cluster's feature level.
+        level: u32,
+        /// Version of the program that raised it.
+        raised_by: Arc<str>,
+        /// What the coordinator knows.
+        knows: u32,
+    },
     /// No such coordinator was ever admitted.
     #[error("there is no member {member_id}")]
     UnknownMember {
@@ -245,6 +262,7 @@ impl fmt::Display for Outcome {
             Self::Member { member_id } => write!(f, "member {member_id}"),
             Self::Token { token_id } => write!(f, "token {token_id}"),
             Self::Joined { token_id, index } => write!(f, "joined with {token_id} at {index}"),
+            Self::FeatureLevel { level } => write!(f, "feature level {level}"),
             Self::Revoked { principal } => write!(f, "revoked {principal}"),
             Self::Attempt(fence) => write!(f, "attempt {fence}"),
             Self::Nothing => f.write_str("nothing"),

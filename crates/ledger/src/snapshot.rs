@@ -41,6 +41,7 @@ impl Ledger {
             applied_index: self.revision,
             cluster_id: self.cluster_id.to_string(),
             feature_level: self.feature_level,
+            feature_version: self.feature_version.to_string(),
             projects: projects().map(|project| project.record()).collect(),
             pipelines: projects()
                 .flat_map(|project| &project.pipelines)
@@ -93,6 +94,7 @@ impl Ledger {
             revision: snapshot.applied_index,
             time_ms: snapshot.leader_time_ms,
             feature_level: snapshot.feature_level,
+            feature_version: share(&snapshot.feature_version),
             // One of a version before there were digests has none; so had whoever wrote it.
             digest: digest(&snapshot.digest).unwrap_or_default(),
             ..Self::default()

@@ -89,6 +89,9 @@ pub fn line(command: &pb::Command) -> String {
         },
         Some(Kind::RemoveMember(command)) => format!("remove member {}", command.member_id),
         Some(Kind::VerifyState(command)) => format!("verify the state at {}", command.index),
+        Some(Kind::RaiseFeatureLevel(command)) => {
+            format!("raise the feature level to {}", command.level)
+        }
         Some(Kind::CreateToken(command)) => format!("create token {}", command.token_id),
         Some(Kind::ConsumeToken(command)) => {
             format!("use up token {} for {:?}", command.token_id, command.name)

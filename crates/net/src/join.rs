@@ -63,7 +63,7 @@ pub async fn join_worker(
     follow(addresses, &pinned(token)?, ask).await
 }
 
-/// Joins as a coordinator that others reach at `address`.
+/// Joins as a coordinator that others reach at `address`, and that knows rules up to `feature_level`.
 ///
 /// # Errors
 /// [`JoinError`].
@@ -72,10 +72,12 @@ pub async fn join_coordinator(
     token: &JoinToken,
     signing_request: &[u8],
     address: &str,
+    feature_level: u32,
 ) -> Result<api::JoinCoordinatorResponse, JoinError> {
     let request = api::JoinCoordinatorRequest {
         credentials: Some(credentials(token, signing_request)),
         address: address.to_owned(),
+        feature_level: feature_level.cast_signed(),
     };
     let ask = |mut client: Client| {
         let request = request.clone();

@@ -91,6 +91,8 @@ pub struct Sender {
     pub holds: Holds,
     /// How it connects to the others.
     pub dialer: Dialer,
+    /// The highest feature level that it knows.
+    pub feature_level: u32,
 }
 
 /// How far the log of this member reaches on its disk, as its loop last said. Clones are the same place.
@@ -117,6 +119,7 @@ impl Sender {
             to,
             address: self.address.clone(),
             holds: Some(self.holds.get()),
+            feature_level: self.feature_level,
         }
     }
 }

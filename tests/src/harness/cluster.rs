@@ -51,9 +51,15 @@ impl Cluster {
 
     /// So many coordinators without workers: all of them vote, and one leads.
     pub fn of(name: &str, coordinators: usize) -> Self {
+        Self::of_arguments(name, coordinators, &[])
+    }
+
+    /// So many coordinators, all with more arguments.
+    pub fn of_arguments(name: &str, coordinators: usize, more: &[&str]) -> Self {
         let mut place = Place::new(name);
         let data = place.path().join("coordinator");
-        let coordinator = Coordinator::start(&place, data, "127.0.0.1:0", &["--bootstrap"]);
+        let arguments = [&["--bootstrap"], more].concat();
+        let coordinator = Coordinator::start(&place, data, "127.0.0.1:0", &arguments);
         place.use_cluster(&coordinator.address);
         let mut cluster = Self {
             place,
@@ -62,17 +68,22 @@ impl Cluster {
             workers: Vec::new(),
         };
         for _ in 1..coordinators {
-            cluster.add_coordinator();
+            cluster.add_coordinator_with(more);
         }
         cluster
     }
 
     /// Adds a coordinator and waits until it votes.
     pub fn add_coordinator(&mut self) {
+        self.add_coordinator_with(&[]);
+    }
+
+    fn add_coordinator_with(&mut self, more: &[&str]) {
         let number = self.others.len() + 2;
         let data = self.place.path().join(format!("coordinator-{number}"));
         let join = format!("--join={}", self.addresses().join(","));
-        let joined = Coordinator::start(&self.place, data, "127.0.0.1:0", &[&join]);
+        let arguments = [&[join.as_str()], more].concat();
+        let joined = Coordinator::start(&self.place, data, "127.0.0.1:0", &arguments);
         let address = joined.address.clone();
         self.others.push(joined);
         self.place.use_cluster(&self.addresses().join(","));
@@ -159,6 +170,24 @@ impl Cluster {
         });
     }
 
+    /// Starts a coordinator that was stopped and is to end by itself at once; gives what it says.
+    #[track_caller]
+    pub fn coordinator_that_fails(&mut self, position: usize) -> String {
+        let coordinator = self.coordinator_at(position);
+        let own = [
+            "coordinator".to_owned(),
+            format!("--data-dir={}", coordinator.data.display()),
+            format!("--listen={}", coordinator.address),
+        ];
+        let all: Vec<String> = own
+            .into_iter()
+            .chain(coordinator.arguments.clone())
+            .collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let said = self.place.run(&all).ends_with(1).stderr;
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
     /// Adds a worker with two slots, and perhaps an environment that it serves.
     pub fn add_worker(&mut self, name: &str, environment: Option<&str>) {
         self.add_worker_within(name, environment, None);
@@ -241,6 +270,11 @@ impl Coordinator {
     /// Kills it as a crash would.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// What it is started with, beside where it is.
+    pub fn arguments(&mut self) -> &mut Vec<String> {
+        &mut self.arguments
     }
 
     /// Asks it to end, as a service manager does, and waits until it has.

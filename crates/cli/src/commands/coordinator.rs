@@ -47,10 +47,17 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
     let speaks_tls = config.tls || !is_loopback(&config.listen);
     config.advertise = arguments.advertise;
     config.bootstrap = arguments.bootstrap;
+    config.max_feature_level = arguments.max_feature_level;
+    let feature_level = config.knows().level;
     if !arguments.join.is_empty() {
         let token = join_token(&arguments.security)?;
         config.join = Some(match token {
-            Some(token) => Arc::new(CoordinatorJoin::new(arguments.join, token, &data_dir)),
+            Some(token) => Arc::new(CoordinatorJoin::new(
+                arguments.join,
+                token,
+                &data_dir,
+                feature_level,
+            )),
             None if speaks_tls && !config.insecure && !keys.exists() => {
                 return Err(
                     Failure::usage("a coordinator that speaks TLS needs a token to join").hint(
@@ -61,6 +68,7 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
             None => Arc::new(Members {
                 addresses: arguments.join,
                 admission: arguments.admission,
+                feature_level,
             }),
         });
     }
@@ -126,6 +134,8 @@ struct Members {
     addresses: Vec<String>,
     /// The request by which it was admitted already.
     admission: Option<String>,
+    /// What it knows.
+    feature_level: u32,
 }
 
 #[async_trait]
@@ -137,6 +147,7 @@ impl Join for Members {
                 .clone()
                 .unwrap_or_else(|| request_id.to_owned()),
             address: address.to_owned(),
+            feature_level: self.feature_level.cast_signed(),
         };
         let client = Client::new(Fixed(self.addresses.clone()));
         let answer = client.add_member(request).await.map_err(|error| {

@@ -131,6 +131,7 @@ fn add_member(world: &mut World, id: u64) {
         Request::AddMember {
             request_id,
             address: address.clone(),
+            feature_level: 0,
         },
     );
     world.run(4);

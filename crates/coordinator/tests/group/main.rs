@@ -4,6 +4,7 @@
 mod world;
 
 mod faults;
+mod features;
 mod hostile;
 mod leaders;
 mod members;

@@ -10,6 +10,7 @@ fn add(world: &mut World, id: u64, address: &str, request: u128) -> u64 {
     let request = Request::AddMember {
         request_id: uuid(request),
         address: address.into(),
+        feature_level: 0,
     };
     let token = world.ask(id, request);
     world.run(4);
@@ -186,6 +187,7 @@ fn a_change_that_a_leader_began_is_finished_by_the_next() {
         let request = Request::AddMember {
             request_id: uuid(400),
             address: "c4:1".into(),
+            feature_level: 0,
         };
         let token = world.ask(leader, request);
         for _ in 0..steps {

@@ -9,7 +9,7 @@ use coordinator::{
     Answer, Base, Batch, Config, Coordinator, Input, MemberView, Now, Output, Recovered, Refusal,
     Request, SessionId, TICK_MS, Token,
 };
-use ledger::{Ledger, Uuid};
+use ledger::{Knows, Ledger, Uuid};
 use prost::Message as _;
 use raft::eraftpb::{Message, MessageType};
 
@@ -123,6 +123,8 @@ pub struct World {
     pub compares: bool,
     /// Whether what members do to each other is judged; not when somebody lies to them.
     pub judges: bool,
+    /// The highest feature level that each member knows; 0 unless it is said.
+    pub levels: BTreeMap<u64, u32>,
 }
 
 impl World {
@@ -148,6 +150,7 @@ impl World {
             snapshots_taken: 0,
             compares: true,
             judges: true,
+            levels: BTreeMap::new(),
         };
         let voters: Vec<u64> = (1..=count).collect();
         for id in &voters {
@@ -185,6 +188,10 @@ impl World {
             member_id: id,
             cluster_id: CLUSTER.into(),
             address: format!("c{id}:1"),
+            knows: Knows {
+                level: self.levels.get(&id).copied().unwrap_or_default(),
+                version: "0.1.0".into(),
+            },
             seed: seed ^ (id << 32) ^ node.lives,
             snapshot_entries,
             lost_after_us: 60_000_000,
@@ -368,6 +375,18 @@ impl World {
         }
     }
 
+    /// A member connects with another one, and says how much it knows.
+    pub fn tell(&mut self, from: u64, to: u64) {
+        let feature_level = self.levels.get(&from).copied().unwrap_or_default();
+        self.happen(
+            to,
+            Input::PeerKnows {
+                member: from,
+                feature_level,
+            },
+        );
+    }
+
     /// Delivers, or loses, a message on its way.
     pub fn deliver(&mut self, at: usize, lose: bool) {
         if self.network.is_empty() {
@@ -379,6 +398,7 @@ impl World {
         let up = self.nodes.get(&to).is_some_and(|node| node.mind.is_some());
         let lost = lose || !up || self.cut.contains(&from) || self.cut.contains(&to);
         if !lost {
+            self.tell(from, to);
             self.happen(
                 to,
                 Input::Peer {

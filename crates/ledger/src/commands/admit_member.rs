@@ -18,6 +18,14 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::AdmitMember) -> Result<Ou
             Seen::Never(key) => Some(key),
         },
     };
+    let knows = command.feature_level;
+    if key.is_some() && knows != 0 && knows < ledger.feature_level {
+        return Err(Refused::TooOld {
+            level: ledger.feature_level,
+            raised_by: ledger.feature_version.clone(),
+            knows,
+        });
+    }
     let known = ledger.member(command.member_id);
     let may_be_empty = key.is_none() && known.is_none() && command.member_id != 0;
     if command.address.is_empty() && !may_be_empty {

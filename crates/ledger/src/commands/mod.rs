@@ -2,6 +2,7 @@
 
 mod admit_member;
 mod found_cluster;
+mod raise_feature_level;
 mod remove_member;
 
 mod create_execution;
@@ -84,6 +85,7 @@ fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
         Kind::LoseAttempt(command) => lose_attempt::apply(ledger, command),
         Kind::AdmitMember(command) => admit_member::apply(ledger, command),
         Kind::RemoveMember(command) => remove_member::apply(ledger, command),
+        Kind::RaiseFeatureLevel(command) => raise_feature_level::apply(ledger, command),
         Kind::CreateToken(command) => create_token::apply(ledger, command),
         Kind::ConsumeToken(command) => consume_token::apply(ledger, command),
         Kind::RevokeToken(command) => revoke_token::apply(ledger, command),

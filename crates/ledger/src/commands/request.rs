@@ -55,6 +55,7 @@ pub(super) fn remember(
         | Outcome::Token { .. }
         | Outcome::Joined { .. }
         | Outcome::Revoked { .. }
+        | Outcome::FeatureLevel { .. }
         | Outcome::Attempt(_)
         | Outcome::Nothing => return Ok(outcome),
     };

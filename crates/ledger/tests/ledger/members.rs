@@ -1,7 +1,7 @@
 //! Coordinators as the ledger knows them (I-13), and ledgers that are compared (I-04).
 
 use contract::ledger::command::Kind;
-use contract::ledger::{AdmitMember, RemoveMember, RequestKey, VerifyState};
+use contract::ledger::{AdmitMember, RaiseFeatureLevel, RemoveMember, RequestKey, VerifyState};
 use ledger::{Ledger, Outcome, Refused};
 use proptest::prelude::*;
 
@@ -20,7 +20,53 @@ fn admit(request: u8, address: &str) -> Kind {
         request: key(request),
         address: address.to_owned(),
         member_id: 0,
+        feature_level: 0,
     })
+}
+
+fn raise(level: u32, version: &str) -> Kind {
+    Kind::RaiseFeatureLevel(RaiseFeatureLevel {
+        level,
+        version: version.to_owned(),
+    })
+}
+
+/// I-12: the level rises, is kept in snapshots, and who does not know it is not admitted.
+#[test]
+fn the_feature_level_rises_and_never_falls() {
+    let mut world = World::new();
+    let is = |level| Ok(Outcome::FeatureLevel { level });
+    assert_eq!(world.one(raise(2, "0.2.0")), is(2));
+    assert_eq!(world.one(raise(2, "0.2.0")), Ok(Outcome::Nothing));
+    assert_eq!(world.one(raise(1, "0.1.0")), Ok(Outcome::Nothing));
+    assert_eq!(world.one(raise(3, "0.3.0")), is(3));
+    assert!(world.one(raise(0, "0.3.0")).is_err());
+    let restored = Ledger::restore(world.ledger.snapshot()).unwrap();
+    assert_eq!(
+        (restored.feature_level(), restored.feature_version()),
+        (3, "0.3.0")
+    );
+    assert_eq!(restored.state_hash(), world.ledger.state_hash());
+    let joins = |request, address: &str, feature_level| {
+        Kind::AdmitMember(AdmitMember {
+            request: key(request),
+            address: address.to_owned(),
+            member_id: 0,
+            feature_level,
+        })
+    };
+    let refused = world.one(joins(7, "a:1", 2)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "this cluster is at feature level 3; the coordinator that would join knows up to 2; use version 0.3.0 or newer"
+    );
+    for (request, address, level) in [(8, "b:1", 3), (9, "c:1", 4), (10, "d:1", 0)] {
+        assert!(world.one(joins(request, address, level)).is_ok());
+    }
+    // A repeat is the same member, whatever happened since.
+    assert_eq!(world.one(raise(5, "0.5.0")), is(5));
+    assert!(world.one(joins(8, "b:1", 3)).is_ok());
+    world.check_replay(3);
 }
 
 /// A leader says where a member is.
@@ -29,6 +75,7 @@ fn introduce(member_id: u64, address: &str) -> Kind {
         request: None,
         address: address.to_owned(),
         member_id,
+        feature_level: 0,
     })
 }
 

@@ -61,6 +61,9 @@ enum Step {
     Release(Target),
     /// Through a snapshot and back.
     Restore,
+    Raise {
+        level: u8,
+    },
 }
 
 /// An attempt: of which execution, how many before the last, said by whom.
@@ -98,6 +101,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => target().prop_map(Step::Lose),
         2 => target().prop_map(Step::Release),
         1 => Just(Step::Restore),
+        1 => (0..4_u8).prop_map(|level| Step::Raise { level }),
     ]
 }
 
@@ -237,6 +241,10 @@ fn kind(world: &World, step: &Step) -> Option<Kind> {
             build::finish(&worker, fence, result)
         }
         Step::Restore => return None,
+        Step::Raise { level } => Kind::RaiseFeatureLevel(pb::RaiseFeatureLevel {
+            level: u32::from(*level),
+            version: format!("0.{level}.0"),
+        }),
     })
 }
 
@@ -377,12 +385,24 @@ struct Witness {
     answered: BTreeMap<(Vec<u8>, Vec<u8>), Outcome>,
     /// How many attempts an execution had when its cancel was answered.
     cancelled: BTreeMap<i64, usize>,
+    /// The feature level, which never falls (I-12).
+    level: u32,
     /// Results that were accepted, by execution.
     accepted: BTreeMap<i64, usize>,
 }
 
 impl Witness {
     fn see(&mut self, world: &World, kind: &Kind, outcome: &Result<Outcome, Refused>) {
+        let level = world.ledger.feature_level();
+        let raised = match (kind, outcome) {
+            (Kind::RaiseFeatureLevel(raise), Ok(_)) => raise.level.max(self.level),
+            _ => self.level,
+        };
+        assert_eq!(
+            level, raised,
+            "I-12: it rises by a command that says so, and never falls"
+        );
+        self.level = level;
         self.requests(kind, outcome);
         self.fences(world, kind, outcome);
         if let (Kind::CancelExecution(cancel), Ok(_)) = (kind, outcome) {

@@ -37,11 +37,14 @@ impl ClusterService for Cluster {
         let api::AddMemberRequest {
             request_id,
             address,
+            feature_level,
         } = checked(request)?;
+        let feature_level = feature_level.max(0).cast_unsigned();
         let member_id = self
             .change(Mutation::AddMember {
                 request_id,
                 address,
+                feature_level,
             })
             .await?;
         let ledger = self.0.ledger();

@@ -74,6 +74,7 @@ impl JoinService for Joining {
         let add = coordinator::Request::AddMember {
             request_id: Uuid::from_bytes(id).to_string(),
             address: request.address,
+            feature_level: request.feature_level.max(0).cast_unsigned(),
         };
         let answer = self.context.mutations.request(add).await;
         let Answer::Member { member_id } = answer.map_err(status)? else {

@@ -17,6 +17,7 @@ fn sender(cluster: &str) -> Sender {
         address: "127.0.0.1:9".to_owned(),
         holds: net::Holds::default(),
         dialer: pki::Dialer::Plain,
+        feature_level: 0,
     }
 }
 

@@ -172,6 +172,7 @@ async fn only_a_member_speaks_as_that_member() {
         address: "127.0.0.1:9".to_owned(),
         holds: net::Holds::default(),
         dialer: Dialer::Tls(credentials.connector(COORDINATORS).unwrap()),
+        feature_level: 0,
     };
     for (role, name, words) in [
         (
@@ -333,7 +334,7 @@ async fn a_token_becomes_a_certificate_that_renews() {
     current.replace(&renewed, &next.der()).unwrap();
 
     let request = key.signing_request().unwrap();
-    let joined = net::join_coordinator(&addresses, &token, &request, "10.0.0.2:1");
+    let joined = net::join_coordinator(&addresses, &token, &request, "10.0.0.2:1", 0);
     let joined = joined.await.unwrap();
     assert_eq!((joined.member_id, joined.cluster_id.as_str()), (5, "c"));
     let read = Certificate::read(&joined.certificate).unwrap();

@@ -57,7 +57,7 @@ enum Event {
     /// A message of a member, and the room it takes until it is taken in.
     Peer(Box<Message>, Option<OwnedSemaphorePermit>),
     /// Where a member is, as it says itself.
-    Met(u64, String),
+    Met(u64, String, u32),
     /// What became of something that was sent to a member.
     Sent(PeerEvent),
     /// Something that was done beside the loop failed.
@@ -229,9 +229,10 @@ impl Engine {
         drop(self.events.send(Event::Peer(Box::new(message), room)));
     }
 
-    /// Says where a member is.
-    pub(super) fn met(&self, member: u64, address: String) {
-        drop(self.events.send(Event::Met(member, address)));
+    /// Says where a member is, and how much it knows.
+    pub(super) fn met(&self, member: u64, address: String, feature_level: u32) {
+        let met = Event::Met(member, address, feature_level);
+        drop(self.events.send(met));
     }
 
     /// Says what became of something that was sent to a member.
@@ -429,7 +430,13 @@ impl Running {
                 self.handle(Input::Peer { message });
                 drop(room);
             }
-            Event::Met(member, address) => self.links.meet(member, &address),
+            Event::Met(member, address, feature_level) => {
+                self.links.meet(member, &address);
+                self.handle(Input::PeerKnows {
+                    member,
+                    feature_level,
+                });
+            }
             Event::Sent(PeerEvent::Unreachable { member }) => {
                 self.unsaid.unreachable.insert(member);
             }

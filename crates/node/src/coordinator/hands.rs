@@ -432,6 +432,7 @@ mod tests {
                 address: String::new(),
                 holds: Holds::default(),
                 dialer: pki::Dialer::Plain,
+                feature_level: 0,
             },
             established: false,
             data_dir: dir.to_owned(),

@@ -22,7 +22,7 @@ use disk::blobs::Blobs;
 use disk::feeds::Feeds;
 use disk::member::Identity;
 use disk::raft_log::{self, LogConfig, LogKind, LogStore};
-use ledger::Ledger;
+use ledger::{Knows, Ledger};
 pub use net::async_trait;
 use net::{CoordinatorParts, PeerLinks};
 use tokio::net::TcpListener;
@@ -95,6 +95,9 @@ pub struct CoordinatorConfig {
     pub raft_log: Option<LogKind>,
     /// How feeds are kept that have ended.
     pub feeds: FeedKeeping,
+    /// The highest feature level that it says it knows, if that is to be lower than it is: the cluster is then not raised above, and can be
+    /// taken back to an older version.
+    pub max_feature_level: Option<u32>,
 }
 
 impl CoordinatorConfig {
@@ -115,6 +118,16 @@ impl CoordinatorConfig {
             snapshot_entries: 20_000,
             raft_log: None,
             feeds: FeedKeeping::default(),
+            max_feature_level: None,
+        }
+    }
+
+    /// How much it takes part in.
+    pub fn knows(&self) -> Knows {
+        let all = Knows::all(crate::VERSION);
+        Knows {
+            level: all.level.min(self.max_feature_level.unwrap_or(u32::MAX)),
+            ..all
         }
     }
 }
@@ -201,12 +214,14 @@ impl CoordinatorNode {
             address: address.clone(),
             holds: net::Holds::default(),
             dialer: dialers.coordinators.clone(),
+            feature_level: config.knows().level,
         };
         sender.holds.set(found.holds);
         let peers = Arc::new(Peers::open(
             &config.data_dir,
             &sender.cluster_id,
             sender.member_id,
+            config.knows(),
             engine.clone(),
         )?);
         let (members, removed) = members_of(&ledger);
@@ -405,6 +420,7 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
         recovered,
         ledger,
     } = start;
+    recover::check_feature_level(&config.knows(), &recovered, &ledger)?;
     let last = recovered.entries.last();
     let found = Found {
         holds: Promise {
@@ -417,6 +433,7 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
         member_id: identity.member_id,
         cluster_id: identity.cluster_id.clone(),
         address: address.to_owned(),
+        knows: config.knows(),
         // Another one in every life: reads of an earlier one may still be on their way.
         seed: uuid::Uuid::new_v4().as_u64_pair().0,
         snapshot_entries: config.snapshot_entries,

@@ -18,6 +18,7 @@ use contract::api::ErrorReason;
 use contract::peer::{self, Envelope, HelloResponse, Promise};
 use coordinator::Refusal;
 use disk::member::Peer;
+use ledger::Knows;
 use net::Sender;
 use protobuf::Message as _;
 use raft::eraftpb::Message;
@@ -44,6 +45,7 @@ pub(super) struct Peers {
     dir: PathBuf,
     cluster_id: String,
     member_id: u64,
+    knows: Knows,
     known: Mutex<Known>,
     engine: Engine,
 }
@@ -67,6 +69,7 @@ impl Peers {
         dir: &Path,
         cluster_id: &str,
         member_id: u64,
+        knows: Knows,
         engine: Engine,
     ) -> Result<Self, Fault> {
         let known = Known {
@@ -77,6 +80,7 @@ impl Peers {
             dir: dir.to_owned(),
             cluster_id: cluster_id.to_owned(),
             member_id,
+            knows,
             known: Mutex::new(known),
             engine,
         })
@@ -156,6 +160,10 @@ impl Peers {
         if answer.removed {
             return Err(self.removed());
         }
+        let checked = self
+            .knows
+            .check(answer.feature_level, &answer.feature_version);
+        checked.map_err(|too_old| Fault::new(too_old.to_string()))?;
         let promise = answer.promise.unwrap_or_default();
         if is_behind(holds, promise) {
             let place = format!(
@@ -172,8 +180,16 @@ impl Peers {
         match refusal.metadata.get(WHY).map(String::as_str) {
             Some("behind") => Some(self.behind(&refusal.message)),
             Some("removed") => Some(self.removed()),
+            Some("features") => Some(Fault::new(refusal.message.clone())),
             _ => None,
         }
+    }
+
+    /// The cluster's feature level, and who raised it.
+    fn feature_level(&self) -> (u32, String) {
+        let ledger = self.engine.ledger();
+        let ledger = ledger.borrow();
+        (ledger.feature_level(), ledger.feature_version().to_owned())
     }
 
     fn behind(&self, place: &str) -> Fault {
@@ -311,10 +327,21 @@ impl net::ports::Members for Peers {
             )
             .with(WHY, "behind"));
         }
+        let (level, raised_by) = self.feature_level();
+        if envelope.feature_level < level {
+            let knows = Knows {
+                level: envelope.feature_level,
+                version: "of this member".into(),
+            };
+            let refused = knows.check(level, &raised_by).err();
+            let words = refused.map_or_else(String::new, |too_old| too_old.to_string());
+            return Err(Refusal::new(ErrorReason::StateForbids, words).with(WHY, "features"));
+        }
         if !envelope.address.is_empty() {
             known.meet(from, &envelope.address);
             drop(known);
-            self.engine.met(from, envelope.address.clone());
+            let (address, level) = (envelope.address.clone(), envelope.feature_level);
+            self.engine.met(from, address, level);
         }
         Ok(())
     }
@@ -322,6 +349,7 @@ impl net::ports::Members for Peers {
     fn hello(&self, envelope: &Envelope) -> Result<HelloResponse, Refusal> {
         self.is_for_us(envelope)?;
         let known = self.known();
+        let (feature_level, feature_version) = self.feature_level();
         let peers = known.peers.iter().map(|(member, peer)| peer::Peer {
             member_id: *member,
             address: peer.address.clone(),
@@ -330,6 +358,8 @@ impl net::ports::Members for Peers {
             promise: Some(known.promised(envelope.from)),
             removed: known.removed.contains(&envelope.from),
             peers: peers.collect(),
+            feature_level,
+            feature_version,
         })
     }
 

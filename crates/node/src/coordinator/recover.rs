@@ -6,7 +6,7 @@ use contract::ledger::{Entry, command::Kind};
 use coordinator::{Base, Recovered};
 use disk::member::Identity;
 use disk::raft_log::{self, LogStore, SnapshotMeta};
-use ledger::Ledger;
+use ledger::{Knows, Ledger};
 use prost::Message as _;
 use raft::eraftpb::EntryType;
 
@@ -116,6 +116,32 @@ pub(super) fn is_alone(start: &Start) -> bool {
             .entries
             .iter()
             .any(|entry| changes(entry.get_entry_type()))
+}
+
+/// Checks that this program knows the rules of the cluster whose state it found: of the snapshot, and of the entries that are known to be committed.
+pub(super) fn check_feature_level(
+    knows: &Knows,
+    recovered: &Recovered,
+    ledger: &Ledger,
+) -> Result<(), Fault> {
+    let check = |level, raised_by: &str| {
+        let checked = knows.check(level, raised_by);
+        checked.map_err(|too_old| Fault::new(too_old.to_string()))
+    };
+    check(ledger.feature_level(), ledger.feature_version())?;
+    let committed = recovered.entries.iter().filter(|entry| {
+        entry.index <= recovered.hard_state.commit
+            && entry.get_entry_type() == EntryType::EntryNormal
+    });
+    let commands = committed
+        .filter_map(|entry| Entry::decode(&entry.data[..]).ok())
+        .flat_map(|entry| entry.commands);
+    for command in commands {
+        if let Some(Kind::RaiseFeatureLevel(raise)) = command.kind {
+            check(raise.level, &raise.version)?;
+        }
+    }
+    Ok(())
 }
 
 /// The cluster that the state is of, as its ledger or its log says.
@@ -244,6 +270,44 @@ mod tests {
         let again = recover(dir.path(), &mut store, None).unwrap();
         assert_eq!(again.recovered.base, founded.recovered.base);
         assert_eq!(again.identity.cluster_id, CLUSTER);
+    }
+
+    /// I-12: in the snapshot or in the log.
+    #[test]
+    fn a_program_that_knows_too_little_does_not_start() {
+        let knows = |level| Knows {
+            level,
+            version: "0.1.0".into(),
+        };
+        let mut ledger = Ledger::new();
+        let raise = contract::ledger::RaiseFeatureLevel {
+            level: 4,
+            version: "0.4.0".to_owned(),
+        };
+        let entry = Entry {
+            version: ledger::ENTRY_VERSION,
+            leader_time_ms: 1,
+            commands: vec![contract::ledger::Command {
+                kind: Some(Kind::RaiseFeatureLevel(raise)),
+            }],
+        };
+        let mut recovered = Recovered::founding(&[FOUNDER]);
+        let index = recovered.base.index + 1;
+        recovered.entries.push(raft::eraftpb::Entry {
+            index,
+            data: entry.encode_to_vec().into(),
+            ..Default::default()
+        });
+        check_feature_level(&knows(3), &recovered, &ledger).unwrap();
+        recovered.hard_state.commit = index;
+        let words = "this cluster is at feature level 4; this shoal (0.1.0) knows up to 3; use version 0.4.0 or newer";
+        let refused = check_feature_level(&knows(3), &recovered, &ledger).unwrap_err();
+        assert_eq!(refused.to_string(), words);
+        check_feature_level(&knows(4), &recovered, &ledger).unwrap();
+        ledger.apply(index, &entry);
+        let founding = Recovered::founding(&[FOUNDER]);
+        let refused = check_feature_level(&knows(3), &founding, &ledger).unwrap_err();
+        assert_eq!(refused.to_string(), words);
     }
 
     #[test]

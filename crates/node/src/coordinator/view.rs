@@ -24,6 +24,8 @@ pub(super) struct View {
     /// How far the logs of the others equal the leader's, and whether it hears them; empty unless this member leads.
     progress: BTreeMap<u64, (u64, bool)>,
     member_id: u64,
+    /// The highest feature level that this program knows.
+    knows: u32,
     leader: u64,
     term: u64,
     commit: u64,
@@ -36,6 +38,7 @@ impl View {
     pub(super) fn look(&mut self, mind: &Coordinator, snapshot: u64) {
         let group = mind.group();
         self.member_id = group.id();
+        self.knows = mind.knows().level;
         self.leader = group.leader();
         self.term = group.term();
         self.commit = group.commit_index();
@@ -95,6 +98,9 @@ impl View {
             disk_available_bytes: available,
             disk_total_bytes: total,
             ready,
+            feature_level: ledger.feature_level().cast_signed(),
+            feature_version: ledger.feature_version().to_owned(),
+            known_feature_level: self.knows.cast_signed(),
         }
     }
 }

@@ -58,15 +58,22 @@ pub struct CoordinatorJoin {
     addresses: Vec<String>,
     token: JoinToken,
     dir: KeyDir,
+    feature_level: u32,
 }
 
 impl CoordinatorJoin {
-    /// For a coordinator with this data directory.
-    pub fn new(addresses: Vec<String>, token: JoinToken, data_dir: &Path) -> Self {
+    /// For a coordinator with this data directory, which knows rules up to `feature_level`.
+    pub fn new(
+        addresses: Vec<String>,
+        token: JoinToken,
+        data_dir: &Path,
+        feature_level: u32,
+    ) -> Self {
         Self {
             addresses,
             token,
             dir: KeyDir::of(data_dir),
+            feature_level,
         }
     }
 }
@@ -77,7 +84,9 @@ impl Join for CoordinatorJoin {
     async fn join(&self, address: &str, _request_id: &str) -> Result<Joined, Fault> {
         let key = self.dir.joining_key()?;
         let request = key.signing_request()?;
-        let answer = net::join_coordinator(&self.addresses, &self.token, &request, address).await?;
+        let (addresses, level) = (&self.addresses, self.feature_level);
+        let answer =
+            net::join_coordinator(addresses, &self.token, &request, address, level).await?;
         self.dir.keep_authority_key(&answer.ca_key)?;
         self.dir
             .keep_joined(&answer.ca_certificate, &answer.certificate, &key)?;

@@ -165,6 +165,7 @@ impl Clients {
         self.ask(stage, |id| Request::AddMember {
             request_id: ops::request_id(id, 0),
             address,
+            feature_level: 0,
         })
     }
 

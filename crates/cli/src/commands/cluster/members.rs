@@ -21,6 +21,8 @@ pub(super) async fn add(context: &Context, address: &str) -> Result<Exit, Failur
     let request = api::AddMemberRequest {
         request_id: admission.clone(),
         address: address.to_owned(),
+        // Whoever starts it may have another version.
+        feature_level: 0,
     };
     let answer = connection.client.add_member(request).await;
     context.close(connection).await;

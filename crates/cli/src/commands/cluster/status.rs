@@ -151,6 +151,8 @@ impl Status {
             "commit_index": self.cluster.commit_index,
             "applied_index": self.cluster.applied_index,
             "version": self.cluster.version,
+            "feature_level": self.cluster.feature_level,
+            "feature_version": self.cluster.feature_version,
             "trouble": self.trouble(),
         })
     }
@@ -176,6 +178,7 @@ impl Status {
                 "disk_available_bytes": said.disk_available_bytes,
                 "disk_total_bytes": said.disk_total_bytes,
                 "version": said.version,
+                "known_feature_level": said.known_feature_level,
                 "error": null,
             }),
             Err(error) => json!({"ready": false, "error": error.message}),
@@ -208,8 +211,9 @@ impl Status {
                             units::size(said.disk_total_bytes.unsigned_abs())
                         ),
                         said.version.clone(),
+                        said.known_feature_level.to_string(),
                     ],
-                    Err(_) => ["unreachable", "", "", "", "", ""].map(str::to_owned),
+                    Err(_) => ["unreachable", "", "", "", "", "", ""].map(str::to_owned),
                 };
                 name.into_iter().chain(rest).collect()
             })
@@ -224,8 +228,12 @@ impl Status {
             "LAG",
             "DISK FREE",
             "VERSION",
+            "KNOWS LEVEL",
         ];
-        let mut text = format!("cluster {}\n", self.cluster.cluster_id);
+        let mut text = format!(
+            "cluster {}, feature level {}\n",
+            self.cluster.cluster_id, self.cluster.feature_level
+        );
         if let Some(trouble) = self.trouble() {
             text += &format!("{trouble}\n");
         }

@@ -7,7 +7,7 @@ mod planted;
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::{Config, Coordinator, Recovered, Token};
-use ledger::Ledger;
+use ledger::{Knows, Ledger};
 use prost::Message as _;
 
 use super::disk::Disk;
@@ -280,6 +280,10 @@ impl Host {
             member_id: self.member_id,
             cluster_id: "5e3c1a52-0000-4000-8000-000000000001".to_owned(),
             address: name(self.id),
+            knows: Knows {
+                level: 0,
+                version: "simulated".into(),
+            },
             seed: stage.chance.between(0..u64::MAX),
             snapshot_entries: stage.swarm.snapshot_entries,
             lost_after_us: stage.swarm.lost_after_us,
