@@ -1,10 +1,12 @@
 //! What can be typed: every command, option and its help.
 
+mod worker;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::containers::Containers;
+pub use self::worker::{Worker, WorkerCommand};
 
 /// Heading of the options of every command.
 const GLOBAL: &str = "Global options";
@@ -392,89 +394,6 @@ pub enum StreamName {
     Stderr,
     /// Shoal's own words
     Status,
-}
-
-/// Workers: running one, or looking at them.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub struct Worker {
-    /// What to look at.
-    #[command(subcommand)]
-    pub command: Option<WorkerCommand>,
-    /// Read settings from this TOML file, its section `worker`; what is given here counts more
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Address of a coordinator, HOST:PORT; repeat for several
-    #[arg(
-        long,
-        required_unless_present = "config",
-        value_delimiter = ',',
-        value_name = "ADDRESS"
-    )]
-    pub coordinator: Vec<String>,
-    /// Where it keeps attempts and blobs
-    #[arg(long, value_name = "DIR", required_unless_present = "config")]
-    pub data_dir: Option<PathBuf>,
-    /// Its name, unique in the cluster; by default that of the machine
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Where it serves its blobs to others, HOST:PORT; port 0 takes a free one [default: 127.0.0.1:0]
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<String>,
-    /// Address at which others reach it, if it is not the one it listens on
-    #[arg(long, value_name = "ADDRESS")]
-    pub advertise: Option<String>,
-    /// How many attempts it runs at once; by default one for each processor
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    pub slots: Option<u32>,
-    /// Environment it serves; repeat for several
-    #[arg(long = "environment", value_name = "SLUG")]
-    pub environments: Vec<String>,
-    /// What becomes of its steps when no coordinator hears it: `keep_running`, `wait` (never given to others), or `stop_after=35s`; by
-    /// default what the coordinators say
-    #[arg(long, value_name = "POLICY")]
-    pub on_disconnect: Option<node::OnDisconnect>,
-    /// A device that steps can have for themselves, KIND=ID[,name=NAME][,memory=MIB], as in `nvidia.com/gpu=gpu-0`; repeat for several,
-    /// `none` for none; by default what `nvidia-smi` tells of
-    #[arg(long = "device", value_name = "DEVICE")]
-    pub devices: Vec<String>,
-    /// Read the devices from this file, one a line; it is read again every few seconds
-    #[arg(long, value_name = "FILE", conflicts_with = "devices")]
-    pub devices_file: Option<PathBuf>,
-    /// Room to keep free on its disk, in MiB: with less it takes no new steps; by default a twentieth of the disk, at most 1024
-    #[arg(long, value_name = "MIB")]
-    pub disk_reserve: Option<u64>,
-    /// What steps run in.
-    #[command(flatten)]
-    pub containers: Box<Containers>,
-    /// TLS.
-    #[command(flatten)]
-    pub security: Security,
-    /// Write its address to this file once it serves
-    #[arg(long, value_name = "FILE")]
-    pub address_file: Option<PathBuf>,
-}
-
-/// Workers.
-#[derive(Debug, Subcommand)]
-pub enum WorkerCommand {
-    /// List the workers
-    List,
-    /// Show one worker, with its devices and who has them
-    Show {
-        /// Its name
-        name: String,
-    },
-    /// Give a worker nothing new; what it has goes on to its end
-    Drain {
-        /// Its name
-        name: String,
-    },
-    /// Let a drained worker take new attempts again
-    Undrain {
-        /// Its name
-        name: String,
-    },
 }
 
 /// Runs a coordinator.
