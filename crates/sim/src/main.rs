@@ -25,8 +25,26 @@ struct Asked {
     detail: Detail,
 }
 
+/// How it is called.
+const USAGE: &str =
+    "usage: sim SEED [--all] [--bug NAME] | sim --seeds A..B [--jobs N] [--bug NAME] | sim --bugs";
+
 fn main() -> anyhow::Result<ExitCode> {
-    let asked = read(std::env::args().skip(1))?;
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments
+        .peek()
+        .is_some_and(|first| first == "--help" || first == "-h")
+    {
+        writeln!(std::io::stdout(), "{USAGE}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let asked = match read(arguments) {
+        Ok(asked) => asked,
+        Err(error) => {
+            writeln!(std::io::stderr(), "sim: {error:#}\n{USAGE}")?;
+            return Ok(ExitCode::from(2));
+        }
+    };
     if asked.bugs {
         return table_of_bugs();
     }
@@ -196,9 +214,7 @@ fn read(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Asked> {
         }
     }
     if (asked.seeds.is_empty() && !asked.bugs) || asked.jobs == 0 {
-        bail!(
-            "usage: sim SEED [--all] [--bug NAME] | sim --seeds A..B [--jobs N] [--bug NAME] | sim --bugs"
-        );
+        bail!("no seed was named");
     }
     Ok(asked)
 }

@@ -1,12 +1,14 @@
 //! Watching a pipeline or an execution to its end: a live board on a terminal, plain lines elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use client::{ExecutionEvent, LogEvent, LogStart, PipelineEvent};
 use contract::api::{self, State};
 use futures::{Stream, StreamExt as _};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::interrupts::{Interrupts, Subject, Wish, choices, farewell};
 use super::{Context, cancel};
@@ -15,6 +17,9 @@ use crate::print::board::Board;
 use crate::print::escape;
 use crate::tables::{self, Now};
 use crate::{Exit, Failure, json};
+
+/// What waits for a worker for so long is asked about, and again after as long.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Something that happens to what is watched.
 enum Event {
@@ -121,6 +126,7 @@ async fn watch(
     let mut watched = Watched::new(context, lines);
     let mut interrupts = Interrupts::listen(watched.board.takes_keys())?;
     let mut ended = false;
+    let mut patience = tokio::time::interval_at(Instant::now() + PATIENCE, PATIENCE);
     // The end of what is watched can come before the end of its logs: nothing of them is left out.
     while !ended || watched.open > 0 {
         tokio::select! {
@@ -133,6 +139,7 @@ async fn watch(
             },
             Some(line) = logged.recv() => watched.line(line),
             () = watched.board.tick() => {}
+            _ = patience.tick(), if !ended => watched.why_waiting(connection).await,
             wish = interrupts.next() => match wish {
                 Wish::Choices => watched.board.note(&choices(subject, watched.board.takes_keys())),
                 Wish::Cancel => watched.board.note(&cancel::words(context, connection, subject).await),
@@ -159,6 +166,8 @@ struct Watched {
     /// Logs that have not come to their end.
     open: usize,
     lines: mpsc::Sender<Line>,
+    /// Executions of which it was told why they wait, with what was told.
+    told: BTreeMap<String, String>,
 }
 
 /// What there is in the end.
@@ -190,6 +199,7 @@ impl Watched {
             followed: BTreeSet::new(),
             open: 0,
             lines,
+            told: BTreeMap::new(),
         }
     }
 
@@ -212,6 +222,36 @@ impl Watched {
                 }
                 self.execution(connection, row, *execution);
             }
+        }
+    }
+
+    /// Who has waited for a worker for a while is told why; again when that has changed.
+    async fn why_waiting(&mut self, connection: &Connection) {
+        let waiting = self.executions.values().filter(|execution| {
+            execution.state() == State::Queued
+                && (execution.attempts.iter()).all(|attempt| attempt.end_time.is_some())
+        });
+        let waiting: Vec<String> = waiting.map(|execution| execution.name.clone()).collect();
+        // What waits for the same reason as the oldest is not told of one by one.
+        let Some(name) = waiting
+            .into_iter()
+            .min_by_key(|name| (name.len(), name.clone()))
+        else {
+            return;
+        };
+        let request = api::ExplainExecutionRequest { name: name.clone() };
+        // Not to know is no reason to stop watching.
+        let Ok(explained) = connection.client.explain_execution(request).await else {
+            return;
+        };
+        let standing = explained.standing;
+        if self.told.get(&name) != Some(&standing) {
+            let number = name.rsplit('/').next().unwrap_or_default();
+            self.board.note(&format!(
+                "#{number} is {} (`shoal explain {number}` tells more)",
+                escape::for_line(&standing)
+            ));
+            self.told.insert(name, standing);
         }
     }
 
