@@ -19,13 +19,11 @@ fn cluster(name: &str, more: &[&str]) -> Option<(Cluster, &'static Engine)> {
     let shared = cluster.place.path().join("shared");
     fs::create_dir(&shared).unwrap();
     let mount = format!("--allow-mount={}", shared.display());
-    let mut arguments = vec![
-        "--runtime=docker",
-        "--container-network=none",
-        "--container-memory=128",
-        &mount,
-    ];
+    let mut arguments = vec!["--runtime=docker", "--container-network=none", &mount];
     arguments.extend(more);
+    if !more.iter().any(|one| one.starts_with("--container-memory")) {
+        arguments.push("--container-memory=128");
+    }
     cluster.add_worker_with("boxer", &arguments);
     Some((cluster, engine))
 }
@@ -106,6 +104,62 @@ fn a_pipeline_runs_in_containers_and_leaves_nothing() {
     assert!(printed(&log(2), "stdout").contains("made by it's me"));
     let worker = place.json(&["worker", "show", "boxer"]);
     assert_eq!(worker["runtime"], "docker", "{worker}");
+    nothing_is_left(&cluster, engine);
+}
+
+/// Without a cluster, on one machine.
+#[test]
+fn the_embedded_node_runs_containers_where_it_is_told_to() {
+    if Engine::get().is_none() {
+        return;
+    }
+    let place = Place::new("embedded-box");
+    write(&place, BUSYBOX, "ls /.shoal", "");
+    let run = |runtime: &str| {
+        let mut command = place.shoal(&["execution", "run", "it"]);
+        let output = command.env("SHOAL_RUNTIME", runtime).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let said = run("docker");
+    assert!(said.contains("launch") && said.contains("shoal"), "{said}");
+    let said = run("dokcer");
+    assert!(said.contains("SHOAL_RUNTIME: `dokcer` is none of process, docker"), "{said}");
+}
+
+/// The example of the docs, in an image that was made of Debian's packages.
+#[test]
+fn the_sklearn_example_learns_in_its_image() {
+    const IMAGE: &str = "shoal-example:digits-sklearn";
+    let more = ["--container-memory=1024", "--image-pull=never"];
+    let Some((cluster, engine)) = cluster("sklearn", &more) else {
+        return;
+    };
+    let listed = engine.docker(&["images", "--quiet", IMAGE]);
+    if listed.trim().is_empty() {
+        eprintln!("SKIPPED, as there is no {IMAGE}: examples/digits-sklearn/make-image makes it");
+        return;
+    }
+    cluster.place.example("digits-sklearn");
+    cluster
+        .place
+        .run(&["pipeline", "run", "digits-sklearn"])
+        .succeeds();
+    let evaluate = cluster.place.execution(3);
+    let accuracy = evaluate["metadata"]["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.95, "accuracy {accuracy}");
+    let names = |number: i64| -> Vec<String> {
+        let execution = cluster.place.execution(number);
+        let outputs = execution["outputs"].as_array().unwrap().iter();
+        outputs
+            .map(|output| output["file_name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(1), ["test.npz", "train.npz"]);
+    assert_eq!(names(2), ["model.joblib"]);
+    assert_eq!(names(3), ["confusion.json"]);
+    let log = cluster.place.log_of(2, None);
+    let said = |part: &str| log.records.iter().any(|(_, text)| text.contains(part));
+    assert!(said("support vectors") && said("Python 3"), "{log:?}");
     nothing_is_left(&cluster, engine);
 }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, Error, Kind, Resolve};
-use node::embedded::{self, Embedded};
+use node::embedded::Embedded;
 use node::home::Home;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::containers;
 use crate::contexts::Cluster;
 
 /// How long to wait for another command's node to say where it serves.
@@ -197,7 +198,8 @@ impl Local {
         let Some(ownership) = owned else {
             return Ok(None);
         };
-        let started = Embedded::start(ownership, embedded::Options::default()).await;
+        let options = containers::embedded().map_err(|error| Error::new(Kind::Local, error))?;
+        let started = Embedded::start(ownership, options).await;
         started.map(Some).map_err(|fault| {
             Error::new(
                 Kind::Internal,

@@ -10,11 +10,15 @@
 //! ```
 
 use clap::Args;
+use node::embedded::Options;
 use node::worker::RuntimeChoice;
 use runtime::docker::{DockerConfig, GrantedMount, Network, Policy, Profile, PullPolicy};
 
 use crate::Failure;
 use crate::settings::Section;
+
+/// Says what steps of the embedded node run in.
+const VARIABLE: &str = "SHOAL_RUNTIME";
 
 /// Keys of the section.
 pub(crate) const KEYS: &[&str] = &[
@@ -171,6 +175,25 @@ impl Containers {
             coordinators: Vec::new(),
         }))
     }
+}
+
+/// How the node inside this command is run: without a worker to give flags to, `SHOAL_RUNTIME` says what steps run in.
+///
+/// # Errors
+/// When it names no runtime; in words for people.
+pub(crate) fn embedded() -> Result<Options, String> {
+    let runtime = std::env::var(VARIABLE).ok().filter(|name| !name.is_empty());
+    if let Some(name) = &runtime {
+        runtime_name(name).map_err(|error| format!("{VARIABLE}: {error}"))?;
+    }
+    let containers = Containers {
+        runtime,
+        ..Containers::default()
+    };
+    Ok(Options {
+        runtime: containers.choice(),
+        ..Options::default()
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::Fault;
 use crate::coordinator::{CoordinatorConfig, CoordinatorNode};
 use crate::home::Ownership;
-use crate::worker::{WorkerConfig, WorkerNode};
+use crate::worker::{RuntimeChoice, WorkerConfig, WorkerNode};
 
 /// Name of the embedded worker.
 const WORKER: &str = "local";
@@ -19,6 +19,8 @@ const WORKER: &str = "local";
 pub struct Options {
     /// How many attempts run at once; by default one for each processor.
     pub slots: Option<u32>,
+    /// What steps are run in.
+    pub runtime: RuntimeChoice,
 }
 
 /// An embedded node.
@@ -50,6 +52,7 @@ impl Embedded {
         if let Some(slots) = options.slots {
             config.slots = slots;
         }
+        config.runtime = options.runtime;
         let worker = WorkerNode::start(config).await?;
         ownership.publish(coordinator.address())?;
         Ok(Self {

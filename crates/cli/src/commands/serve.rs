@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use node::embedded::{Embedded, Options};
+use node::embedded::Embedded;
 use node::home::{Home, Ownership};
 
 use crate::args::Serve;
-use crate::{Exit, Failure};
+use crate::{Exit, Failure, containers};
 
 /// How long it stays with nothing to do: what it was started for comes after it.
 const GRACE: Duration = Duration::from_secs(15);
@@ -21,7 +21,7 @@ pub(super) async fn run(arguments: &Serve) -> Result<Exit, Failure> {
         _ = terminate.recv() => return Ok(Exit::Done),
         _ = interrupt.recv() => return Ok(Exit::Done),
     };
-    let node = Embedded::start(ownership, Options::default())
+    let node = Embedded::start(ownership, containers::embedded().map_err(Failure::usage)?)
         .await
         .map_err(|fault| Failure::new(fault.to_string()))?;
     let ended = tokio::select! {
