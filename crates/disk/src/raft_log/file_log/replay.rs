@@ -142,6 +142,8 @@ pub(super) fn replay<D: Directory>(
 
 fn headers<D: Directory>(directory: &D) -> Result<Vec<File<D::File>>, DiskError> {
     let mut names = directory.names()?;
+    // What else somebody has put there is none of ours.
+    names.retain(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
     names.sort();
     let mut files = Vec::new();
     for name in names {

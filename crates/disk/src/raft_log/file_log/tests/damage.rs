@@ -189,6 +189,14 @@ fn files_as_they_were_are_found_or_harmless() {
 }
 
 #[test]
+fn what_else_lies_there_is_left_alone() {
+    let sample = sample();
+    let mut contents = sample.contents.clone();
+    contents.push(("00000001.copy".into(), vec![7; 5_000]));
+    assert!(!sample.is_found(&contents, "a stray file"));
+}
+
+#[test]
 fn damage_is_named() {
     let sample = sample();
     let told = |contents: &[(String, Vec<u8>)]| {
