@@ -215,7 +215,15 @@ impl Coordinator {
     /// Decides, and says what to do. Empty when there is nothing.
     pub fn poll(&mut self, now: Now) -> Vec<Output> {
         if !self.halted {
-            self.advance();
+            self.turn(now);
+        }
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Whatever halts it is the last of its turn: nobody is told of a ledger that it must not go on with.
+    fn turn(&mut self, now: Now) {
+        self.advance();
+        if !self.halted {
             self.follow_leadership(now);
             if self.is_ready() && !self.group.is_transferring() {
                 self.hear_workers(now);
@@ -231,12 +239,13 @@ impl Coordinator {
             }
             self.give_up_late();
             self.advance();
+        }
+        if !self.halted {
             self.publish();
             self.tell_workers();
             self.tell_members();
             self.snapshot();
         }
-        std::mem::take(&mut self.outputs)
     }
 
     /// Lets raft move: stores, sends, commits.
