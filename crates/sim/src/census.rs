@@ -45,7 +45,12 @@ impl Census {
                 ledger,
                 is_newest: true,
                 ..
-            } => self.workers(tally, ledger),
+            } => {
+                if ledger.feature_level() > 1 {
+                    count(tally, "a feature level was raised");
+                }
+                self.workers(tally, ledger);
+            }
             _ => {}
         }
     }

@@ -199,4 +199,6 @@ pub(crate) enum Recovery {
     Operate,
     /// A coordinator that was removed ends.
     Retire(CoordinatorId),
+    /// A coordinator's program was too old for its cluster, and ended: the newest is installed.
+    Reinstall(CoordinatorId),
 }

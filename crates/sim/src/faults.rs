@@ -4,7 +4,7 @@ use crate::coordinator;
 use crate::event::{CoordinatorId, Event, MachineId, Recovery};
 use crate::machine::{self, Machine};
 use crate::network::KEEPALIVE_US;
-use crate::swarm::{Fault, SECOND};
+use crate::swarm::{Fault, NEWEST_LEVEL, SECOND};
 use crate::world::World;
 
 // What happens again and again.
@@ -91,6 +91,10 @@ impl World {
             }
             Fault::LoseDisk => self.lose_disk(coordinator),
             Fault::ChangeMembers => self.change_members(coordinator),
+            Fault::Upgrade => {
+                let level = 1 + self.stage.chance.between(0..NEWEST_LEVEL.into()) as u32;
+                self.install(coordinator, level);
+            }
             Fault::ClockJump => self.set_clock(machine, coordinator),
             Fault::Drain => {
                 self.drain(machine, true);
@@ -146,6 +150,7 @@ impl World {
             Recovery::Drain(id) => self.drain(id, false),
             Recovery::Operate => self.operate(),
             Recovery::Retire(id) => self.retire(id),
+            Recovery::Reinstall(id) => self.install(id, NEWEST_LEVEL),
         }
     }
 }
@@ -159,6 +164,14 @@ impl World {
         self.crash_coordinator(id);
         let down = self.stage.chance.delay(1_000..15 * SECOND);
         self.stage.after(down, Event::StartCoordinator(id));
+    }
+
+    /// A coordinator goes on with a program that knows so much.
+    fn install(&mut self, id: CoordinatorId, level: u32) {
+        if let Some(host) = self.coordinators.get_mut(id) {
+            host.level = level;
+        }
+        self.crash_coordinator_for_a_while(id);
     }
 
     pub(crate) fn crash_daemon_for_a_while(&mut self, id: MachineId) {

@@ -35,11 +35,13 @@ enum Then {
 }
 
 impl World {
-    /// A coordinator loses its disk, or gets an old copy of it back. Never of more than can be lost: only while all others have theirs.
+    /// A coordinator loses its disk, or gets an old copy of it back. Never of more than can be lost: only while all others have theirs, and what it has of
+    /// feeds: records that only it has still are what an earlier loss left of them.
     pub(crate) fn lose_disk(&mut self, id: CoordinatorId) {
         if self.coordinators.members().count() < FEWEST
             || !self.tasks.is_empty()
             || !self.coordinators.is_settled()
+            || !self.coordinators.has_copies(id)
         {
             // Somebody makes a copy instead, to put it back another time.
             if let Some(host) = self.coordinators.get_mut(id) {

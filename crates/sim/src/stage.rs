@@ -39,6 +39,8 @@ pub(crate) struct Stage {
     /// The same of all that ever were.
     pub(crate) places: BTreeMap<u64, CoordinatorId>,
     pub(crate) coordinator_count: usize,
+    /// What the program of each member knows, by its raft id; empty where there are no upgrades.
+    pub(crate) levels: BTreeMap<u64, u32>,
     /// The newest revision that anybody has published.
     newest: u64,
 }
@@ -60,6 +62,7 @@ impl Stage {
             members: BTreeMap::from([(1, 0)]),
             places: BTreeMap::from([(1, 0)]),
             coordinator_count,
+            levels: BTreeMap::new(),
             newest: 0,
         }
     }

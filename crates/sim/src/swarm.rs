@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     ClockJump,
     /// A worker is told to take no more work, for a while.
     Drain,
+    /// A coordinator's program is replaced by a newer one, or by an older one.
+    Upgrade,
 }
 
 impl Fault {
@@ -88,9 +90,13 @@ impl Fault {
             Self::ChangeMembers => "change of members",
             Self::ClockJump => "clock jump",
             Self::Drain => "drain",
+            Self::Upgrade => "upgrade",
         }
     }
 }
+
+/// The highest feature level of the newest of the simulated versions; the oldest knows 1.
+pub(crate) const NEWEST_LEVEL: u32 = 3;
 
 /// How messages travel between coordinators.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +144,8 @@ pub(crate) struct Swarm {
     pub(crate) lost_after_us: u64,
     /// Bytes of each feed that workers keep in memory, and that may be on their way.
     pub(crate) feed_bytes: usize,
+    /// Coordinators begin with an old version and are upgraded on the way. Else there are no feature levels.
+    pub(crate) upgrades: bool,
 }
 
 impl Swarm {
@@ -167,6 +175,7 @@ impl Swarm {
             snapshot_entries: 10_000,
             lost_after_us: 3 * SECOND,
             feed_bytes: 1 << 20,
+            upgrades: false,
         }
     }
 
@@ -194,7 +203,7 @@ impl Swarm {
             late: rate(chance, 30),
             overtakes: chance.permille(400),
         };
-        Self {
+        let mut swarm = Self {
             faults,
             chaos_us: chance.between(20 * SECOND..60 * SECOND),
             coordinators: *chance.pick(&[1, 3, 3, 3, 3, 5]).unwrap_or(&3),
@@ -218,7 +227,16 @@ impl Swarm {
                 .pick(&[3 * SECOND, 10 * SECOND, 30 * SECOND])
                 .unwrap_or(&SECOND),
             feed_bytes: *chance.pick(&[64, 512, 1 << 20]).unwrap_or(&512),
+            upgrades: false,
+        };
+        // Drawn apart, so that all other seeds stay what they were.
+        let mut apart = Chance::new(chance.state());
+        swarm.upgrades = apart.permille(250);
+        if swarm.upgrades {
+            let mean_us = apart.between(2 * SECOND..20 * SECOND);
+            swarm.faults.insert(Fault::Upgrade, mean_us);
         }
+        swarm
     }
 
     /// How fast a coordinator's clocks go, in thousandths.

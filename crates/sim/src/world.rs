@@ -15,7 +15,7 @@ use crate::event::{
 use crate::machine::Machine;
 use crate::operator::Task;
 use crate::stage::Stage;
-use crate::swarm::{Fault, SECOND, Swarm};
+use crate::swarm::{Fault, NEWEST_LEVEL, SECOND, Swarm};
 use crate::transcript::Detail;
 use crate::wires::Wires;
 
@@ -131,6 +131,10 @@ impl World {
         }
         unfinished.extend(self.coordinators.unfinished());
         let ledger = self.coordinators.newest();
+        let level = ledger.feature_level();
+        if self.stage.swarm.upgrades && level < NEWEST_LEVEL {
+            unfinished.push(format!("the feature level is {level}"));
+        }
         for project in ledger.projects() {
             let open = ledger
                 .executions(&project.name)
@@ -323,6 +327,16 @@ impl World {
         self.wires.network.cuts_at_push = false;
         self.wires.peers.unblock();
         self.clients.is_quiet = true;
+        for id in 0..self.coordinators.len() {
+            // Whoever began to upgrade comes to the end of it.
+            let host = self.coordinators.get_mut(id);
+            let is_old = host.is_some_and(|host| {
+                std::mem::replace(&mut host.level, NEWEST_LEVEL) < NEWEST_LEVEL
+            });
+            if is_old && self.stage.swarm.upgrades {
+                self.crash_coordinator(id);
+            }
+        }
         for host in self.coordinators.iter_mut() {
             host.heal(&mut self.stage);
         }

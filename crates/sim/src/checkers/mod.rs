@@ -4,6 +4,7 @@
 mod acked;
 mod attempts;
 mod cancel;
+mod features;
 mod linear;
 mod lives;
 mod logs;
@@ -99,6 +100,11 @@ pub(crate) enum Fact<'a> {
         term: u64,
         candidate: u64,
     },
+    /// A coordinator starts with a program that knows so much.
+    Installed {
+        coordinator: CoordinatorId,
+        level: u32,
+    },
     /// All that was on a coordinator's disk is gone.
     DiskLost { coordinator: CoordinatorId },
     /// A feed is sealed at a coordinator.
@@ -190,6 +196,7 @@ impl Checkers {
             Box::new(outputs::Outputs::default()),
             Box::new(logs::Logs::default()),
             Box::new(votes::Votes::default()),
+            Box::new(features::Features::default()),
             Box::new(sound::Sound),
         ];
         Self {

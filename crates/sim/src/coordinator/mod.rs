@@ -81,6 +81,17 @@ impl Coordinators {
             && self.members().all(|host| host.lacks().is_none())
     }
 
+    /// Whether another member has every record of feeds that a coordinator has.
+    pub(crate) fn has_copies(&self, id: CoordinatorId) -> bool {
+        let others = || self.members().filter(|host| host.name() != name(id));
+        let is_elsewhere = |(key, feed): (&Key, &feeds::Feed)| {
+            let count = |host: &Host| host.feeds().get(key).map_or(0, feeds::Feed::count);
+            others().any(|host| count(host) >= feed.count())
+        };
+        self.get(id)
+            .is_some_and(|host| host.feeds().iter().all(is_elsewhere))
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Host> {
         self.hosts.iter_mut()
     }

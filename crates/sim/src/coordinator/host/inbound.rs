@@ -91,7 +91,20 @@ impl Host {
                 self.handle(stage, Input::Read { token });
             }
             OnCoordinator::Overdue(token) => self.overdue(stage, token),
-            OnCoordinator::Peer(message) => self.handle(stage, Input::Peer { message }),
+            OnCoordinator::Peer(message) => {
+                // Every connection begins with what its end knows.
+                let member = message.from;
+                if let Some(feature_level) = stage.levels.get(&member).copied()
+                    && self.told.insert(member, feature_level) != Some(feature_level)
+                {
+                    let knows = Input::PeerKnows {
+                        member,
+                        feature_level,
+                    };
+                    self.handle(stage, knows);
+                }
+                self.handle(stage, Input::Peer { message });
+            }
             OnCoordinator::StepDown => {
                 if self.leads() {
                     stage.sometimes("a leader handed over before it stopped");

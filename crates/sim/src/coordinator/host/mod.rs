@@ -18,7 +18,7 @@ use crate::checkers::Fact;
 use crate::clients::{OpId, ReadId};
 use crate::event::{ConnectionId, CoordinatorId, Event, Life, OnCoordinator};
 use crate::stage::Stage;
-use crate::swarm::SECOND;
+use crate::swarm::{NEWEST_LEVEL, SECOND};
 
 /// Raft's clock.
 const TICK_US: u64 = coordinator::TICK_MS * 1_000;
@@ -80,6 +80,10 @@ pub(crate) struct Host {
     pub(crate) clock_us: i64,
     /// How fast its clocks go, in thousandths.
     pub(crate) rate: u64,
+    /// The highest feature level that its program knows.
+    pub(crate) level: u32,
+    /// What others have said that they know.
+    told: BTreeMap<u64, u32>,
     born_us: u64,
 }
 
@@ -121,6 +125,8 @@ impl Host {
             parked: None,
             clock_us: 0,
             rate: 1_000,
+            level: 1,
+            told: BTreeMap::new(),
             born_us: 0,
         }
     }
@@ -231,8 +237,10 @@ impl Host {
         self.crash(stage);
         stage.show(&Fact::DiskLost { coordinator });
         let (life, rate, clock_us) = (self.life, self.rate, self.clock_us);
+        let level = self.level;
         *self = Self::new(self.id, member_id, Recovered::default());
         (self.life, self.rate, self.clock_us) = (life, rate, clock_us);
+        self.level = level;
         stage.news(format_args!(
             "{} joins as member {member_id}",
             name(self.id)
@@ -263,6 +271,28 @@ impl Host {
         self.start(stage);
     }
 
+    /// What its program knows: nothing where there are no upgrades.
+    fn knows(&mut self, stage: &mut Stage, needed: u32) -> Knows {
+        if needed > self.level {
+            stage.sometimes("an older program refused to start");
+            self.level = NEWEST_LEVEL;
+        }
+        self.told.clear();
+        let level = match stage.swarm.upgrades {
+            true => self.level,
+            false => 0,
+        };
+        if level > 0 {
+            stage.levels.insert(self.member_id, level);
+            let coordinator = self.id;
+            stage.show(&Fact::Installed { coordinator, level });
+        }
+        Knows {
+            level,
+            version: "simulated".into(),
+        }
+    }
+
     /// Starts the process from what its disk holds.
     pub(crate) fn start(&mut self, stage: &mut Stage) {
         if self.mind.is_some() || self.standing != Standing::Member {
@@ -276,14 +306,12 @@ impl Host {
             [] => Ok(Ledger::new()),
             bytes => restore(bytes),
         };
+        let needed = ledger.as_ref().map_or(0, Ledger::feature_level);
         let config = Config {
             member_id: self.member_id,
             cluster_id: "5e3c1a52-0000-4000-8000-000000000001".to_owned(),
             address: name(self.id),
-            knows: Knows {
-                level: 0,
-                version: "simulated".into(),
-            },
+            knows: self.knows(stage, needed),
             seed: stage.chance.between(0..u64::MAX),
             snapshot_entries: stage.swarm.snapshot_entries,
             lost_after_us: stage.swarm.lost_after_us,

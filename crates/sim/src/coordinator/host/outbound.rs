@@ -11,9 +11,9 @@ use crate::Bug;
 use crate::checkers::Fact;
 use crate::clients::{Clients, PROJECT, phase};
 use crate::coordinator::{Stored, name};
-use crate::event::{Event, Message, OnClient, OnCoordinator};
+use crate::event::{Event, Message, OnClient, OnCoordinator, Recovery};
 use crate::stage::Stage;
-use crate::swarm::SECOND;
+use crate::swarm::{NEWEST_LEVEL, SECOND};
 use crate::wires::Wires;
 
 impl Host {
@@ -54,7 +54,11 @@ impl Host {
         }
         for output in outputs {
             stage.trace(format_args!("c{} {output}", self.id + 1));
+            let is_end = matches!(output, Output::Halt { .. });
             self.perform(stage, wires, clients, output);
+            if is_end {
+                return;
+            }
         }
     }
 
@@ -123,6 +127,10 @@ impl Host {
                     return wires.network.send(stage, session.0, refused);
                 }
                 wires.network.cut(stage, session.0);
+            }
+            Output::Halt { why } if why.contains("use version") && self.level < NEWEST_LEVEL => {
+                stage.sometimes("an older program stopped by name");
+                stage.after(1, Event::Recover(Recovery::Reinstall(self.id)));
             }
             Output::Halt { why } => {
                 let what = format!("{} halts: {why}", name(self.id));
