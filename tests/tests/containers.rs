@@ -123,7 +123,10 @@ fn the_embedded_node_runs_containers_where_it_is_told_to() {
     let said = run("docker");
     assert!(said.contains("launch") && said.contains("shoal"), "{said}");
     let said = run("dokcer");
-    assert!(said.contains("SHOAL_RUNTIME: `dokcer` is none of process, docker"), "{said}");
+    assert!(
+        said.contains("SHOAL_RUNTIME: `dokcer` is none of process, docker"),
+        "{said}"
+    );
 }
 
 /// The example of the docs, in an image that was made of Debian's packages.

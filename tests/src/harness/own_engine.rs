@@ -83,14 +83,15 @@ impl OwnEngine {
             .open(self.path("log"))
             .map_err(words)?;
         let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
-        let mut command = Command::new("dockerd");
+        // In a network of its own: without a bridge an engine removes the one that another engine of the machine may have.
+        let mut command = Command::new("unshare");
         command
+            .args(["--net", "dockerd"])
             .arg(option("data-root", &self.path("data")))
             .arg(option("exec-root", &self.path("exec")))
             .arg(option("pidfile", &self.path("pid")))
             .arg(format!("--host={}", self.host()))
             .arg("--live-restore")
-            // Nothing of the machine's network is touched.
             .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(words)?)
