@@ -47,8 +47,8 @@ pub struct Worker {
     /// default what the coordinators say
     #[arg(long, value_name = "POLICY")]
     pub on_disconnect: Option<node::OnDisconnect>,
-    /// A device that steps can have for themselves, KIND=ID[,name=NAME][,memory=MIB], as in `nvidia.com/gpu=gpu-0`; repeat for several,
-    /// `none` for none; by default what `nvidia-smi` tells of
+    /// A device that steps can have for themselves: KIND=ID, and after commas name=NAME and memory=MIB, as in `nvidia.com/gpu=gpu-0,memory=15360`;
+    /// repeat for several, `none` for none; by default what `nvidia-smi` tells of
     #[arg(long = "device", value_name = "DEVICE")]
     pub devices: Vec<String>,
     /// Read the devices from this file, one a line; it is read again every few seconds
