@@ -9,7 +9,7 @@
 //! the shim writes, it writes to files that it was given open.
 //!
 //! What is indeterminate: as with processes, how a program would have ended whose shim was killed. That is asked of the engine
-//! ([`EndReason::OomKilled`], [`EndReason::EngineStopped`]) before it is called [`EndReason::Gone`].
+//! ([`EndReason::OomKilled`](crate::EndReason::OomKilled), [`EndReason::EngineStopped`](crate::EndReason::EngineStopped)) before it is called [`EndReason::Gone`](crate::EndReason::Gone).
 //!
 //! Unlike the rest of this crate this part is asynchronous within: the engine may take its time.
 
