@@ -1,6 +1,7 @@
 //! A container engine, where there is one, and an image that is made on the spot: no registry is asked.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -108,6 +109,8 @@ fn fill(busybox: &str, tree: &Path) -> std::io::Result<()> {
     for part in ["bin", "etc", "root", "tmp", "usr/bin"] {
         fs::create_dir_all(tree.join(part))?;
     }
+    // As every image has it: a disk in memory that covers it takes its mode.
+    fs::set_permissions(tree.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     fs::copy(busybox, tree.join("bin/busybox"))?;
     let listed = Command::new(busybox).arg("--list").output()?;
     for name in String::from_utf8_lossy(&listed.stdout).lines() {
