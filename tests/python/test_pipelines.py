@@ -234,7 +234,6 @@ REFUSED = {
     "a deployment node": ("- pipeline:\n    name: all\n    edges: []\n    nodes:\n      - {name: d, type: deployment, deployment: x}\n", 5, "deployment node `d`"),
     "an address that cannot be fetched": ("- step:\n    name: a\n    image: i\n    command: c\n    inputs:\n      - name: rows\n        default: s3://bucket/key\n- pipeline: {name: all, edges: [], nodes: [{name: n, type: execution, step: a}]}\n", 7, "s3://"),
     "a step of another commit": ("- pipeline:\n    name: all\n    edges: []\n    nodes:\n      - {name: n, type: execution, step: a, commit: abc}\n", 5, "another commit"),
-    "a mount": ("- step:\n    name: a\n    image: i\n    command: c\n    mounts:\n      - /a:/b\n- pipeline: {name: all, edges: [], nodes: [{name: n, type: execution, step: a}]}\n", 6, "mount"),
     "an approval": ("- step: {name: a, image: i, command: c}\n- pipeline:\n    name: all\n    edges: []\n    nodes:\n      - name: n\n        type: execution\n        step: a\n        actions:\n          - {when: node-starting, then: require-approval}\n", 10, "require-approval"),
 }
 
@@ -245,6 +244,14 @@ def test_what_is_read_but_not_run_is_refused_with_its_place(project, config, lin
     error = project.refused("pipeline", "run", "all")
     assert error["reason"] == "NOT_EXECUTABLE"
     assert words in error["message"] and f"valohai.yaml:{line}:" in error["message"]
+    assert project.ask("pipeline", "list") == []
+
+
+def test_a_mount_that_no_worker_grants_is_refused_with_who_says_so(project):
+    project.config("- step: {name: a, image: i, command: c, mounts: [/a:/b]}\n- pipeline: {name: all, edges: [], nodes: [{name: n, type: execution, step: a}]}\n")
+    error = project.refused("pipeline", "run", "all")
+    assert error["reason"] == "NOT_EXECUTABLE"
+    assert "mounts: /a" in error["message"] and "plain processes" in error["message"]
     assert project.ask("pipeline", "list") == []
 
 
