@@ -57,8 +57,7 @@ fn assignment(
     standing: &Standing,
 ) -> Assignment {
     let template = execution.template().clone();
-    let needs = template.needs.clone();
-    let needs = needs.as_ref();
+    let needs = template.needs.unwrap_or_default();
     let pipeline = ledger.pipeline(&execution.project, execution.pipeline);
     Assignment {
         project: execution.project.to_string(),
@@ -117,8 +116,8 @@ fn assignment(
             .map(|pipeline| pipeline.title.to_string())
             .unwrap_or_default(),
         devices: devices(ledger, execution),
-        cpu_limit_millis: needs.map_or(0, |needs| needs.cpu_limit_millis),
-        memory_limit_bytes: needs.map_or(0, |needs| needs.memory_limit_bytes),
+        cpu_limit_millis: needs.cpu_limit_millis,
+        memory_limit_bytes: needs.memory_limit_bytes,
     }
 }
 

@@ -79,7 +79,8 @@ fn is_letter(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-')
 }
 
-fn is_plain(path: &Path) -> bool {
+/// Whether a path is absolute and goes nowhere but down.
+pub fn is_plain(path: &Path) -> bool {
     path.is_absolute()
         && path
             .components()

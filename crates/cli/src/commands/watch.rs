@@ -139,7 +139,7 @@ async fn watch(
             },
             Some(line) = logged.recv() => watched.line(line),
             () = watched.board.tick() => {}
-            _ = patience.tick(), if !ended => watched.why_waiting(connection).await,
+            _ = patience.tick(), if !ended => watched.ask_why_waiting(connection),
             wish = interrupts.next() => match wish {
                 Wish::Choices => watched.board.note(&choices(subject, watched.board.takes_keys())),
                 Wish::Cancel => watched.board.note(&cancel::words(context, connection, subject).await),
@@ -168,6 +168,8 @@ struct Watched {
     lines: mpsc::Sender<Line>,
     /// Executions of which it was told why they wait, with what was told.
     told: BTreeMap<String, String>,
+    /// It is being asked why something waits.
+    asking: bool,
 }
 
 /// What there is in the end.
@@ -178,7 +180,7 @@ struct Seen {
     executions: Vec<api::Execution>,
 }
 
-/// Something a followed log says.
+/// Something that was asked for beside the watch.
 enum Line {
     Record {
         row: String,
@@ -187,6 +189,11 @@ enum Line {
     End {
         row: String,
         error: Option<client::Error>,
+    },
+    /// Why an execution waits, if that could be learned.
+    Standing {
+        name: String,
+        standing: Option<String>,
     },
 }
 
@@ -200,6 +207,7 @@ impl Watched {
             open: 0,
             lines,
             told: BTreeMap::new(),
+            asking: false,
         }
     }
 
@@ -225,34 +233,44 @@ impl Watched {
         }
     }
 
-    /// Who has waited for a worker for a while is told why; again when that has changed.
-    async fn why_waiting(&mut self, connection: &Connection) {
+    /// Asks why what has waited for a worker for a while does so, beside the watch: without a leader the answer takes its time.
+    fn ask_why_waiting(&mut self, connection: &Connection) {
         let waiting = self.executions.values().filter(|execution| {
             execution.state() == State::Queued
                 && (execution.attempts.iter()).all(|attempt| attempt.end_time.is_some())
         });
-        let waiting: Vec<String> = waiting.map(|execution| execution.name.clone()).collect();
         // What waits for the same reason as the oldest is not told of one by one.
-        let Some(name) = waiting
-            .into_iter()
-            .min_by_key(|name| (name.len(), name.clone()))
-        else {
+        let oldest = waiting.min_by_key(|execution| (execution.name.len(), &execution.name));
+        let Some(name) = oldest.map(|execution| execution.name.clone()) else {
             return;
         };
-        let request = api::ExplainExecutionRequest { name: name.clone() };
-        // Not to know is no reason to stop watching.
-        let Ok(explained) = connection.client.explain_execution(request).await else {
+        if self.asking {
             return;
-        };
-        let standing = explained.standing;
-        if self.told.get(&name) != Some(&standing) {
-            let number = name.rsplit('/').next().unwrap_or_default();
-            self.board.note(&format!(
-                "#{number} is {} (`shoal explain {number}` tells more)",
-                escape::for_line(&standing)
-            ));
-            self.told.insert(name, standing);
         }
+        self.asking = true;
+        let (client, lines) = (connection.client.clone(), self.lines.clone());
+        tokio::spawn(async move {
+            let request = api::ExplainExecutionRequest { name: name.clone() };
+            // Not to know is no reason to stop watching.
+            let answer = client.explain_execution(request).await.ok();
+            let standing = answer.map(|explained| explained.standing);
+            // Nobody listens when the watch has ended meanwhile.
+            drop(lines.send(Line::Standing { name, standing }).await);
+        });
+    }
+
+    /// Tells why something waits, if that has changed.
+    fn standing(&mut self, name: String, standing: Option<String>) {
+        self.asking = false;
+        let Some(standing) = standing.filter(|now| self.told.get(&name) != Some(now)) else {
+            return;
+        };
+        let number = name.rsplit('/').next().unwrap_or_default();
+        self.board.note(&format!(
+            "#{number} is {} (`shoal explain {number}` tells more)",
+            escape::for_line(&standing)
+        ));
+        self.told.insert(name, standing);
     }
 
     fn headline(&mut self, subject: &Subject, title: &str) {
@@ -284,6 +302,7 @@ impl Watched {
     fn line(&mut self, line: Line) {
         match line {
             Line::Record { row, record } => self.board.record(&row, &record),
+            Line::Standing { name, standing } => self.standing(name, standing),
             Line::End { row, error } => {
                 self.open -= 1;
                 if let Some(error) = error {

@@ -1,8 +1,8 @@
 //! What a worker grants the containers of its steps. Whatever is not granted is refused by name; nothing is left out in silence.
 
-use spec::confinement::{check_image_name, check_mount};
+use spec::confinement::{check_image_name, check_mount, is_plain};
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -350,17 +350,11 @@ fn begins_with(name: &str, from: &str) -> bool {
     })
 }
 
-fn is_plain(path: &Path) -> bool {
-    path.is_absolute()
-        && path
-            .components()
-            .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     const GIB: u64 = 1 << 30;
 
