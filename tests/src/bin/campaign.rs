@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use cluster_tests::faults::campaign::{self, LEAST_OPERATIONS, Plan};
+use cluster_tests::faults::load::{self, Load};
 use cluster_tests::faults::nemesis::Nemesis;
 use cluster_tests::faults::power::{self, Cuts};
 use cluster_tests::faults::workload::Workload;
@@ -36,6 +37,8 @@ enum What {
     PowerCut(PowerCut),
     /// Files of one coordinator
     Damage(DamageTrials),
+    /// Full load while nothing is broken: nobody may call an election
+    Load(Loaded),
     /// Print the names of workloads and nemeses
     List,
 }
@@ -90,6 +93,15 @@ struct DamageTrials {
     common: Common,
 }
 
+#[derive(Debug, Args)]
+struct Loaded {
+    /// For how long, in seconds
+    #[arg(long, default_value_t = 3_600)]
+    seconds: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     if std::env::var_os(PRIVATE).is_none()
@@ -105,6 +117,7 @@ fn main() -> anyhow::Result<ExitCode> {
             What::Run(run) => runs(run).await,
             What::PowerCut(cuts) => power_cut(cuts).await,
             What::Damage(trials) => damage(trials).await,
+            What::Load(load) => loaded(load).await,
             What::List => {
                 println!("{}", names(&Workload::ALL));
                 println!("{}", names(&Nemesis::ALL));
@@ -291,4 +304,41 @@ async fn damage(asked: &DamageTrials) -> anyhow::Result<bool> {
         )?;
     }
     Ok(found.violations.is_empty())
+}
+
+async fn loaded(asked: &Loaded) -> anyhow::Result<bool> {
+    let common = &asked.common;
+    let plan = Load {
+        lasts: Duration::from_secs(asked.seconds),
+        coordinators: common.coordinators,
+        seed: common.seed,
+    };
+    let seen = load::run(plan, |line| eprintln!("{line}")).await?;
+    for violation in &seen.violations {
+        println!("    {violation}");
+    }
+    println!(
+        "full load on {} coordinators for {} s: {} executions, {} elections, {} violations, processors idle {:.0} %, coordinators take {:?} MiB",
+        common.coordinators,
+        asked.seconds,
+        seen.completed,
+        seen.elections,
+        seen.violations.len(),
+        seen.idle_percent.unwrap_or(f64::NAN),
+        seen.memory_mib
+    );
+    if common.record {
+        storage::record(
+            "L4",
+            common.seed,
+            0,
+            seen.completed,
+            seen.violations.len(),
+            &format!(
+                "campaign load --seconds {} --coordinators {} --seed {}",
+                asked.seconds, common.coordinators, common.seed
+            ),
+        )?;
+    }
+    Ok(seen.violations.is_empty())
 }

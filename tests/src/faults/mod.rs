@@ -35,6 +35,8 @@ pub mod power;
 
 pub mod damages;
 
+pub mod load;
+
 pub use daemon::{Daemon, State};
 pub use damage::Damage;
 pub use fleet::{Fleet, Settings};

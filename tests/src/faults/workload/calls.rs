@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use super::{Report, SETTLING};
 
 /// A request id by chance.
-pub(super) fn request_id(chance: &mut ChaCha8Rng) -> String {
+pub(in crate::faults) fn request_id(chance: &mut ChaCha8Rng) -> String {
     uuid::Builder::from_random_bytes(chance.random())
         .into_uuid()
         .to_string()
 }
 
 /// What makes an execution of `step`. Its title is the request id, so that it is known again.
-pub(super) fn creation(
+pub(in crate::faults) fn creation(
     project: &str,
     config: &str,
     step: &str,
@@ -37,7 +37,7 @@ pub(super) fn creation(
 }
 
 /// Makes an execution; tells what it is.
-pub(super) async fn create(
+pub(in crate::faults) async fn create(
     client: &Client,
     request: api::CreateExecutionRequest,
 ) -> Result<api::Execution, Error> {
@@ -73,7 +73,7 @@ pub(super) async fn list(
 }
 
 /// Whether nothing follows a state.
-pub(super) fn is_final(state: api::State) -> bool {
+pub(in crate::faults) fn is_final(state: api::State) -> bool {
     matches!(
         state,
         api::State::Complete | api::State::Error | api::State::Stopped

@@ -1,6 +1,6 @@
 //! What clients do while things break, and what must hold when all is mended.
 
-mod calls;
+pub(super) mod calls;
 
 mod register;
 
