@@ -53,8 +53,17 @@ pub(crate) fn check(
     }
 }
 
-/// The commands that bring the ledger up to what the worker says.
-pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Command> {
+/// Whether the worker counted these coordinators when it found the feeds of what it finished on the disks of a majority: what others have stored
+/// says nothing of these (I-21). It is told who they are, and counts again.
+fn counts(state: &SynchronizeRequest, voters: &[u64]) -> bool {
+    let counted = &state.coordinator_ids;
+    counted.is_empty()
+        || (counted.len() == voters.len() && voters.iter().all(|id| counted.contains(id)))
+}
+
+/// The commands that bring the ledger up to what the worker says. The coordinators that vote are these.
+pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest, voters: &[u64]) -> Vec<Command> {
+    let is_counted = counts(state, voters);
     let mut commands = Vec::new();
     let known = tip.worker(&state.worker);
     if known.is_none_or(|known| {
@@ -83,7 +92,13 @@ pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Command>
         let Some((execution, attempt)) = live(tip, fence, &state.worker) else {
             continue;
         };
-        commands.extend(of_attempt(tip, execution, attempt, &state.worker, report));
+        let is_early = report
+            .result
+            .as_ref()
+            .is_some_and(|result| result.record_count > 0 && !is_counted);
+        if !is_early {
+            commands.extend(of_attempt(tip, execution, attempt, &state.worker, report));
+        }
     }
     commands
         .into_iter()

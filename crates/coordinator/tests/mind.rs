@@ -205,6 +205,7 @@ impl World {
             }),
             attempts,
             desired_generation: u64::MAX,
+            coordinator_ids: Vec::new(),
         };
         self.handle(Input::WorkerState {
             session: SessionId(session),

@@ -10,7 +10,7 @@
 
 use contract::api::EndReason;
 use contract::link::{Assignment, AttemptResult, OutputFile};
-use feed::Batch;
+use feed::{Batch, HolderId};
 
 use crate::fence::Fence;
 use crate::input::{CollectError, Exit, ExitReason, PrepareError, Prepared};
@@ -291,12 +291,30 @@ impl Attempt {
         }
         let seal = self.printed.seal();
         let mut result = std::mem::take(result);
-        result.finish_time_us = verdict::signed(time_us);
+        if result.finish_time_us == 0 {
+            result.finish_time_us = verdict::signed(time_us);
+        }
         result.metadata_json = self.printed.metadata_json();
         result.record_count = seal.record_count;
         result.feed_digest = seal.digest.to_vec().into();
         self.life = Life::Finished { result };
         true
+    }
+
+    /// Whether its result waits for nothing more.
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.life, Life::Finished { .. })
+    }
+
+    /// The coordinators are others. Those that have its feed may be too few of them: then the result, told or not, waits for the feed again.
+    pub(crate) fn set_holders(&mut self, holders: &[HolderId]) {
+        self.printed.set_holders(holders);
+        if let Life::Finished { result } = &mut self.life
+            && !self.printed.is_stored()
+        {
+            let result = std::mem::take(result);
+            self.life = Life::Draining { result };
+        }
     }
 
     fn result_of(&self, exit: &Exit) -> AttemptResult {

@@ -409,6 +409,7 @@ impl Worker {
             offer: Some(self.config.offer.clone()),
             attempts: attempts.map(|a| report::of_attempt(a, now)).collect(),
             desired_generation: self.desired_generation,
+            coordinator_ids: self.counted(),
         };
         self.outputs.push(Output::Report(Box::new(state)));
         self.contact.told(self.generation, now);
@@ -423,6 +424,14 @@ impl Worker {
             .filter(|until| *until > now);
         if let Some(next) = young.min() {
             self.pace.by(next);
+        }
+    }
+
+    /// The coordinators of which a majority has the feeds of what is finished; none while nothing is.
+    fn counted(&self) -> Vec<u64> {
+        match self.attempts.values().any(Attempt::is_finished) {
+            true => self.config.cluster.holders().map(|id| id.0).collect(),
+            false => Vec::new(),
         }
     }
 
@@ -464,8 +473,7 @@ impl Worker {
                 Life::Launching => !was_started,
                 Life::Running | Life::Collecting { .. } => was_started,
                 Life::Draining { .. } => !attempt.printed.is_stored(),
-                // It was stored by a majority of the coordinators of its time.
-                Life::Finished { .. } => true,
+                Life::Finished { .. } => attempt.printed.is_stored(),
             };
             if !is_right || (attempt.over && !attempt.holds_slot()) {
                 return Err(format!("{fence} is in no state to be {:?}", attempt.life));

@@ -1,7 +1,7 @@
 //! Leaders: how soon there is one, what callers and workers hear meanwhile, handing over.
 
-use contract::api::ErrorReason;
-use contract::link::{AttemptPhase, AttemptReport, Offer, SynchronizeRequest};
+use contract::api::{ErrorReason, State};
+use contract::link::{AttemptPhase, AttemptReport, AttemptResult, Offer, SynchronizeRequest};
 use coordinator::{Answer, Input, Request, TICK_MS};
 
 use crate::world::{World, session};
@@ -137,6 +137,7 @@ fn state(generation: u64, attempts: Vec<AttemptReport>) -> SynchronizeRequest {
         }),
         attempts,
         desired_generation: u64::MAX,
+        coordinator_ids: Vec::new(),
     }
 }
 
@@ -212,4 +213,48 @@ fn a_worker_that_spoke_before_there_was_a_leader_is_heard_once_there_is() {
         let ended = usize::from(*id != leader);
         assert_eq!(node.ended.len(), ended, "member {id}");
     }
+}
+
+#[test]
+fn a_result_counted_by_other_coordinators_than_those_of_now_is_not_taken() {
+    let mut world = crate::members::grown();
+    let leader = world.leader().unwrap();
+    let say = |world: &mut World, state: SynchronizeRequest| {
+        let input = Input::WorkerState {
+            session: session(1),
+            state: Box::new(state),
+        };
+        world.happen(leader, input);
+        world.run(4);
+        let published = &world.nodes[&leader].published;
+        published.execution("p", 1).map(ledger::Execution::state)
+    };
+    assert_eq!(say(&mut world, state(1, vec![])), None);
+    world.submit(leader, 1);
+    world.run(4);
+    let desired = world.nodes[&leader].desired.last().unwrap();
+    let result = AttemptResult {
+        state: State::Complete.into(),
+        exit_code: Some(0),
+        record_count: 2,
+        feed_digest: vec![9; 32].into(),
+        ..AttemptResult::default()
+    };
+    let finished = AttemptReport {
+        fence: desired.attempts[0].fence.clone(),
+        phase: AttemptPhase::Finished.into(),
+        prepare_time_us: 5,
+        start_time_us: 6,
+        result: Some(result),
+        ..AttemptReport::default()
+    };
+    // It was out of contact while the one coordinator became three: the log is on one disk.
+    for (generation, counted) in [(2, vec![1]), (3, vec![1, 2]), (4, vec![1, 2, 4])] {
+        let mut state = state(generation, vec![finished.clone()]);
+        state.coordinator_ids = counted;
+        assert_eq!(say(&mut world, state), Some(State::Queued), "I-21");
+    }
+    let mut state = state(5, vec![finished]);
+    state.coordinator_ids = vec![3, 1, 2];
+    assert_eq!(say(&mut world, state), Some(State::Complete));
 }

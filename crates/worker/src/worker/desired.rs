@@ -56,7 +56,7 @@ impl Worker {
         }
         self.desired_generation = desired.generation;
         self.contact.answered(desired.worker_generation);
-        self.follow_cluster(&desired);
+        self.follow_cluster(now, &desired);
         let mut wanted = BTreeSet::new();
         for one in desired.attempts {
             let reason = one.stop.then(|| one.stop_reason());
@@ -94,7 +94,7 @@ impl Worker {
     }
 
     /// Takes in what a coordinator says of the cluster.
-    fn follow_cluster(&mut self, desired: &SynchronizeResponse) {
+    fn follow_cluster(&mut self, now: u64, desired: &SynchronizeResponse) {
         // A coordinator that does not know itself yet says nothing of the others.
         if desired.coordinators.is_empty() {
             return;
@@ -111,7 +111,13 @@ impl Worker {
             return;
         }
         let holders: Vec<HolderId> = cluster.holders().collect();
-        self.each_feed(|printed| printed.set_holders(&holders));
+        for attempt in self.attempts.values_mut() {
+            // What was told to be finished by the count of others was not taken.
+            if attempt.is_finished() {
+                self.pace.by(now);
+            }
+            attempt.set_holders(&holders);
+        }
         self.config.cluster = cluster.clone();
         self.outputs.push(Output::Cluster(cluster));
     }

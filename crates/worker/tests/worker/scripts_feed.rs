@@ -369,6 +369,48 @@ fn coordinators_may_change() {
 }
 
 #[test]
+fn what_was_finished_by_the_count_of_others_is_counted_again() {
+    check(
+        1,
+        "",
+        "
+        connect
+        up c1
+        print 1.1 a
+        stored 1.1 c1 1
+        exit 1.1 0
+        collected 1.1
+        cluster c1 c2 c3
+        up c3
+        stored 1.1 c3 1
+        cluster c1 c3 c4
+        ",
+        &expect![[r#"
+            connect
+                report 1: 1 slots; 01010101/1@11 preparing
+            up c1
+            print 1.1 a
+                push 01010101/1@11 0..1 to c1
+            stored 1.1 c1 1
+            exit 1.1 0
+                collect 01010101/1@11
+            collected 1.1
+                report 2: 1 slots; 01010101/1@11 finished COMPLETE
+            cluster c1 c2 c3
+                cluster: c1 at c1 c2 at c2 c3 at c3
+                report 3: 1 slots; 01010101/1@11 preparing
+            up c3
+                push 01010101/1@11 0..1 to c3
+            stored 1.1 c3 1
+                report 4: 1 slots; 01010101/1@11 finished COMPLETE
+            cluster c1 c3 c4
+                cluster: c1 at c1 c3 at c3 c4 at c4
+                report 5: 1 slots; 01010101/1@11 finished COMPLETE
+        "#]],
+    );
+}
+
+#[test]
 fn nothing_is_stored_while_no_coordinator_is_known() {
     check(
         0,
