@@ -9,15 +9,12 @@ use ledger::{Ledger, Subject};
 
 use super::expiry::Expiry;
 use super::judge::{May, attempt, ended_at, may};
+use super::kept::{Goal, Kept, retry_us};
 use super::{Copies, FeedInput, FeedKey, FeedOutput, PushAnswer, Shelf};
 use crate::io::Token;
 
 /// How long what is on its way from the worker may take before another coordinator is asked for it.
 const GRACE_US: u64 = 250_000;
-/// The first wait after a fetch that gave nothing; it doubles.
-const RETRY_US: u64 = 250_000;
-/// How often it doubles.
-const RETRY_DOUBLINGS: u32 = 6;
 /// How long a feed that somebody reads may be silent before another coordinator is asked whether it has more.
 const SILENT_US: u64 = 2_000_000;
 /// How long a push may wait for the ledger; then its worker is to ask again.
@@ -43,40 +40,6 @@ struct Waiting {
     push: Option<Token>,
 }
 
-/// How a feed ended, if it did.
-#[derive(Clone, PartialEq)]
-enum Goal {
-    /// It has not.
-    Open,
-    /// The ledger has its seal.
-    Sealed(Seal),
-    /// Without a seal. These coordinators have no more of it than is here.
-    Lost(BTreeSet<u64>),
-}
-
-/// A feed that is being written, or is not whole yet.
-struct Kept {
-    holder: Holder,
-    goal: Goal,
-    /// When to ask another coordinator.
-    due_us: Option<u64>,
-    /// Whose turn it is to be asked.
-    turn: usize,
-    /// Fetches in a row that gave nothing.
-    failures: u32,
-    is_fetched: bool,
-    is_checked: bool,
-    /// Records from this one on are not what they should be: replaced as soon as another coordinator sends them.
-    doubt: Option<u64>,
-    last_push_us: u64,
-}
-
-impl Kept {
-    fn is_in_flight(&self) -> bool {
-        self.holder.accepted() != self.holder.stored()
-    }
-}
-
 /// Keeps the feeds of one coordinator. See the [module](super)'s words.
 ///
 /// Call [`Keeper::handle`] for everything that happened, in order, then [`Keeper::poll`] and do what it says, until it says nothing more. Handling
@@ -87,6 +50,8 @@ pub struct Keeper {
     /// Feeds that ended without a seal and are as long as they will ever be.
     settled: BTreeSet<FeedKey>,
     peers: Vec<u64>,
+    /// It was told who the others are. A member that joins has a ledger before it knows that.
+    is_introduced: bool,
     held: VecDeque<Held>,
     held_bytes: usize,
     fetches: usize,
@@ -100,6 +65,8 @@ pub struct Keeper {
     pending: BTreeSet<FeedKey>,
     /// The ledger was looked through up to here.
     surveyed: u64,
+    /// When a coordinator was admitted or removed last, by the ledger's time.
+    changed_ms: i64,
     pub(super) expiry: Expiry,
     outputs: Vec<FeedOutput>,
 }
@@ -118,6 +85,13 @@ impl Keeper {
     /// Whether a feed that ended without a seal is as long as it will ever be.
     pub fn is_settled(&self, key: FeedKey) -> bool {
         self.settled.contains(&key)
+    }
+
+    /// Feeds that have ended, as far as this coordinator knows, and of which records may be missing here. While there are any, another coordinator's
+    /// disk may be the only one that has them.
+    pub fn lacking(&self) -> usize {
+        let pending = self.pending.iter().filter_map(|key| self.feeds.get(key));
+        pending.filter(|kept| kept.goal != Goal::Open).count()
     }
 
     /// When to say [`FeedInput::Tick`] if nothing else happens before; none while nothing waits for time to pass.
@@ -160,6 +134,8 @@ impl Keeper {
             FeedInput::Members(peers) => {
                 self.expiry.set_peers(&peers);
                 self.peers = peers;
+                self.is_introduced = true;
+                self.follow_members(ledger);
                 self.touched.extend(&self.pending);
             }
             FeedInput::Tick => {
@@ -328,7 +304,7 @@ impl Keeper {
                 }
                 Some(kept) => {
                     kept.holder.forget_unstored();
-                    if let Goal::Lost(heard) = &mut kept.goal {
+                    if let Goal::Lost { heard, .. } = &mut kept.goal {
                         heard.clear();
                     }
                     PushAnswer::Full
@@ -412,7 +388,7 @@ impl Keeper {
             }
             let wanted = match &kept.goal {
                 Goal::Sealed(seal) => batch.before_record(seal.record_count),
-                Goal::Open | Goal::Lost(_) => Ok(batch.clone()),
+                Goal::Open | Goal::Lost { .. } => Ok(batch.clone()),
             };
             let Ok(Ok(Accept::Store(new))) = wanted.map(|batch| kept.holder.accept_copy(&batch))
             else {
@@ -426,7 +402,7 @@ impl Keeper {
             });
             self.batches.push((key, new));
         }
-        if let Goal::Lost(heard) = &mut kept.goal
+        if let Goal::Lost { heard, .. } = &mut kept.goal
             && copies.is_end
             && copies.is_closed
         {
@@ -439,7 +415,7 @@ impl Keeper {
         if !has_more {
             kept.turn += 1;
         }
-        let is_heard = matches!(&kept.goal, Goal::Lost(heard) if heard.contains(&member));
+        let is_heard = matches!(&kept.goal, Goal::Lost { heard, .. } if heard.contains(&member));
         kept.due_us = match has_more || is_heard {
             true => Some(now),
             // A live feed is asked for again only while somebody reads it and it is silent.
@@ -453,7 +429,7 @@ impl Keeper {
 
     /// What is next for a feed: it is closed when it is whole, forgotten when it was only being written.
     fn look(&mut self, now: u64, key: FeedKey) {
-        let peers = self.peers.len();
+        let (peers, changed_ms) = (&self.peers, self.changed_ms);
         let Some(kept) = self.feeds.get_mut(&key) else {
             return;
         };
@@ -479,9 +455,18 @@ impl Keeper {
                     kept.due_us.get_or_insert(now);
                 }
             }
-            Goal::Lost(heard) => {
-                // With this one a majority of all.
-                if heard.len() >= peers.div_ceil(2) {
+            Goal::Lost {
+                assign_time_ms,
+                heard,
+            } => {
+                // What a majority stored is known by one of any other majority, as long as both are of the same members. Whoever came later may stand
+                // for one that had it.
+                let needed = match changed_ms < *assign_time_ms {
+                    true => peers.len().div_ceil(2),
+                    false => peers.len(),
+                };
+                let heard = peers.iter().filter(|id| heard.contains(id)).count();
+                if self.is_introduced && heard >= needed {
                     self.forget(key);
                     self.settled.insert(key);
                     self.outputs.push(FeedOutput::Show(key));
@@ -532,7 +517,7 @@ impl Keeper {
                 continue;
             }
             let heard = match &kept.goal {
-                Goal::Lost(heard) => Some(heard),
+                Goal::Lost { heard, .. } => Some(heard),
                 Goal::Open | Goal::Sealed(_) => None,
             };
             let turns =
@@ -563,6 +548,7 @@ impl Keeper {
         if ledger.revision() == self.surveyed {
             return;
         }
+        self.follow_members(ledger);
         let mut sealed = Vec::new();
         let mut lost = Vec::new();
         for (_, subject) in ledger.changed_since(self.surveyed) {
@@ -593,7 +579,7 @@ impl Keeper {
                             digest,
                         },
                     )),
-                    None => lost.push(key),
+                    None => lost.push((key, attempt.assign_time_ms)),
                 }
             }
         }
@@ -601,18 +587,29 @@ impl Keeper {
         for (key, seal) in sealed {
             self.sealed(now, shelf, key, seal);
         }
-        for key in lost {
-            self.lost(now, shelf, key);
+        for (key, assign_time_ms) in lost {
+            self.lost(now, shelf, key, assign_time_ms);
         }
     }
 
-    fn lost(&mut self, now: u64, shelf: &impl Shelf, key: FeedKey) {
+    /// Notes when the coordinators became those of now.
+    fn follow_members(&mut self, ledger: &Ledger) {
+        let times = ledger
+            .members()
+            .map(|member| member.admit_time_ms.max(member.remove_time_ms));
+        self.changed_ms = times.max().unwrap_or_default();
+    }
+
+    fn lost(&mut self, now: u64, shelf: &impl Shelf, key: FeedKey, assign_time_ms: i64) {
         if self.settled.contains(&key) {
             return;
         }
         let kept = self.kept(shelf, key);
         if kept.goal == Goal::Open {
-            kept.goal = Goal::Lost(BTreeSet::new());
+            kept.goal = Goal::Lost {
+                assign_time_ms,
+                heard: BTreeSet::new(),
+            };
             kept.due_us = Some(now);
             kept.failures = 0;
         }
@@ -667,9 +664,4 @@ impl Keeper {
         }
         Ok(())
     }
-}
-
-/// The wait after so many fetches in a row that gave nothing.
-fn retry_us(failures: u32) -> u64 {
-    RETRY_US << failures.min(RETRY_DOUBLINGS)
 }

@@ -13,7 +13,8 @@
 //!
 //! A live feed is not fetched but pushed: its worker has all of it. Only where somebody reads it and no push comes is another coordinator asked. Once
 //! it has ended, whatever lacks here is fetched, and what was fetched is compared with the seal. A feed that ended without a seal (its worker was
-//! lost) ends where a majority of the coordinators, asked after they knew, have no more of it.
+//! lost) ends where a majority of the coordinators, asked after they knew, have no more of it: all of them, if one was admitted or removed since the
+//! attempt was assigned, for a majority of those of now need not know what a majority of the former ones had.
 //!
 //! Feeds that have ended are removed, whole, when their time is over ([`FeedInput::Expired`]): oldest first, so that one time says what is gone. Each
 //! coordinator says that time to the others with what it sends, and nobody fetches, or waits for, what a majority has removed.
@@ -21,6 +22,8 @@
 mod judge;
 
 mod keeper;
+
+mod kept;
 
 mod expiry;
 

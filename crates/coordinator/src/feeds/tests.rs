@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod expiry;
+mod lost;
 
 const WORKER: &str = "w1";
 /// Raft index of the entry that assigns the attempt.

@@ -326,7 +326,11 @@ impl Running {
                     event => self.take(event),
                 }
             }
-            if Instant::now() >= next_tick {
+            let is_due = self
+                .keeper
+                .poll_wakeup()
+                .is_some_and(|at| at <= self.now_us());
+            if is_due || Instant::now() >= next_tick {
                 self.handle(FeedInput::Tick);
                 next_tick = Instant::now() + TICK;
             }
