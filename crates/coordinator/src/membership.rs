@@ -124,9 +124,11 @@ impl Coordinator {
         if let Some(id) = self.members.learners.iter().copied().find(ready)
             && heard + 1 > voters.div_ceil(2)
         {
-            self.group
+            return self
+                .group
                 .propose_change(Some((id, ConfChangeType::AddNode)));
         }
+        self.group.confirm_change();
     }
 
     /// Whether a majority can be made with a member's vote. While a change is under way a majority of those that voted before is

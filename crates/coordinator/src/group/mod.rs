@@ -130,6 +130,8 @@ pub struct Group {
     seed: u64,
     place: Place,
     ticks: u64,
+    /// Index of the last change of membership that was applied; 0 if it is within the snapshot, or there was none.
+    changed: u64,
     /// Tick at which each member was heard last.
     heard: BTreeMap<u64, u64>,
     /// Messages that promise a batch, held until it is stored.
@@ -174,6 +176,7 @@ impl Group {
             seed,
             place: Place::of(id, Vec::new()),
             ticks: 0,
+            changed: 0,
             heard: BTreeMap::new(),
             promises: VecDeque::new(),
             requested: 0,
@@ -293,6 +296,21 @@ impl Group {
         drop(self.node.propose_conf_change(Vec::new(), proposal));
     }
 
+    /// Lets an entry follow the last change of membership, if none does. A member that starts again takes part as its disk knows that it was decided; and
+    /// that a change was decided reaches the disks with the entry after it. Without one, members that all start again could wait for the vote of one
+    /// that is gone.
+    pub fn confirm_change(&mut self) {
+        if self.changed != 0 && self.last_index() == self.changed {
+            // It is proposed again as long as none follows.
+            drop(self.propose(Vec::new()));
+        }
+    }
+
+    /// Whether a majority knows, across restarts, of every change of membership that this member knows of.
+    pub fn is_change_known(&self) -> bool {
+        self.changed == 0 || self.commit_index() > self.changed
+    }
+
     /// Asks for the index that must be applied before a read; the answer comes in the step's `reads` with the context, or never.
     pub fn read_index(&mut self, context: &Context) {
         self.node.read_index(context.to_vec());
@@ -409,7 +427,7 @@ impl Group {
         if let Some(hard_state) = hard_state.clone() {
             store.set_hard_state(hard_state);
         }
-        // A commit index that moved alone needs no sync: it is found again from the log. It travels with the next batch.
+        // A commit index that moved alone needs no sync: it is found again from the log. It travels with the next batch; see `confirm_change`.
         let needs_disk = ready.must_sync() || !entries.is_empty();
         self.node.advance_append_async(ready);
         if needs_disk {
@@ -473,6 +491,7 @@ impl Group {
             }
         };
         self.take_place();
+        self.changed = entry.index;
         Committed::Members {
             index: entry.index,
             term: entry.term,

@@ -294,3 +294,20 @@ fn a_member_whose_ledger_differs_stops_and_says_so() {
         .count();
     assert_eq!(others, 1);
 }
+
+#[test]
+fn that_a_change_was_decided_outlives_a_start_of_all_that_are_left() {
+    // Nothing was asked for since the last of three joined.
+    for gone in 1..=3 {
+        let mut world = grown();
+        for id in 1..=3 {
+            world.crash(id, 0);
+        }
+        world.cut.insert(gone);
+        for id in (1..=3).filter(|id| *id != gone) {
+            world.start(id);
+        }
+        world.elect();
+        assert_ne!(world.leader(), Some(gone));
+    }
+}
