@@ -64,11 +64,13 @@ pub enum Bug {
     NewIdUnderNewLeader,
     /// A cancel that was lost with its leader is answered as if it had been carried out.
     AckLostCancel,
+    /// A worker does not say of which coordinators it counted a majority when it told a result.
+    HideWhoWasCounted,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AckBeforeStored,
         Self::ForgetLastEntry,
         Self::ForgetLogAfterSnapshot,
@@ -98,6 +100,7 @@ impl Bug {
         Self::StaleResult,
         Self::NewIdUnderNewLeader,
         Self::AckLostCancel,
+        Self::HideWhoWasCounted,
     ];
 
     /// What is wrong, in words.
@@ -164,6 +167,9 @@ impl Bug {
             Self::AckLostCancel => {
                 "a cancel that was lost with its leader is answered as if it had been carried out"
             }
+            Self::HideWhoWasCounted => {
+                "a worker does not say of which coordinators it counted a majority when it told a result"
+            }
         }
     }
 
@@ -171,6 +177,7 @@ impl Bug {
     pub fn elsewhere(self) -> &'static str {
         match self {
             Self::AnswerRepeatsAtOnce => "I-08, by the script pushed-twice",
+            Self::HideWhoWasCounted => "I-08, by the script counted-anew",
             _ => "",
         }
     }

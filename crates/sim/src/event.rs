@@ -1,6 +1,7 @@
 //! All that can happen in a run.
 
 use contract::link::{SynchronizeRequest, SynchronizeResponse};
+use coordinator::feeds::Copies;
 use coordinator::{Answer, Refusal, Token};
 use feed::Batch;
 use worker::{ExitReason, Fence, Input};
@@ -8,7 +9,7 @@ use worker::{ExitReason, Fence, Input};
 use check::models::Phase;
 
 use crate::clients::{OpId, ReadId, SubscriberId};
-use crate::coordinator::Key;
+use crate::coordinator::Fetch;
 use crate::swarm::Fault;
 
 /// Number of a connection; never used again.
@@ -67,8 +68,8 @@ pub(crate) enum OnCoordinator {
     Poll,
     /// The disk has written what was given to it.
     Stored,
-    /// The disk has written the records that were given to it.
-    FeedsStored,
+    /// The disk has written the records that were given to it, or they did not fit.
+    FeedsStored(bool),
     /// A snapshot is on the disk.
     SnapshotStored(Box<crate::coordinator::Stored>),
     /// A caller's request arrives.
@@ -87,16 +88,16 @@ pub(crate) enum OnCoordinator {
     Arrive(ConnectionId, Box<Message>),
     /// A worker's connection is found to be broken.
     Gone(ConnectionId),
-    /// It looks for records that it lacks.
-    CatchUp,
+    /// The keeper of feeds looks at the ledger, as it does all the time.
+    FeedTick,
+    /// The keeper of feeds asked to be woken.
+    FeedWake,
     /// Another coordinator asks for records of a feed.
-    Asked {
-        by: CoordinatorId,
-        key: Key,
-        from: u64,
-    },
-    /// Records that were asked for arrive.
-    Given { key: Key, batch: Batch },
+    Asked(Fetch),
+    /// What another coordinator was asked for arrives.
+    Given(u64, Box<Copies>),
+    /// Another coordinator that was asked has not answered for too long, or cannot be reached.
+    FetchOver(u64),
 }
 
 /// What happens in a worker's daemon.

@@ -35,13 +35,12 @@ enum Then {
 }
 
 impl World {
-    /// A coordinator loses its disk, or gets an old copy of it back. Never of more than can be lost: only while all others have theirs, and what it has of
-    /// feeds: records that only it has still are what an earlier loss left of them.
+    /// A coordinator loses its disk, or gets an old copy of it back. Never more than can be lost: only while all others have theirs, and no member lacks
+    /// records of a feed that has ended: what an earlier loss took is made good by then.
     pub(crate) fn lose_disk(&mut self, id: CoordinatorId) {
         if self.coordinators.members().count() < FEWEST
             || !self.tasks.is_empty()
             || !self.coordinators.is_settled()
-            || !self.coordinators.has_copies(id)
         {
             // Somebody makes a copy instead, to put it back another time.
             if let Some(host) = self.coordinators.get_mut(id) {
@@ -60,6 +59,11 @@ impl World {
             return;
         }
         let is_put_back = has_copy && self.stage.chance.permille(700);
+        self.take_disk(id, is_put_back);
+    }
+
+    /// A coordinator's disk is gone, or is what it once was; the operator replaces the coordinator.
+    pub(crate) fn take_disk(&mut self, id: CoordinatorId, is_put_back: bool) {
         self.crash_coordinator(id);
         let Some(host) = self.coordinators.get_mut(id) else {
             return;

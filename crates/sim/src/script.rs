@@ -107,6 +107,7 @@ fn command(world: &mut World, line: &str) -> anyhow::Result<()> {
                 host.slow_down(factor.parse()?);
             }
         }
+        ["lose-disk", at] => world.take_disk(coordinator_of(world, at)?, false),
         ["cut-off", at, length] => {
             let id = coordinator_of(world, at)?;
             world.cut_off(id, seconds(length)?, true, true);

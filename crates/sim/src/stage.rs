@@ -11,11 +11,11 @@ use crate::Bug;
 use crate::census::Census;
 use crate::chance::Chance;
 use crate::checkers::{Checkers, Fact, Moment};
-use crate::coordinator::{self, Disk};
+use crate::coordinator::{self, Disk, Key};
 use crate::event::{CoordinatorId, Event};
 use crate::machine::Blobs;
 use crate::queue::Queue;
-use crate::swarm::Swarm;
+use crate::swarm::{SECOND, Swarm};
 use crate::tally::Tally;
 use crate::transcript::{Detail, Transcript};
 
@@ -41,6 +41,8 @@ pub(crate) struct Stage {
     pub(crate) coordinator_count: usize,
     /// What the program of each member knows, by its raft id; empty where there are no upgrades.
     pub(crate) levels: BTreeMap<u64, u32>,
+    /// Who reads a feed where, and until when that is known.
+    readers: BTreeMap<(CoordinatorId, Key), u64>,
     /// The newest revision that anybody has published.
     newest: u64,
 }
@@ -63,6 +65,7 @@ impl Stage {
             places: BTreeMap::from([(1, 0)]),
             coordinator_count,
             levels: BTreeMap::new(),
+            readers: BTreeMap::new(),
             newest: 0,
         }
     }
@@ -74,6 +77,20 @@ impl Stage {
         let id = refusal.metadata.get("leader_id");
         let by_id = id.and_then(|id| self.members.get(&id.parse().ok()?).copied());
         by_address.or(by_id)
+    }
+
+    /// Somebody waits for more of a feed at a coordinator.
+    pub(crate) fn read(&mut self, coordinator: CoordinatorId, key: Key) {
+        let until = self.now_us() + 2 * SECOND;
+        self.readers.insert((coordinator, key), until);
+    }
+
+    /// The feeds that somebody reads at a coordinator.
+    pub(crate) fn watched(&mut self, coordinator: CoordinatorId) -> Vec<Key> {
+        let now = self.now_us();
+        self.readers.retain(|_, until| *until > now);
+        let at = |(reader, key): &(CoordinatorId, Key)| (*reader == coordinator).then_some(*key);
+        self.readers.keys().filter_map(at).collect()
     }
 
     /// The newest revision that anybody has published.
@@ -115,6 +132,7 @@ impl Stage {
         let moment = Moment {
             now_us: self.queue.now_us(),
             blobs: &self.blobs,
+            members: &self.members,
         };
         self.checkers.see(&moment, fact);
         self.census.see(&mut self.tally, fact);

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use feed::{Batch, SealHasher};
 
+use ledger::Attempt;
+
 use super::{Checker, Fact, Moment, Outcome};
 use crate::clients::PROJECT;
-use crate::coordinator::{Key, words};
+use crate::coordinator::{Host, Key, words};
 use crate::event::CoordinatorId;
 
 /// What a program printed, and how much of it is stored where.
@@ -16,9 +18,27 @@ struct Log {
     /// The frame of each record.
     frames: Vec<Vec<u8>>,
     stored: BTreeMap<CoordinatorId, u64>,
+    /// Records that a majority of the coordinators said to have stored, less what disks took with them that were lost since.
+    durable: u64,
 }
 
 impl Log {
+    /// What a majority has is to stay.
+    fn count(&mut self, members: &BTreeMap<u64, CoordinatorId>) {
+        let stored = members.values().map(|id| self.stored.get(id).copied());
+        let mut stored: Vec<u64> = stored.map(Option::unwrap_or_default).collect();
+        stored.sort_unstable_by(|a, b| b.cmp(a));
+        let majority = stored.get(stored.len() / 2).copied();
+        self.durable = self.durable.max(majority.unwrap_or_default());
+    }
+
+    /// What only the lost disk had is gone. Its worker has it, if that is there still.
+    fn lose(&mut self, coordinator: CoordinatorId) {
+        self.stored.remove(&coordinator);
+        let left = self.stored.values().copied().max();
+        self.durable = self.durable.min(left.unwrap_or_default());
+    }
+
     /// Whether a batch is what was printed.
     fn is_true(&self, batch: &Batch) -> bool {
         let from = batch.first_record as usize;
@@ -36,7 +56,7 @@ impl Checker for Logs {
         "I-21"
     }
 
-    fn see(&mut self, _: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
+    fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Printed { fence, batch } => {
                 let log = self.0.entry(crate::coordinator::key(*fence)).or_default();
@@ -78,10 +98,22 @@ impl Checker for Logs {
                         words(*key)
                     ));
                 }
+                log.count(moment.members);
+            }
+            Fact::Cut {
+                coordinator,
+                key,
+                from,
+            } => {
+                return Err(format!(
+                    "sound records of {} are forgotten from {from} on by {}",
+                    words(*key),
+                    crate::coordinator::name(*coordinator)
+                ));
             }
             Fact::DiskLost { coordinator } => {
                 for log in self.0.values_mut() {
-                    log.stored.remove(coordinator);
+                    log.lose(*coordinator);
                 }
             }
             Fact::Delivered {
@@ -125,32 +157,47 @@ impl Checker for Logs {
 
     fn end(&mut self, outcome: &Outcome<'_>) -> Result<(), String> {
         for execution in outcome.ledger.executions(PROJECT) {
-            for attempt in execution
-                .attempts
-                .iter()
-                .filter(|attempt| attempt.feed_digest.is_some())
-            {
-                let key = (*execution.execution_id.as_bytes(), attempt.number);
+            for attempt in execution.attempts.iter() {
+                let key = Key {
+                    execution: *execution.execution_id.as_bytes(),
+                    attempt: attempt.number,
+                };
+                let durable = self.0.get(&key).map_or(0, |log| log.durable);
                 for host in outcome.coordinators.members() {
-                    let feed = host.feeds().get(&key);
-                    let seal = feed.and_then(|feed| feed.seal());
-                    let is_sealed = seal.is_some_and(|seal| {
-                        seal.record_count == attempt.record_count
-                            && Some(seal.digest) == attempt.feed_digest
-                    });
-                    let count = feed.map_or(0, |feed| feed.count());
-                    // A log without a record leaves nothing on the disk.
-                    if count != attempt.record_count || (count > 0 && !is_sealed) {
-                        return Err(format!(
-                            "{} ended with {} records; {} has {count}, sealed as {seal:?}",
-                            words(key),
-                            attempt.record_count,
-                            host.name()
-                        ));
-                    }
+                    ended(host, key, attempt, durable)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a coordinator has all of a feed that has ended.
+fn ended(host: &Host, key: Key, attempt: &Attempt, durable: u64) -> Result<(), String> {
+    let feed = host.feeds().get(&key);
+    let count = feed.map_or(0, |feed| feed.count());
+    if attempt.feed_digest.is_none() {
+        let is_whole = count >= durable && host.is_settled(key);
+        return match is_whole || attempt.is_live() {
+            true => Ok(()),
+            false => Err(format!(
+                "{} ended without a seal; a majority had {durable} records of it, {} has {count}",
+                words(key),
+                host.name()
+            )),
+        };
+    }
+    let seal = feed.and_then(|feed| feed.seal());
+    let is_sealed = seal.is_some_and(|seal| {
+        seal.record_count == attempt.record_count && Some(seal.digest) == attempt.feed_digest
+    });
+    match count == attempt.record_count && is_sealed {
+        true => Ok(()),
+        false => Err(format!(
+            "{} ended with {} records; {} has {count}, sealed as {seal:?}",
+            words(key),
+            attempt.record_count,
+            host.name()
+        )),
     }
 }

@@ -18,6 +18,7 @@ mod stale;
 mod stuck;
 mod votes;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ::coordinator::{Answer, Refusal, Request};
@@ -88,6 +89,12 @@ pub(crate) enum Fact<'a> {
         key: Key,
         batch: &'a Batch,
     },
+    /// Records from this one on are forgotten by a coordinator.
+    Cut {
+        coordinator: CoordinatorId,
+        key: Key,
+        from: u64,
+    },
     /// A coordinator tells a worker that it has stored all records before `next`.
     Promised {
         coordinator: CoordinatorId,
@@ -123,6 +130,8 @@ pub(crate) enum Fact<'a> {
 pub(crate) struct Moment<'a> {
     pub(crate) now_us: u64,
     pub(crate) blobs: &'a Blobs,
+    /// The coordinators of now, by their raft ids.
+    pub(crate) members: &'a BTreeMap<u64, CoordinatorId>,
 }
 
 /// How everything stands after it was healed and given time.

@@ -54,10 +54,13 @@ impl Subscriber {
         let attempt = execution
             .and_then(|execution| execution.attempts.get(self.fence.attempt as usize - 1))
             .filter(|attempt| !attempt.is_live());
-        // A log that was sealed is over when all of it was read; of one that was not nobody knows more than this one has.
-        let is_over = attempt
-            .is_some_and(|ended| ended.feed_digest.is_none() || self.next >= ended.record_count);
-        let feed = host.feeds().get(&key(self.fence));
+        // A log that was sealed is over when all of it was read; one that was not when nobody has more of it.
+        let log = key(self.fence);
+        let is_over = attempt.is_some_and(|ended| match ended.feed_digest {
+            Some(_) => self.next >= ended.record_count,
+            None => host.is_settled(log),
+        });
+        let feed = host.feeds().get(&log);
         if self.cursor.is_none() {
             stage.sometimes("a subscriber came back");
         }
@@ -86,13 +89,16 @@ impl Subscriber {
             if let Some(batch) = delivered {
                 stage.show(&Fact::Delivered {
                     coordinator: self.at,
-                    key: key(self.fence),
+                    key: log,
                     next: self.next,
                     batch: &batch,
                 });
                 self.next = batch.end_record();
             }
             return;
+        }
+        if !is_over {
+            stage.read(self.at, log);
         }
         self.is_done = is_over;
     }

@@ -1,21 +1,24 @@
-//! The feeds that a coordinator holds: accepted at once, stored later, answered only then. A seal is not waited for: it reaches
-//! the disk with the next records, and one that a crash forgot is said again by the ledger.
+//! The feeds that a coordinator holds: the keeper that is real, and the disk under it, which is not. A seal reaches the disk with the next records;
+//! one that a crash forgot is found again in the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use contract::link;
-use feed::{Accept, Batch, Holder, Seal, SealHasher};
+use coordinator::Token;
+use coordinator::feeds::{Copies, FeedInput, FeedOutput, Keeper, Shelf, has_ended};
+use feed::{Batch, Seal, SealHasher};
 use ledger::{Ledger, Uuid};
 use worker::Fence;
 
-use crate::Bug;
 use crate::checkers::Fact;
-use crate::clients::PROJECT;
 use crate::event::{ConnectionId, CoordinatorId};
 use crate::stage::Stage;
 
-/// The feed of an attempt: its execution and number. Fences of one attempt that differ in their index write the same feed.
-pub(crate) type Key = ([u8; 16], u32);
+/// The feed of an attempt. Fences of one attempt that differ in their index write the same feed.
+pub(crate) use coordinator::feeds::FeedKey as Key;
+
+/// Most bytes of frames that another coordinator is given at once.
+const FETCH_BYTES: usize = 4_096;
 
 /// What of a feed is on the disk.
 #[derive(Debug, Default)]
@@ -45,265 +48,318 @@ impl Feed {
             .ok()
             .filter(|batch| !batch.is_empty())
     }
+
+    /// The seal of what is there.
+    fn found(&self) -> Seal {
+        let mut hasher = SealHasher::new();
+        hasher.update(&self.frames, self.count);
+        hasher.seal()
+    }
+
+    /// Forgets the records from this one on.
+    fn cut(&mut self, from: u64) {
+        let all = Batch::of_frames(0, self.frames.clone().into()).ok();
+        if let Some(rest) = all.and_then(|all| all.before_record(from).ok()) {
+            self.frames = rest.frames.to_vec();
+            self.count = self.count.min(from);
+        }
+        self.seal = None;
+        self.is_seal_stored = false;
+    }
 }
 
-/// Records that wait for the disk.
-#[derive(Debug)]
-struct Write {
-    key: Key,
-    /// What is new of it; nothing if an earlier push brings the same.
-    batch: Option<Batch>,
-    /// Who pushed and is to be answered; nobody for what came from another coordinator.
-    from: Option<(ConnectionId, Fence)>,
+/// The disk, and who waits for something on it.
+#[derive(Debug, Default)]
+struct Disk {
+    feeds: BTreeMap<Key, Feed>,
+    watched: Vec<Key>,
 }
 
-/// An answer to a push: for which connection and feed, and the record to go on with unless it is refused.
-pub(crate) type PushAnswer = (ConnectionId, Fence, Option<u64>);
+impl Shelf for Disk {
+    fn length(&self, key: Key) -> u64 {
+        self.feeds.get(&key).map_or(0, Feed::count)
+    }
+
+    fn sealed(&self, key: Key) -> Option<Seal> {
+        self.feeds.get(&key).and_then(Feed::seal)
+    }
+
+    /// Nothing is old enough in a run.
+    fn is_purged(&self, _: Key, _: i64) -> bool {
+        false
+    }
+
+    fn watched(&self) -> Vec<Key> {
+        self.watched.clone()
+    }
+}
 
 /// See the module's words.
-#[derive(Debug)]
 pub(crate) struct Feeds {
     coordinator: CoordinatorId,
-    disk: BTreeMap<Key, Feed>,
-    holders: BTreeMap<Key, Holder>,
-    waiting: Vec<Write>,
-    writing: usize,
-    /// Seals of feeds of which records are missing here.
-    behind: BTreeMap<Key, Seal>,
+    disk: Disk,
+    keeper: Keeper,
+    /// What the keeper wants to be stored, in order: the first is being written.
+    stores: VecDeque<Vec<(Key, Batch)>>,
+    is_writing: bool,
+    /// Who waits for an answer to a push.
+    pushes: BTreeMap<Token, (ConnectionId, Fence, u64)>,
+    next_push: u64,
+    /// What others were asked for and did not answer yet.
+    fetches: BTreeMap<u64, (Key, u64)>,
+    next_fetch: u64,
+    /// It has looked through the ledger since the process began, or took over another's.
+    pub(crate) has_looked: bool,
 }
 
+// The disk.
 impl Feeds {
     pub(crate) fn new(coordinator: CoordinatorId) -> Self {
         Self {
             coordinator,
-            disk: BTreeMap::new(),
-            holders: BTreeMap::new(),
-            waiting: Vec::new(),
-            writing: 0,
-            behind: BTreeMap::new(),
+            disk: Disk::default(),
+            keeper: Keeper::new(),
+            stores: VecDeque::new(),
+            is_writing: false,
+            pushes: BTreeMap::new(),
+            next_push: 0,
+            fetches: BTreeMap::new(),
+            next_fetch: 0,
+            has_looked: false,
         }
     }
 
     pub(crate) fn disk(&self) -> &BTreeMap<Key, Feed> {
-        &self.disk
+        &self.disk.feeds
     }
 
-    /// Feeds that have ended and of which records are missing, with the number of the first that is.
-    pub(crate) fn behind(&self) -> impl Iterator<Item = (Key, u64)> {
-        let count = |key| self.disk.get(key).map_or(0, Feed::count);
-        self.behind.keys().map(move |key| (*key, count(key)))
+    /// Begins to write what waits, if no write goes on and something does.
+    pub(crate) fn begin(&mut self) -> bool {
+        let begins = !self.is_writing && !self.stores.is_empty();
+        self.is_writing |= begins;
+        begins
     }
 
-    /// A worker pushes records. Answers at once when nothing of it is new.
-    pub(crate) fn push(
-        &mut self,
-        stage: &mut Stage,
-        ledger: &Ledger,
-        (connection, fence): (ConnectionId, Fence),
-        batch: Batch,
-    ) -> Option<PushAnswer> {
-        let key = key(fence);
-        let feed = self.disk.entry(key).or_default();
-        if feed.seal.is_none() && !coordinator::may_write(ledger, &link::Fence::from(fence)) {
-            stage.sometimes("a push was refused");
-            return Some((connection, fence, None));
-        }
-        let from = Some((connection, fence));
-        if stage.has(Bug::StoreEveryPush) {
-            let batch = Some(batch);
-            self.waiting.push(Write { key, batch, from });
-            return None;
-        }
-        let index = feed::Fence(fence.index);
-        let holder = self
-            .holders
-            .entry(key)
-            .or_insert_with(|| Holder::new(index, feed.count, feed.seal));
-        let next = match holder.accept(index, &batch) {
-            Ok(Accept::Store(batch)) => {
-                let next = batch.end_record();
-                let batch = Some(batch);
-                self.waiting.push(Write { key, batch, from });
-                return stage.has(Bug::AckRecordsBeforeStored).then_some((
-                    connection,
-                    fence,
-                    Some(next),
-                ));
-            }
-            // An earlier push brings the same and is on its way to the disk: this one is answered after it.
-            Ok(Accept::Duplicate { stored })
-                if stored < batch.end_record() && !stage.has(Bug::AnswerRepeatsAtOnce) =>
-            {
-                let batch = None;
-                self.waiting.push(Write { key, batch, from });
-                return None;
-            }
-            Ok(Accept::Duplicate { stored } | Accept::Gap { stored, .. }) => Some(stored),
-            Ok(Accept::Sealed { .. } | Accept::StaleFence { .. }) => None,
-            Err(error) => {
-                stage
-                    .checkers
-                    .violated("I-21", format!("a push of {fence} is corrupt: {error}"));
-                None
-            }
-        };
-        Some((connection, fence, next))
-    }
-
-    /// Another coordinator gives records that are missing here.
-    pub(crate) fn catch_up(&mut self, key: Key, batch: Batch) {
-        if self.behind.contains_key(&key) {
-            let batch = Some(batch);
-            let from = None;
-            self.waiting.push(Write { key, batch, from });
-        }
-    }
-
-    /// A feed is complete: every record of it is stored by a majority, which need not be here.
-    pub(crate) fn seal(&mut self, stage: &mut Stage, fence: &link::Fence, seal: Seal) {
-        if let Ok(fence) = Fence::try_from(fence) {
-            self.seal_key(stage, key(fence), seal);
-        }
-    }
-
-    fn seal_key(&mut self, stage: &mut Stage, key: Key, seal: Seal) {
-        let feed = self.disk.entry(key).or_default();
-        if feed.seal.is_some() {
+    /// The write has ended well, or nothing of it fitted.
+    pub(crate) fn written(&mut self, stage: &mut Stage, fits: bool) {
+        self.is_writing = false;
+        let batches = self.stores.pop_front().unwrap_or_default();
+        if !fits {
             return;
         }
-        if feed.count < seal.record_count && !stage.has(Bug::SealBeforeRecords) {
-            if self.behind.insert(key, seal).is_none() {
-                stage.sometimes("a seal came before its records");
-            }
-            return;
+        for (key, batch) in batches {
+            self.append(stage, key, &batch);
         }
-        self.holders.remove(&key);
-        self.behind.remove(&key);
-        let mut hasher = SealHasher::new();
-        hasher.update(&feed.frames, feed.count);
-        if hasher.seal() != seal {
-            let found = hasher.seal();
+        for feed in self.disk.feeds.values_mut() {
+            feed.is_seal_stored = feed.seal.is_some();
+        }
+    }
+
+    fn append(&mut self, stage: &mut Stage, key: Key, batch: &Batch) {
+        let feed = self.disk.feeds.entry(key).or_default();
+        feed.frames.extend_from_slice(&batch.frames);
+        feed.count += u64::from(batch.count);
+        let coordinator = self.coordinator;
+        stage.show(&Fact::Stored {
+            coordinator,
+            key,
+            batch,
+        });
+    }
+
+    /// Compares a feed with its seal, and closes it if it is what the seal says.
+    pub(crate) fn seal(&mut self, stage: &mut Stage, key: Key, seal: Seal) -> bool {
+        let feed = self.disk.feeds.entry(key).or_default();
+        let found = feed.found();
+        if found != seal {
             let at = super::name(self.coordinator);
             let what = format!(
                 "{} is sealed as {seal}, but it is {found} at {at}",
                 words(key)
             );
             stage.checkers.violated("I-21", what);
+            return false;
         }
         feed.seal = Some(seal);
         stage.sometimes("a feed was sealed");
         stage.show(&Fact::Sealed { key, seal });
-    }
-
-    /// After a start or an installed snapshot: what the ledger knows to have ended and the disk does not know to be sealed. What ended
-    /// later is sealed when its entries are applied.
-    pub(crate) fn seal_again(&mut self, stage: &mut Stage, ledger: &Ledger) {
-        let mut seals = Vec::new();
-        for execution in ledger.executions(PROJECT) {
-            for attempt in execution.attempts.iter() {
-                let key = (*execution.execution_id.as_bytes(), attempt.number);
-                let is_sealed = self.disk.get(&key).is_some_and(|feed| feed.seal.is_some());
-                let Some(digest) = attempt.feed_digest.filter(|_| !is_sealed) else {
-                    continue;
-                };
-                let record_count = attempt.record_count;
-                seals.push((
-                    key,
-                    Seal {
-                        record_count,
-                        digest,
-                    },
-                ));
-            }
-        }
-        for (key, seal) in seals {
-            stage.sometimes("a seal was said again");
-            self.seal_key(stage, key, seal);
-        }
-    }
-
-    /// Begins a write of all that waits, if none goes on and something does.
-    pub(crate) fn begin(&mut self) -> bool {
-        if self.writing > 0 || self.waiting.is_empty() {
-            return false;
-        }
-        self.writing = self.waiting.len();
         true
     }
 
-    /// The write has ended; what is to be answered.
-    pub(crate) fn written(&mut self, stage: &mut Stage) -> Vec<PushAnswer> {
-        let count = std::mem::take(&mut self.writing);
-        let done: Vec<Write> = self.waiting.drain(..count).collect();
-        let mut answers = Vec::new();
-        for write in done {
-            answers.extend(self.write(stage, write));
-        }
-        self.disk
-            .values_mut()
-            .for_each(|feed| feed.is_seal_stored = feed.seal.is_some());
-        answers
+    /// Forgets records of a feed.
+    pub(crate) fn cut(&mut self, stage: &mut Stage, key: Key, from: u64) {
+        self.disk.feeds.entry(key).or_default().cut(from);
+        let coordinator = self.coordinator;
+        stage.show(&Fact::Cut {
+            coordinator,
+            key,
+            from,
+        });
     }
 
-    fn write(&mut self, stage: &mut Stage, write: Write) -> Option<PushAnswer> {
-        let Write { key, batch, from } = write;
-        let feed = self.disk.entry(key).or_default();
-        // What others gave may have come from the worker as well, or comes from it now.
-        let batch = match batch {
-            Some(batch) if batch.first_record < feed.count && !stage.has(Bug::StoreEveryPush) => {
-                batch.from_record(feed.count).ok()
-            }
-            batch => batch,
-        };
-        if from.is_none() {
-            self.holders.remove(&key);
+    /// What there is of a feed, for another coordinator.
+    pub(crate) fn copies(&self, ledger: &Ledger, key: Key, from: u64) -> Copies {
+        let feed = self.disk.feeds.get(&key);
+        let batch = feed.and_then(|feed| feed.read(from, FETCH_BYTES));
+        let end = batch.as_ref().map_or(from, Batch::end_record);
+        Copies {
+            is_end: end >= feed.map_or(0, Feed::count),
+            batches: batch.into_iter().collect(),
+            is_closed: has_ended(ledger, key),
+            absent_until_ms: 0,
         }
-        if let Some(batch) = batch.filter(|batch| !batch.is_empty()) {
-            feed.frames.extend_from_slice(&batch.frames);
-            feed.count += u64::from(batch.count);
-            if let Some(holder) = self.holders.get_mut(&key) {
-                holder.mark_stored(feed.count);
-            }
-            stage.show(&Fact::Stored {
-                coordinator: self.coordinator,
-                key,
-                batch: &batch,
-            });
-        }
-        let count = feed.count;
-        if let Some(seal) = self.behind.get(&key).copied() {
-            self.seal_key(stage, key, seal);
-        }
-        from.map(|(connection, fence)| (connection, fence, Some(count)))
     }
 
     /// The process is gone, and what was not written with it. Of the write that goes on a beginning may be there.
     pub(crate) fn crash(&mut self, stage: &mut Stage) {
-        let survive = stage.chance.between(0..self.writing as u64 + 1) as usize;
-        self.writing = 0;
-        self.holders.clear();
-        self.behind.clear();
-        let mut waiting = std::mem::take(&mut self.waiting);
+        let waiting: Vec<(Key, Batch)> = std::mem::take(&mut self.stores)
+            .into_iter()
+            .flatten()
+            .collect();
+        let writing = match std::mem::take(&mut self.is_writing) {
+            true => waiting.len() as u64,
+            false => 0,
+        };
+        let survive = stage.chance.between(0..writing + 1) as usize;
         if waiting.len() > survive {
             stage.sometimes("records were lost in a crash");
         }
-        waiting.truncate(survive);
-        for write in waiting {
-            let _ = self.write(stage, write);
+        for (key, batch) in waiting.into_iter().take(survive) {
+            self.append(stage, key, &batch);
         }
-        for feed in self.disk.values_mut().filter(|feed| !feed.is_seal_stored) {
+        for feed in self
+            .disk
+            .feeds
+            .values_mut()
+            .filter(|feed| !feed.is_seal_stored)
+        {
             feed.seal = None;
+        }
+        self.keeper = Keeper::new();
+        self.pushes.clear();
+        self.fetches.clear();
+        self.has_looked = false;
+    }
+}
+
+// The keeper.
+impl Feeds {
+    /// Feeds that have ended and are not whole here, as far as the keeper knows.
+    pub(crate) fn lacking(&self) -> usize {
+        self.keeper.lacking()
+    }
+
+    /// Whether nobody has more of a feed that ended without a seal.
+    pub(crate) fn is_settled(&self, key: Key) -> bool {
+        self.keeper.is_settled(key)
+    }
+
+    pub(crate) fn waits_for_ledger(&self) -> bool {
+        self.keeper.waits_for_ledger()
+    }
+
+    pub(crate) fn wakeup(&self) -> Option<u64> {
+        self.keeper.poll_wakeup()
+    }
+
+    /// The feeds that somebody reads here.
+    pub(crate) fn watch(&mut self, watched: Vec<Key>) {
+        self.disk.watched = watched;
+    }
+
+    pub(crate) fn handle(&mut self, now_us: u64, ledger: &Ledger, input: FeedInput) {
+        self.keeper.handle(now_us, ledger, &self.disk, input);
+    }
+
+    pub(crate) fn poll(&mut self, now_us: u64) -> Vec<FeedOutput> {
+        self.keeper.poll(now_us)
+    }
+
+    pub(crate) fn check_invariants(&self) -> Result<(), String> {
+        self.keeper.check_invariants()
+    }
+
+    /// Somebody pushes and waits.
+    pub(crate) fn pushed(&mut self, from: (ConnectionId, Fence), batch: Batch) -> FeedInput {
+        self.next_push += 1;
+        let push = Token(self.next_push);
+        let (connection, fence) = from;
+        self.pushes
+            .insert(push, (connection, fence, batch.end_record()));
+        FeedInput::Pushed {
+            push,
+            key: key(from.1),
+            fence: feed::Fence(from.1.index),
+            batch,
+        }
+    }
+
+    /// Who is to be answered.
+    pub(crate) fn answered(&mut self, push: Token) -> Option<(ConnectionId, Fence)> {
+        let (connection, fence, _) = self.pushes.remove(&push)?;
+        Some((connection, fence))
+    }
+
+    /// Records are to be stored.
+    pub(crate) fn store(&mut self, batches: Vec<(Key, Batch)>) {
+        self.stores.push_back(batches);
+    }
+
+    /// Another is asked; gives the number of the question.
+    pub(crate) fn asked(&mut self, key: Key, member: u64) -> u64 {
+        self.next_fetch += 1;
+        self.fetches.insert(self.next_fetch, (key, member));
+        self.next_fetch
+    }
+
+    /// An answer has come, or none has; nothing if that is no news.
+    pub(crate) fn fetched(&mut self, fetch: u64, copies: Option<Copies>) -> Option<FeedInput> {
+        let (key, member) = self.fetches.remove(&fetch)?;
+        Some(FeedInput::Fetched {
+            key,
+            member,
+            copies,
+        })
+    }
+}
+
+// Planted bugs.
+impl Feeds {
+    /// Stores a push as it comes.
+    pub(crate) fn store_as_it_comes(&mut self, stage: &mut Stage, key: Key, batch: &Batch) -> u64 {
+        self.append(stage, key, batch);
+        self.disk.length(key)
+    }
+
+    /// How far a feed is on the disk, if a push brings nothing that another has not brought that waits.
+    pub(crate) fn repeats(&self, of: Key, batch: &Batch) -> Option<u64> {
+        let mut waiting = self.pushes.values();
+        let is_on_its_way =
+            waiting.any(|(_, fence, end)| key(*fence) == of && *end >= batch.end_record());
+        is_on_its_way.then(|| self.disk.length(of))
+    }
+
+    /// Closes a feed whatever there is of it.
+    pub(crate) fn close(&mut self, fence: &link::Fence, seal: Seal) {
+        if let Ok(key) = Key::try_from(fence) {
+            self.disk.feeds.entry(key).or_default().seal = Some(seal);
         }
     }
 }
 
 /// The feed that a fence may write.
 pub(crate) fn key(fence: Fence) -> Key {
-    (fence.execution_id, fence.attempt)
+    Key {
+        execution: fence.execution_id,
+        attempt: fence.attempt,
+    }
 }
 
 /// A feed in words.
 pub(crate) fn words(key: Key) -> String {
-    let (id, attempt) = key;
-    format!("the log {}/{attempt}", Uuid::from_bytes(id))
+    format!(
+        "the log {}/{}",
+        Uuid::from_bytes(key.execution),
+        key.attempt
+    )
 }

@@ -7,8 +7,8 @@ mod host;
 use ledger::Ledger;
 
 pub(crate) use disk::{Disk, Stored};
-pub(crate) use feeds::{Key, PushAnswer, key, words};
-pub(crate) use host::{Host, Standing};
+pub(crate) use feeds::{Key, key, words};
+pub(crate) use host::{Fetch, Host, Standing};
 
 use crate::event::CoordinatorId;
 use crate::stage::Stage;
@@ -71,7 +71,8 @@ impl Coordinators {
         let ids: Vec<u64> = self.members().map(Host::member_id).collect();
         let newest = self.newest().revision();
         let votes = |id: &u64| members.voters.contains(id);
-        members.learners.is_empty()
+        leader.group().is_change_known()
+            && members.learners.is_empty()
             && members.voters_outgoing.is_empty()
             && members.voters.len() == ids.len()
             && ids.iter().all(votes)
@@ -79,17 +80,6 @@ impl Coordinators {
                 .members()
                 .all(|host| host.is_up() && host.published().revision() == newest)
             && self.members().all(|host| host.lacks().is_none())
-    }
-
-    /// Whether another member has every record of feeds that a coordinator has.
-    pub(crate) fn has_copies(&self, id: CoordinatorId) -> bool {
-        let others = || self.members().filter(|host| host.name() != name(id));
-        let is_elsewhere = |(key, feed): (&Key, &feeds::Feed)| {
-            let count = |host: &Host| host.feeds().get(key).map_or(0, feeds::Feed::count);
-            others().any(|host| count(host) >= feed.count())
-        };
-        self.get(id)
-            .is_some_and(|host| host.feeds().iter().all(is_elsewhere))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Host> {

@@ -1,16 +1,14 @@
 //! What comes to a coordinator: from the disk, workers, callers and other coordinators.
 
 use contract::link::SynchronizeRequest;
+use coordinator::feeds::FeedInput;
 use coordinator::{Input, SessionId, Token};
-use feed::Batch;
-use worker::Fence;
 
-use super::{ANSWER_US, CATCH_UP_BYTES, CATCH_UP_US, Host, Waiter};
+use super::{ANSWER_US, Host, Waiter};
 use crate::Bug;
-use crate::checkers::Fact;
 use crate::clients::{Clients, OpId, renew};
-use crate::coordinator::{Key, PushAnswer, key, name};
-use crate::event::{ConnectionId, CoordinatorId, Event, Life, Message, OnCoordinator};
+use crate::coordinator::name;
+use crate::event::{ConnectionId, Life, Message, OnCoordinator};
 use crate::stage::Stage;
 use crate::wires::Wires;
 
@@ -69,11 +67,9 @@ impl Host {
                 self.handle(stage, Input::Persisted { number });
                 self.write(stage);
             }
-            OnCoordinator::FeedsStored => {
-                for answer in self.feeds.written(stage) {
-                    self.answer_push(stage, wires, answer);
-                }
-                self.write_feeds(stage);
+            OnCoordinator::FeedsStored(fits) => {
+                self.feeds.written(stage, fits);
+                self.feed(stage, wires, FeedInput::Stored { fits });
             }
             OnCoordinator::SnapshotStored(stored) => {
                 let index = stored.base.index;
@@ -126,27 +122,16 @@ impl Host {
                     self.handle(stage, Input::WorkerGone { session });
                 }
             }
-            OnCoordinator::CatchUp => {
-                self.is_catching_up = false;
-                self.catch_up(stage);
+            OnCoordinator::FeedTick => self.feed_clock(stage, wires),
+            OnCoordinator::FeedWake => {
+                self.feeds_wake_us = None;
+                self.feed_tick(stage, wires);
             }
-            OnCoordinator::Asked { by, key, from } => {
-                let batch = self
-                    .feeds
-                    .disk()
-                    .get(&key)
-                    .and_then(|feed| feed.read(from, CATCH_UP_BYTES));
-                if let Some(batch) = batch.filter(|_| wires.peers.is_open(stage, self.id, by)) {
-                    let way = stage.way_us();
-                    let given = OnCoordinator::Given { key, batch };
-                    stage.after(way, Event::ToCoordinator(by, given));
-                }
+            OnCoordinator::Asked(fetch) => self.asked(stage, wires, fetch),
+            OnCoordinator::Given(number, copies) => {
+                self.fetched(stage, wires, number, Some(copies));
             }
-            OnCoordinator::Given { key, batch } => {
-                stage.sometimes("a coordinator got records from another");
-                self.feeds.catch_up(key, batch);
-                self.write_feeds(stage);
-            }
+            OnCoordinator::FetchOver(number) => self.fetched(stage, wires, number, None),
         }
     }
 
@@ -201,70 +186,10 @@ impl Host {
         if stage.has(Bug::StaleResult) {
             self.bring_up_to_date(&mut state);
         }
+        if stage.has(Bug::HideWhoWasCounted) {
+            state.coordinator_ids.clear();
+        }
         let session = SessionId(connection);
         self.handle(stage, Input::WorkerState { session, state });
-    }
-
-    fn push(
-        &mut self,
-        stage: &mut Stage,
-        wires: &mut Wires,
-        from: (ConnectionId, Fence),
-        batch: Batch,
-    ) {
-        if !self.pipes.contains(&from.0) {
-            return;
-        }
-        if std::mem::take(&mut wires.network.cuts_at_push) {
-            wires.network.cut(stage, from.0);
-        }
-        let answer = self.feeds.push(stage, &self.published, from, batch);
-        if let Some(answer) = answer {
-            self.answer_push(stage, wires, answer);
-        }
-        self.write_feeds(stage);
-    }
-
-    /// Tells a worker what of a feed is stored.
-    fn answer_push(&self, stage: &mut Stage, wires: &mut Wires, answer: PushAnswer) {
-        let (connection, fence, next) = answer;
-        if let Some(next) = next {
-            stage.show(&Fact::Promised {
-                coordinator: self.id,
-                key: key(fence),
-                next,
-            });
-        }
-        let stored = Message::Stored(fence, next);
-        wires.network.send(stage, connection, stored);
-    }
-
-    /// Asks others for what it lacks of feeds that have ended.
-    fn catch_up(&mut self, stage: &mut Stage) {
-        let wanted: Vec<(Key, u64)> = self.feeds.behind().take(8).collect();
-        let others: Vec<CoordinatorId> = stage
-            .members
-            .values()
-            .copied()
-            .filter(|other| *other != self.id)
-            .collect();
-        for (key, from) in wanted {
-            let Some(other) = stage.chance.pick(&others).copied() else {
-                return;
-            };
-            let way = stage.way_us();
-            let by = self.id;
-            let asked = OnCoordinator::Asked { by, key, from };
-            stage.after(way, Event::ToCoordinator(other, asked));
-        }
-        self.catch_up_soon(stage);
-    }
-
-    pub(super) fn catch_up_soon(&mut self, stage: &mut Stage) {
-        if !self.is_catching_up && self.feeds.behind().next().is_some() {
-            self.is_catching_up = true;
-            let delay = stage.chance.between(CATCH_UP_US / 2..CATCH_UP_US);
-            self.plan(stage, delay, OnCoordinator::CatchUp);
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! A coordinator's host: a process around the real mind, with a disk that outlives it.
 
+mod feeds;
 mod inbound;
 mod outbound;
 mod planted;
@@ -13,6 +14,8 @@ use prost::Message as _;
 use super::disk::Disk;
 use super::feeds::{Feed, Feeds, Key};
 use super::{GRACE_MS, name};
+pub(crate) use feeds::Fetch;
+
 use crate::Bug;
 use crate::checkers::Fact;
 use crate::clients::{OpId, ReadId};
@@ -22,10 +25,6 @@ use crate::swarm::{NEWEST_LEVEL, SECOND};
 
 /// Raft's clock.
 const TICK_US: u64 = coordinator::TICK_MS * 1_000;
-/// How often a coordinator asks others for records that it lacks.
-const CATCH_UP_US: u64 = SECOND / 2;
-/// Most bytes of one answer to that.
-const CATCH_UP_BYTES: usize = 4_096;
 /// How long a caller waits for an answer at most, whatever is wrong (I-11), and some time for the loop to take its turn.
 const ANSWER_US: u64 = 5 * SECOND + SECOND / 2;
 
@@ -64,7 +63,8 @@ pub(crate) struct Host {
     waiting: BTreeMap<Token, Waiter>,
     next_token: u64,
     is_polling: bool,
-    is_catching_up: bool,
+    /// When the keeper of feeds is to be woken.
+    feeds_wake_us: Option<u64>,
     /// A snapshot of another is being taken over.
     is_installing: bool,
     disk_factor: u64,
@@ -116,7 +116,7 @@ impl Host {
             waiting: BTreeMap::new(),
             next_token: 0,
             is_polling: false,
-            is_catching_up: false,
+            feeds_wake_us: None,
             is_installing: false,
             disk_factor: 1,
             full_until: 0,
@@ -185,8 +185,18 @@ impl Host {
 
     /// What it lacks of the feeds that have ended, in words.
     pub(crate) fn lacks(&self) -> Option<String> {
-        let behind = self.feeds.behind().count();
-        (behind > 0).then(|| format!("{} lacks records of {behind} feeds", name(self.id)))
+        let lacking = self.feeds.lacking();
+        let name = name(self.id);
+        match (self.feeds.has_looked, lacking) {
+            (false, _) => Some(format!("{name} does not know what it lacks of feeds")),
+            (true, 0) => None,
+            (true, lacking) => Some(format!("{name} lacks records of {lacking} feeds")),
+        }
+    }
+
+    /// Whether a feed that ended without a seal is as long here as it will ever be.
+    pub(crate) fn is_settled(&self, key: Key) -> bool {
+        self.feeds.is_settled(key)
     }
 }
 
@@ -319,7 +329,6 @@ impl Host {
             on_disconnect: coordinator::OnDisconnect::KeepRunning,
         };
         let mind = ledger.and_then(|ledger| {
-            self.feeds.seal_again(stage, &ledger);
             self.published = ledger.clone();
             Coordinator::new(config, found, ledger).map_err(|error| error.to_string())
         });
@@ -345,7 +354,7 @@ impl Host {
         }
         self.plan(stage, self.tick_us(), OnCoordinator::Tick);
         self.poll_soon(stage);
-        self.catch_up_soon(stage);
+        self.plan(stage, 0, OnCoordinator::FeedTick);
     }
 
     /// The process ends, at whatever point it is.
@@ -359,7 +368,7 @@ impl Host {
         }
         self.life += 1;
         self.is_polling = false;
-        self.is_catching_up = false;
+        self.feeds_wake_us = None;
         self.is_installing = false;
         self.parked = None;
         self.waiting.clear();

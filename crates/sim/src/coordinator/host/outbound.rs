@@ -1,6 +1,7 @@
 //! The loop of a coordinator: it takes its turns, and does what its mind asks for.
 
 use contract::api::ErrorReason;
+use coordinator::feeds::FeedInput;
 use coordinator::{Answer, Base, Input, Now, Output, Refusal, Token};
 use ledger::Ledger;
 use prost::Message as _;
@@ -91,12 +92,14 @@ impl Host {
             }
             Output::Publish(ledger) => {
                 stage.publish(self.id, &ledger, &self.disk);
-                // What has ended within the snapshot is sealed as after a start.
-                if std::mem::take(&mut self.is_installing) {
-                    self.feeds.seal_again(stage, &ledger);
-                    self.catch_up_soon(stage);
-                }
                 self.published = ledger;
+                // What has ended within the snapshot is looked for as after a start.
+                if std::mem::take(&mut self.is_installing) {
+                    self.feeds.has_looked = false;
+                }
+                if self.feeds.waits_for_ledger() || !self.feeds.has_looked {
+                    self.feed_tick(stage, wires);
+                }
             }
             Output::Reply { token, result } => self.reply(stage, wires, clients, token, result),
             Output::Desired { session, desired } => {
@@ -115,7 +118,13 @@ impl Host {
             }
             Output::Fresh { token, result } => self.fresh(stage, wires, clients, token, result),
             // Who is where is known to all hosts of a run.
-            Output::Members(_) => {}
+            Output::Members(members) => {
+                let others = members
+                    .iter()
+                    .filter(|member| member.member_id != self.member_id && !member.learner);
+                let others = others.map(|member| member.member_id).collect();
+                self.feed(stage, wires, FeedInput::Members(others));
+            }
             Output::SendSnapshot { message } => {
                 self.send_snapshot(stage, wires, *message);
             }
@@ -138,8 +147,7 @@ impl Host {
             }
             Output::PeerRefused { .. } => stage.sometimes("a message of another was refused"),
             Output::SealFeed { fence, seal } => {
-                self.feeds.seal(stage, &fence, seal);
-                self.catch_up_soon(stage);
+                self.seal_feed(stage, wires, &fence, seal);
             }
             Output::StoreSnapshot {
                 index,
@@ -337,10 +345,12 @@ impl Host {
     }
 
     pub(super) fn write_feeds(&mut self, stage: &mut Stage) {
-        if self.feeds.begin() && !self.is_full(stage) {
+        if self.feeds.begin() {
+            // What does not fit waits at its worker; the process goes on.
+            let fits = stage.now_us() >= self.full_until;
             let delay = self.disk_delay_us(stage);
             self.crash_within(stage, delay);
-            self.plan(stage, delay, OnCoordinator::FeedsStored);
+            self.plan(stage, delay, OnCoordinator::FeedsStored(fits));
         }
     }
 
