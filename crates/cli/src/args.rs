@@ -149,6 +149,8 @@ pub enum Command {
     Token(TokenCommand),
     /// Become known to a cluster that runs with TLS
     Login(Login),
+    /// Ask a daemon of this machine how it is, for supervisors: exits with 0 when it is well
+    Probe(Probe),
     /// Print the completions of a shell
     Completions(Completions),
     /// The embedded node by itself, until nothing is left to do.
@@ -414,6 +416,10 @@ pub struct Coordinator {
     /// Found a new cluster if the data directory is empty
     #[arg(long, conflicts_with = "join")]
     pub bootstrap: bool,
+    /// Of coordinators that are all started alike, the one that others reach here, HOST:PORT, founds the cluster unless it has a token
+    /// to join with; the others join it there
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "bootstrap")]
+    pub founder: Option<String>,
     /// Join the cluster of these coordinators, HOST:PORT, if the data directory is empty
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub join: Vec<String>,
@@ -426,15 +432,15 @@ pub struct Coordinator {
     /// Speak TLS also on loopback
     #[arg(long, conflicts_with = "insecure")]
     pub tls: bool,
-    /// For how long certificates of workers count: a number with s, m or h; they renew themselves
-    #[arg(long, default_value = "24h", value_name = "TIME", value_parser = time)]
-    pub worker_certificates: std::time::Duration,
-    /// For how long certificates of coordinators count; they renew themselves
-    #[arg(long, default_value = "720h", value_name = "TIME", value_parser = time)]
-    pub coordinator_certificates: std::time::Duration,
-    /// For how long certificates of users count
-    #[arg(long, default_value = "12h", value_name = "TIME", value_parser = time)]
-    pub user_certificates: std::time::Duration,
+    /// For how long certificates of workers count: a number with s, m or h; they renew themselves [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub worker_certificates: Option<std::time::Duration>,
+    /// For how long certificates of coordinators count; they renew themselves [default: 720h]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub coordinator_certificates: Option<std::time::Duration>,
+    /// For how long certificates of users count [default: 12h]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub user_certificates: Option<std::time::Duration>,
     /// How long a worker may be out of contact before its attempts are given to others, in seconds [default: 60]
     #[arg(long, value_name = "SECONDS")]
     pub lost_after: Option<f64>,
@@ -453,6 +459,9 @@ pub struct Coordinator {
     /// Know no rules above this feature level, so that the cluster is not raised above it and an upgrade can be taken back [default: all of this version]
     #[arg(long, value_name = "LEVEL")]
     pub max_feature_level: Option<u32>,
+    /// Serve /metrics, /healthz and /readyz by plain HTTP at this address, HOST:PORT [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<String>,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,
@@ -509,6 +518,9 @@ pub enum TokenCommand {
         /// For how long it can be used, at most 24h: a number with s, m or h
         #[arg(long, default_value = "15m", value_name = "TIME", value_parser = time)]
         ttl: std::time::Duration,
+        /// Write it to this file, for nobody else to read, unless the file is there; repeat for several tokens
+        #[arg(long = "file", value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
     /// List the tokens of the last day
     List,
@@ -567,6 +579,20 @@ pub struct Login {
     pub context_name: Option<String>,
 }
 
+/// Asks a daemon how it is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shoal probe 127.0.0.1:9461           whether it lives
+  shoal probe 127.0.0.1:9461 --ready   whether it also does its work")]
+pub struct Probe {
+    /// Where it serves its metrics, HOST:PORT
+    pub address: String,
+    /// Ask for more than that it lives: whether it does its work
+    #[arg(long)]
+    pub ready: bool,
+}
+
 /// How a daemon speaks to others.
 #[derive(Debug, Clone, Args)]
 pub struct Security {
@@ -578,8 +604,11 @@ pub struct Security {
         hide_env_values = true
     )]
     pub join_token: Option<String>,
+    /// Read that token from this file; without the file it goes on with the certificate that it has
+    #[arg(long, value_name = "FILE", conflicts_with = "join_token")]
+    pub join_token_file: Option<PathBuf>,
     /// Speak without TLS also off loopback: whoever reaches the port can run programs
-    #[arg(long, conflicts_with = "join_token")]
+    #[arg(long, conflicts_with_all = ["join_token", "join_token_file"])]
     pub insecure: bool,
 }
 

@@ -9,10 +9,11 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::{Table, Value};
 
-use crate::args::{Coordinator, Worker};
+use crate::args::{Coordinator, Security, Worker};
 use crate::{Failure, containers, place};
 
 /// Sections, and what stands in each.
@@ -24,6 +25,7 @@ const SECTIONS: [(&str, &[&str]); 3] = [
             "listen",
             "advertise",
             "bootstrap",
+            "founder",
             "join",
             "admission",
             "lost_after",
@@ -34,6 +36,13 @@ const SECTIONS: [(&str, &[&str]); 3] = [
             "keep_logs",
             "keep_logs_bytes",
             "max_feature_level",
+            "tls",
+            "insecure",
+            "join_token_file",
+            "worker_certificates",
+            "coordinator_certificates",
+            "user_certificates",
+            "metrics",
             "address_file",
         ],
     ),
@@ -52,6 +61,9 @@ const SECTIONS: [(&str, &[&str]); 3] = [
             "runtime",
             "devices",
             "devices_file",
+            "insecure",
+            "join_token_file",
+            "metrics",
             "address_file",
         ],
     ),
@@ -107,6 +119,30 @@ impl Section {
         if let Some(value) = self.get(key, "text", |value| value.as_str().map(str::to_owned))? {
             into.get_or_insert(value);
         }
+        Ok(())
+    }
+
+    /// How a daemon speaks to others. A token on the command line counts more than a file with one.
+    fn security(&self, into: &mut Security) -> Result<(), Failure> {
+        self.switch("insecure", &mut into.insecure)?;
+        if into.join_token.is_none() {
+            self.path("join_token_file", &mut into.join_token_file)?;
+        }
+        if into.insecure && (into.join_token.is_some() || into.join_token_file.is_some()) {
+            return Err(Failure::usage(format!(
+                "{}: {}.insecure: a token to join is of no use without TLS",
+                self.file.display(),
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// A time such as 90d.
+    fn time(&self, key: &str, into: &mut Option<Duration>) -> Result<(), Failure> {
+        let read = |value: &Value| crate::args::time(value.as_str()?).ok();
+        let value = self.get(key, "a time such as 90d", read)?;
+        *into = into.or(value);
         Ok(())
     }
 
@@ -216,6 +252,7 @@ pub fn coordinator(section: &Section, arguments: &mut Coordinator) -> Result<(),
     let bootstrap = section.get("bootstrap", "true or false", Value::as_bool)?;
     arguments.bootstrap |= bootstrap.unwrap_or_default() && arguments.join.is_empty();
     if !arguments.bootstrap {
+        section.text("founder", &mut arguments.founder)?;
         section.list("join", &mut arguments.join)?;
     }
     section.text("admission", &mut arguments.admission)?;
@@ -227,10 +264,16 @@ pub fn coordinator(section: &Section, arguments: &mut Coordinator) -> Result<(),
     let kind = |value: &Value| value.as_str()?.parse().ok();
     let raft_log = section.get("raft_log", "file or sled", kind)?;
     arguments.raft_log = arguments.raft_log.or(raft_log);
-    let time = section.get("keep_logs", "a time such as 90d", |value| {
-        crate::args::time(value.as_str()?).ok()
-    })?;
-    arguments.keep_logs = arguments.keep_logs.or(time);
+    section.time("keep_logs", &mut arguments.keep_logs)?;
+    section.time("worker_certificates", &mut arguments.worker_certificates)?;
+    section.time(
+        "coordinator_certificates",
+        &mut arguments.coordinator_certificates,
+    )?;
+    section.time("user_certificates", &mut arguments.user_certificates)?;
+    section.switch("tls", &mut arguments.tls)?;
+    section.security(&mut arguments.security)?;
+    section.text("metrics", &mut arguments.metrics)?;
     let bytes = section.get("keep_logs_bytes", "a size such as 20GiB", |value| {
         let number = value.as_integer().and_then(|n| u64::try_from(n).ok());
         number.or_else(|| node::parse_bytes(value.as_str()?).ok())
@@ -265,6 +308,8 @@ pub fn worker(section: &Section, arguments: &mut Worker) -> Result<(), Failure> 
         arguments.disk_reserve.get_or_insert(mib);
     }
     section.text("runtime", &mut arguments.containers.runtime)?;
+    section.security(&mut arguments.security)?;
+    section.text("metrics", &mut arguments.metrics)?;
     if arguments.devices_file.is_none() {
         section.list("devices", &mut arguments.devices)?;
     }
@@ -328,7 +373,7 @@ mod tests {
             "[coordinator]\nlisten_adress = 'x'\n",
             expect![[r#"
                 error: shoal.toml: in [coordinator], the key `listen_adress` is not known
-                  hint: there are data_dir, listen, advertise, bootstrap, join, admission, lost_after, on_disconnect, stop_grace, snapshot_entries, raft_log, keep_logs, keep_logs_bytes, max_feature_level, address_file
+                  hint: there are data_dir, listen, advertise, bootstrap, founder, join, admission, lost_after, on_disconnect, stop_grace, snapshot_entries, raft_log, keep_logs, keep_logs_bytes, max_feature_level, tls, insecure, join_token_file, worker_certificates, coordinator_certificates, user_certificates, metrics, address_file
             "#]],
         );
         refused(

@@ -67,7 +67,7 @@ mod group;
 
 pub use coordinator::{Config, Coordinator, may_write};
 pub use disconnect::OnDisconnect;
-pub use group::{Base, Batch, Committed, Group, Recovered, TICK_MS, Unfit};
+pub use group::{Base, Batch, Committed, Group, Recovered, Role, TICK_MS, Unfit};
 pub use io::{Input, MemberView, Now, Output, SessionId, Token};
 pub use refusal::{Refusal, Violation};
 pub use request::{Answer, Request, TokenUse};

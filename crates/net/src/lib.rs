@@ -7,6 +7,7 @@
 //!               peers, peer_reads, peer_blobs, join, fetch  other coordinators, blobs of other nodes, certificates, http(s) inputs
 //! both          endpoint                                    how connections are made
 //! TLS           secure, gate                                who calls, and whether they may
+//! beside        meter, probes                               calls are counted; plain HTTP for monitoring and supervisors
 //! ```
 //!
 //! Nothing here decides anything: what is asked goes to the host through the traits of [`ports`], what is shown comes from the
@@ -38,6 +39,8 @@ mod panic;
 
 mod gate;
 
+mod meter;
+
 mod secure;
 
 mod server;
@@ -58,6 +61,8 @@ mod peer_reads;
 
 mod fetch;
 
+mod probes;
+
 pub use feed_link::{FeedLink, FeedLinkEvent, Pushes};
 pub use fetch::{HttpError, HttpFetcher, HttpLimits, HttpSink};
 pub use join::{JoinError, join_coordinator, join_user, join_worker, renew};
@@ -65,5 +70,6 @@ pub use link::{Link, LinkEvent};
 pub use peer_blobs::{ChunkSink, PeerBlobs, PeerError, Wanted};
 pub use peer_reads::PeerReads;
 pub use peers::{Holds, PeerEvent, PeerLinks, Sender, hello};
+pub use probes::serve_probes;
 pub use server::{CoordinatorParts, MAX_MESSAGE, ServeError, serve_coordinator, serve_worker};
 pub use tonic::async_trait;

@@ -1,6 +1,7 @@
 //! What a server needs from its host: small traits that `node` implements, so that nothing here names a disk or a loop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use blob::{Digest, Manifest};
 use bytes::Bytes;
@@ -217,6 +218,26 @@ pub trait Blobs: Send + Sync + 'static {
     /// # Errors
     /// `DISK_FULL`, or `LIMIT_EXCEEDED` when the host takes none of that size.
     async fn begin(&self, digest: Digest, size: u64) -> Result<Box<dyn Upload>, Refusal>;
+}
+
+/// Counts the calls that are answered.
+pub trait Calls: Send + Sync + 'static {
+    /// A call has ended: its method, as `ExecutionService/GetExecution`; its code by gRPC's name, `CANCELLED` when the caller gave it up;
+    /// and how long it took, unless it is a stream.
+    fn answered(&self, method: &'static str, code: &'static str, took: Option<Duration>);
+}
+
+/// What monitoring systems and supervisors are told.
+#[tonic::async_trait]
+pub trait Probes: Send + Sync + 'static {
+    /// Every metric, in Prometheus' text format.
+    async fn metrics(&self) -> String;
+
+    /// Whether the node does its work.
+    ///
+    /// # Errors
+    /// Why it does not, in a line.
+    fn ready(&self) -> Result<(), String>;
 }
 
 /// A blob on its way in. Dropped without a commit, it leaves nothing behind.

@@ -29,9 +29,10 @@ use tonic::transport::server::TcpIncoming;
 use crate::context::Context;
 use crate::endpoint;
 use crate::gate::{Gate, Guard};
+use crate::meter::Meter;
 use crate::panic::CatchPanic;
 use crate::ports::{
-    Blobs, CoordinatorTls, FeedReader, FeedStore, FreshReads, Members, Mutations, Sessions,
+    Blobs, Calls, CoordinatorTls, FeedReader, FeedStore, FreshReads, Members, Mutations, Sessions,
     Sources, Surroundings,
 };
 use crate::secure::{Open, accept};
@@ -79,6 +80,8 @@ pub struct CoordinatorParts {
     pub blobs: Arc<dyn Blobs>,
     /// Keeps source trees that other coordinators have.
     pub sources: Arc<dyn Sources>,
+    /// Counts calls, where somebody wants to know.
+    pub calls: Option<Arc<dyn Calls>>,
     /// TLS; without it everybody who reaches the port may call everything.
     pub tls: Option<CoordinatorTls>,
 }
@@ -170,6 +173,7 @@ pub async fn serve_coordinator(
     serve(
         listener,
         security,
+        Meter(parts.calls),
         endpoint::server(false),
         routes,
         stopping,
@@ -185,6 +189,7 @@ pub async fn serve_coordinator(
 pub async fn serve_worker(
     listener: TcpListener,
     blobs: Arc<dyn Blobs>,
+    calls: Option<Arc<dyn Calls>>,
     credentials: Option<Credentials>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
@@ -207,6 +212,7 @@ pub async fn serve_worker(
     serve(
         listener,
         security,
+        Meter(calls),
         endpoint::server(true),
         routes,
         stopping,
@@ -254,6 +260,7 @@ type Serving = Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> 
 async fn serve(
     listener: TcpListener,
     security: Option<Security>,
+    meter: Meter,
     builder: Server,
     routes: Routes,
     stopping: CancellationToken,
@@ -262,6 +269,7 @@ async fn serve(
     let stopped = stopping.clone().cancelled_owned();
     let gate = security.as_ref().map(|security| security.gate.clone());
     let router = builder
+        .layer(meter)
         .layer(Guard(gate))
         .layer(CatchPanic)
         .add_routes(routes);

@@ -9,6 +9,7 @@ use coordinator::Refusal;
 use disk::DiskError;
 use disk::blobs::Blobs;
 use net::ports::Upload;
+use prometheus::IntCounter;
 use tokio::task::spawn_blocking;
 
 /// The largest source tree that a coordinator stores, in bytes.
@@ -18,6 +19,8 @@ const MAX_SOURCE: u64 = 1 << 30;
 pub(crate) struct BlobHost {
     blobs: Arc<Blobs>,
     takes_uploads: bool,
+    /// Counts bytes that others read, where somebody counts.
+    sent: Option<IntCounter>,
 }
 
 impl BlobHost {
@@ -26,14 +29,16 @@ impl BlobHost {
         Self {
             blobs,
             takes_uploads: true,
+            sent: None,
         }
     }
 
     /// A store that can be read.
-    pub(crate) fn of_worker(blobs: Arc<Blobs>) -> Self {
+    pub(crate) fn of_worker(blobs: Arc<Blobs>, sent: IntCounter) -> Self {
         Self {
             blobs,
             takes_uploads: false,
+            sent: Some(sent),
         }
     }
 
@@ -77,7 +82,12 @@ impl net::ports::Blobs for BlobHost {
             None => Ok(None),
         });
         match read.await? {
-            Some(bytes) => Ok(bytes.into()),
+            Some(bytes) => {
+                if let Some(sent) = &self.sent {
+                    sent.inc_by(bytes.len() as u64);
+                }
+                Ok(bytes.into())
+            }
             None => Err(Refusal::not_found(&format!("blob {digest}"))),
         }
     }
@@ -97,7 +107,9 @@ impl net::ports::Blobs for BlobHost {
                 ),
             ));
         }
-        let file = spawn_blocking(tempfile::tempfile)
+        // Beside where it is to stay: not every machine has room, or a place at all, for temporary files elsewhere.
+        let beside = self.blobs.dir().to_owned();
+        let file = spawn_blocking(move || tempfile::tempfile_in(beside))
             .await
             .map_err(|error| Refusal::new(ErrorReason::InternalFault, error.to_string()))?
             .map_err(|error| Refusal::new(ErrorReason::InternalFault, error.to_string()))?;

@@ -9,6 +9,7 @@
 //! | [`worker`] | a worker's mind, its attempts, blobs and server, its link to a coordinator |
 //! | [`embedded`] | one of each in this process, speaking to each other over loopback |
 //! | [`tls`] | keys on the disk, joining, renewal |
+//! | `metrics` | what monitoring systems are told, and probes |
 //! | [`home`] | who owns a data directory, and where its owner serves |
 
 pub mod embedded;
@@ -20,6 +21,8 @@ pub mod worker;
 pub mod home;
 
 pub mod tls;
+
+mod metrics;
 
 mod blobs;
 

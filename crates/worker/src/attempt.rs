@@ -83,6 +83,35 @@ pub(crate) enum Life {
     },
 }
 
+impl Life {
+    /// Every phase, in the order of an attempt's life.
+    pub(crate) const PHASES: [&'static str; 8] = [
+        "found",
+        "preparing",
+        "ready",
+        "launching",
+        "running",
+        "collecting",
+        "draining",
+        "finished",
+    ];
+
+    /// Its name for people.
+    pub(crate) fn phase(&self) -> &'static str {
+        let at = match self {
+            Life::Found => 0,
+            Life::Preparing => 1,
+            Life::Ready => 2,
+            Life::Launching => 3,
+            Life::Running => 4,
+            Life::Collecting { .. } => 5,
+            Life::Draining { .. } => 6,
+            Life::Finished { .. } => 7,
+        };
+        Self::PHASES[at]
+    }
+}
+
 /// Whether the worker keeps an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

@@ -154,6 +154,23 @@ impl Worker {
         self.config.offer.draining
     }
 
+    /// How many attempts are how far, by the name of every phase.
+    pub fn phases(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
+        Life::PHASES.iter().map(|phase| {
+            let there = self.attempts.values();
+            let count = there.filter(|attempt| attempt.life.phase() == *phase);
+            (*phase, count.count())
+        })
+    }
+
+    /// How many devices it offers, and how many of them attempts have that are not finished.
+    pub fn devices(&self) -> (usize, usize) {
+        let live = self.attempts.values();
+        let live = live.filter(|attempt| !matches!(attempt.life, Life::Finished { .. }));
+        let used = live.map(|attempt| attempt.devices().count()).sum();
+        (self.config.offer.devices.len(), used)
+    }
+
     fn take(&mut self, now: u64, input: Input) {
         match input {
             Input::Adopted(found) => self.adopt(now, found),

@@ -15,6 +15,33 @@ pub(super) fn shoal() -> &'static Path {
     &SHOAL
 }
 
+/// The same program, as a static one: for images that have nothing else. `SHOAL_STATIC` if it is set, else linked beside [`shoal`].
+///
+/// # Errors
+/// When it cannot be linked.
+pub(super) fn static_shoal() -> Result<PathBuf, String> {
+    if let Some(path) = env::var_os("SHOAL_STATIC") {
+        return Ok(path.into());
+    }
+    let profile = shoal().parent().ok_or("the program lies in no directory")?;
+    let program = profile.join("static/shoal");
+    let target = profile.parent().ok_or("a profile lies in no directory")?;
+    let name = match profile.file_name().and_then(|name| name.to_str()) {
+        None | Some("debug") => "dev",
+        Some(other) => other,
+    };
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/static-program"))
+        .arg(&program)
+        .args(["--profile", name, "--target-dir"])
+        .arg(target)
+        .output()
+        .map_err(|error| error.to_string())?;
+    match output.status.success() {
+        true => Ok(program),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
 /// `target/PROFILE/shoal`, for a test that is `target/PROFILE/deps/NAME` or a program that is `target/PROFILE/NAME`.
 fn beside_the_tests() -> PathBuf {
     let test = env::current_exe().expect("a test knows its own path");

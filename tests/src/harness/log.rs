@@ -14,7 +14,7 @@ pub struct Log {
 impl Log {
     /// Reads what `shoal execution logs -o json` prints of a sealed log.
     #[track_caller]
-    pub(super) fn read(printed: &[u8]) -> Self {
+    pub fn read(printed: &[u8]) -> Self {
         let text = std::str::from_utf8(printed).expect("JSON is UTF-8");
         let mut log = Self {
             attempt: 0,

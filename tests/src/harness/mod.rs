@@ -20,6 +20,8 @@ mod engine;
 
 mod own_engine;
 
+mod composed;
+
 mod gate;
 
 mod log;
@@ -31,6 +33,7 @@ mod binary;
 use std::time::Duration;
 
 pub use cluster::{Cluster, Coordinator, Worker};
+pub use composed::Composed;
 pub use engine::{BARE, BUSYBOX, Engine};
 pub use gate::Gate;
 pub use kill::Kind;

@@ -63,6 +63,9 @@ pub struct Worker {
     /// TLS.
     #[command(flatten)]
     pub security: Security,
+    /// Serve /metrics, /healthz and /readyz by plain HTTP at this address, HOST:PORT [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<String>,
     /// Write its address to this file once it serves
     #[arg(long, value_name = "FILE")]
     pub address_file: Option<PathBuf>,

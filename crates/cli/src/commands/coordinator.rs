@@ -1,6 +1,8 @@
 //! `shoal coordinator`: runs a coordinator until it is told to end.
 
 use std::future::Future;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,24 +35,38 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
     };
     let data_dir = context.current.join(data_dir);
     let keys = KeyDir::of(&data_dir);
+    if let Some(founder) = arguments.founder.take() {
+        let own = arguments.advertise.as_ref().or(arguments.listen.as_ref());
+        let founds = own == Some(&founder) && !finds_token(context, &arguments.security);
+        arguments.bootstrap = founds;
+        if founds {
+            arguments.join.clear();
+        } else if arguments.join.is_empty() {
+            arguments.join.push(founder);
+        }
+    }
     let mut config = CoordinatorConfig::new(data_dir.clone());
     config.listen = arguments
         .listen
         .unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
-    config.tls = arguments.tls || arguments.security.join_token.is_some();
+    config.tls = arguments.tls || has_token(&arguments.security);
     config.insecure = arguments.security.insecure;
+    let usual = Lifetimes::default();
     config.lifetimes = Lifetimes {
-        coordinator: arguments.coordinator_certificates,
-        worker: arguments.worker_certificates,
-        user: arguments.user_certificates,
+        coordinator: arguments
+            .coordinator_certificates
+            .unwrap_or(usual.coordinator),
+        worker: arguments.worker_certificates.unwrap_or(usual.worker),
+        user: arguments.user_certificates.unwrap_or(usual.user),
     };
     let speaks_tls = config.tls || !is_loopback(&config.listen);
     config.advertise = arguments.advertise;
+    config.metrics = arguments.metrics;
     config.bootstrap = arguments.bootstrap;
     config.max_feature_level = arguments.max_feature_level;
     let feature_level = config.knows().level;
     if !arguments.join.is_empty() {
-        let token = join_token(&arguments.security)?;
+        let token = join_token(context, &arguments.security, &keys)?;
         config.join = Some(match token {
             Some(token) => Arc::new(CoordinatorJoin::new(
                 arguments.join,
@@ -104,6 +120,7 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
             admin.display()
         ));
     }
+    told_metrics(context, coordinator.metrics_address());
     let told = format!("coordinator serves on {address}");
     serve_until_told(
         context,
@@ -117,13 +134,44 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
     Ok(Exit::Done)
 }
 
-/// The token that was given, if one was.
-pub(super) fn join_token(security: &Security) -> Result<Option<JoinToken>, Failure> {
-    match security.join_token.as_deref() {
-        None | Some("") => Ok(None),
-        Some(text) => match text.parse::<JoinToken>() {
+/// Whether a token was given, by itself or by its file.
+fn has_token(security: &Security) -> bool {
+    security.join_token.is_some() || security.join_token_file.is_some()
+}
+
+/// Whether there is a token to join with: who has one is to join, also if it is the founder, whose disk was lost then.
+fn finds_token(context: &Context, security: &Security) -> bool {
+    let file = security.join_token_file.as_ref();
+    security.join_token.is_some() || file.is_some_and(|file| context.current.join(file).exists())
+}
+
+/// The token that was given, if one was. A file that is not there is missed only by who has no certificate yet: secrets are often taken
+/// away once they were used.
+pub(super) fn join_token(
+    context: &Context,
+    security: &Security,
+    keys: &KeyDir,
+) -> Result<Option<JoinToken>, Failure> {
+    let (text, from) = match (&security.join_token, &security.join_token_file) {
+        (Some(text), _) => (text.clone(), "--join-token".to_owned()),
+        (None, None) => return Ok(None),
+        (None, Some(file)) => match std::fs::read_to_string(context.current.join(file)) {
+            Ok(text) => (text, file.display().to_string()),
+            Err(error) if error.kind() == ErrorKind::NotFound && keys.exists() => return Ok(None),
+            Err(error) => {
+                let said = format!(
+                    "no token to join can be read from {}: {error}",
+                    file.display()
+                );
+                return Err(Failure::new(said).hint("make one with `shoal token create --file`"));
+            }
+        },
+    };
+    match text.trim() {
+        "" => Ok(None),
+        text => match text.parse::<JoinToken>() {
             Ok(token) => Ok(Some(token)),
-            Err(error) => Err(Failure::usage(format!("--join-token: {error}"))),
+            Err(error) => Err(Failure::usage(format!("{from}: {error}"))),
         },
     }
 }
@@ -164,6 +212,13 @@ impl Join for Members {
             cluster_id: answer.cluster_id,
             member_id,
         })
+    }
+}
+
+/// Says where a daemon serves its metrics, if it does.
+pub(super) fn told_metrics(context: &Context, address: Option<SocketAddr>) {
+    if let Some(address) = address {
+        context.note(&format!("metrics on http://{address}/metrics"));
     }
 }
 

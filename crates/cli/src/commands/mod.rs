@@ -28,6 +28,8 @@ mod token;
 
 mod login;
 
+mod probe;
+
 mod serve;
 
 use std::io::{self, Write as _};
@@ -265,6 +267,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Coordinator(arguments) => coordinator::run(&context, arguments).await,
         Command::Token(command) => token::execute(&context, command).await,
         Command::Login(arguments) => login::run(&context, &arguments).await,
+        Command::Probe(arguments) => probe::run(&context, &arguments),
         Command::Serve(arguments) => serve::run(&arguments).await,
         Command::Completions(arguments) => {
             let mut script = Vec::new();

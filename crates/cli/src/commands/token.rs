@@ -1,5 +1,9 @@
 //! `shoal token`: who may join.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use client::Client;
 use contract::api;
 use node::tls::JoinToken;
 use serde_json::Value;
@@ -13,7 +17,18 @@ pub(super) async fn execute(context: &Context, command: TokenCommand) -> Result<
     let connection = context.connect_to_cluster()?;
     let client = connection.client.clone();
     let done = match command {
-        TokenCommand::Create { role, name, ttl } => create(context, &client, role, name, ttl).await,
+        TokenCommand::Create {
+            role,
+            name,
+            ttl,
+            files,
+        } => {
+            let wanted = Wanted { role, name, ttl };
+            match files.is_empty() {
+                true => show(context, &client, &wanted).await,
+                false => write(context, &client, &wanted, &files).await,
+            }
+        }
         TokenCommand::List => list(context, &client).await,
         TokenCommand::Revoke { what } => revoke(context, &client, &what).await,
     };
@@ -21,24 +36,26 @@ pub(super) async fn execute(context: &Context, command: TokenCommand) -> Result<
     done.map(|()| Exit::Done)
 }
 
-async fn create(
-    context: &Context,
-    client: &client::Client,
+/// What a token is to be good for.
+struct Wanted {
     role: TokenRoleName,
     name: Option<String>,
-    ttl: std::time::Duration,
-) -> Result<(), Failure> {
-    // The authority's hash is known once the cluster has answered; the secret never leaves this command.
+    ttl: Duration,
+}
+
+/// Makes a token. Its secret never leaves this command.
+async fn create(client: &Client, wanted: &Wanted) -> Result<(JoinToken, api::Token), Failure> {
+    // The authority's hash is known once the cluster has answered.
     let mut token = JoinToken::generate([0; 32]).map_err(|error| failure(error.into()))?;
     let request = api::CreateTokenRequest {
         request_id: String::new(),
         token_id: token.id.clone(),
         secret_digest: token.secret_digest().to_vec().into(),
-        role: api::TokenRole::from(role).into(),
-        joiner_name: name.unwrap_or_default(),
+        role: api::TokenRole::from(wanted.role).into(),
+        joiner_name: wanted.name.clone().unwrap_or_default(),
         ttl: Some(prost_types::Duration {
-            seconds: ttl.as_secs() as i64,
-            nanos: ttl.subsec_nanos() as i32,
+            seconds: wanted.ttl.as_secs() as i64,
+            nanos: wanted.ttl.subsec_nanos() as i32,
         }),
     };
     let answer = client.create_token(request).await?;
@@ -47,7 +64,12 @@ async fn create(
         .as_ref()
         .try_into()
         .map_err(|_| Failure::new("the cluster did not say what its authority is"))?;
-    let made = answer.token.unwrap_or_default();
+    Ok((token, answer.token.unwrap_or_default()))
+}
+
+/// Makes a token and prints it.
+async fn show(context: &Context, client: &Client, wanted: &Wanted) -> Result<(), Failure> {
+    let (token, made) = create(client, wanted).await?;
     context.print(
         || {
             let mut value = json::token(&made);
@@ -61,7 +83,30 @@ async fn create(
     )
 }
 
-async fn list(context: &Context, client: &client::Client) -> Result<(), Failure> {
+/// Makes a token for each file that is not there, so that a deployment can say so every time it comes up.
+async fn write(
+    context: &Context,
+    client: &Client,
+    wanted: &Wanted,
+    files: &[PathBuf],
+) -> Result<(), Failure> {
+    for file in files {
+        let path = context.current.join(file);
+        let failed = |error: std::io::Error| {
+            Failure::new(format!("cannot write {}: {error}", file.display()))
+        };
+        if path.try_exists().map_err(failed)? {
+            context.note(&format!("{} is there, and stays as it is", file.display()));
+            continue;
+        }
+        let (token, made) = create(client, wanted).await?;
+        node::tls::write_secret(&path, &token.to_string()).map_err(failed)?;
+        context.note(&tables::where_it_is(&made, file, Now::real()));
+    }
+    Ok(())
+}
+
+async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
     let mut tokens = Vec::new();
     let mut request = api::ListTokensRequest {
         page_size: 1_000,
@@ -82,7 +127,7 @@ async fn list(context: &Context, client: &client::Client) -> Result<(), Failure>
 }
 
 /// A token by its id, or the certificates of a principal by its name.
-async fn revoke(context: &Context, client: &client::Client, what: &str) -> Result<(), Failure> {
+async fn revoke(context: &Context, client: &Client, what: &str) -> Result<(), Failure> {
     if what.contains('/') {
         let request = api::RevokePrincipalRequest {
             request_id: String::new(),

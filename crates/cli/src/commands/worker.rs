@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use contract::api;
+use node::tls::KeyDir;
 use node::worker::WorkerConfig;
 use runtime::devices::{self, Inventory};
 
-use super::coordinator::{join_token, serve_until_told};
+use super::coordinator::{join_token, serve_until_told, told_metrics};
 use super::{Context, failure};
 use crate::args::{Worker, WorkerCommand};
 use crate::settings::{self, Section};
@@ -92,18 +93,21 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     let Some(data_dir) = arguments.data_dir else {
         return Err(Failure::usage("a worker needs --data-dir"));
     };
-    let mut config = WorkerConfig::new(context.current.join(data_dir), arguments.coordinator);
+    let data_dir = context.current.join(data_dir);
+    let token = join_token(context, &arguments.security, &KeyDir::of(&data_dir))?;
+    let mut config = WorkerConfig::new(data_dir, arguments.coordinator);
     if let Some(listen) = arguments.listen {
         config.listen = listen;
     }
     config.advertise = arguments.advertise;
+    config.metrics = arguments.metrics;
     config.environments = arguments.environments;
     config.on_disconnect = arguments.on_disconnect;
     config.disk_reserve = arguments
         .disk_reserve
         .map(|mib| mib.saturating_mul(1 << 20));
     config.devices = inventory(&arguments.devices, arguments.devices_file)?;
-    config.join_token = join_token(&arguments.security)?;
+    config.join_token = token;
     config.insecure = arguments.security.insecure;
     config.runtime = arguments.containers.choice();
     if let Some(name) = arguments.name {
@@ -116,6 +120,7 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     let worker = node::worker::WorkerNode::start(config)
         .await
         .map_err(failure)?;
+    told_metrics(context, worker.metrics_address());
     let told = format!("worker {name} serves blobs on {}", worker.address());
     let address = worker.address().to_owned();
     serve_until_told(

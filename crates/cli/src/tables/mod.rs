@@ -27,7 +27,7 @@ pub(crate) use ending::{end_of_execution, end_of_pipeline};
 pub(crate) use execution::{execution, executions, outputs};
 pub(crate) use explanation::explanation;
 pub(crate) use pipeline::{pipeline, pipelines};
-pub(crate) use token::{how_to_join, tokens};
+pub(crate) use token::{how_to_join, tokens, where_it_is};
 pub(crate) use worker::{worker, workers};
 
 /// The time it is, in seconds since 1970.

@@ -1,5 +1,7 @@
 //! Join tokens.
 
+use std::path::Path;
+
 use contract::api::{self, TokenRole, TokenState};
 
 use super::{Now, cell};
@@ -32,13 +34,26 @@ pub(crate) fn tokens(tokens: &[api::Token], now: Now) -> String {
     table::render(&["TOKEN", "ROLE", "FOR", "STATE", "CREATED", "BY"], &rows)
 }
 
+/// Where a token was written to, and what it is good for.
+pub(crate) fn where_it_is(token: &api::Token, file: &Path, now: Now) -> String {
+    format!(
+        "{} is good for one {} within {} min; give it with --join-token-file",
+        file.display(),
+        role(token),
+        minutes_left(token, now)
+    )
+}
+
+/// How many minutes it counts yet.
+fn minutes_left(token: &api::Token, now: Now) -> f64 {
+    let end = token.expire_time.as_ref();
+    let left = end.map_or(0.0, |time| (time.seconds as f64 - now.0).max(0.0));
+    (left / 60.0).ceil()
+}
+
 /// What to do with a token that was just made.
 pub(crate) fn how_to_join(token: &api::Token, now: Now) -> String {
-    let left = token
-        .expire_time
-        .as_ref()
-        .map_or(0.0, |time| (time.seconds as f64 - now.0).max(0.0));
-    let minutes = (left / 60.0).ceil();
+    let minutes = minutes_left(token, now);
     let how = match token.role() {
         TokenRole::Worker => "shoal worker --coordinator ADDRESS --data-dir DIR --join-token TOKEN",
         TokenRole::Coordinator => {

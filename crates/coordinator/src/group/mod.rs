@@ -11,6 +11,7 @@
 
 mod check;
 mod log;
+mod role;
 mod timeout;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,7 @@ use slog::{Logger, o};
 
 pub use check::Unfit;
 pub use log::Base;
+pub use role::Role;
 pub(crate) use timeout::splitmix;
 
 use check::Standing;
@@ -517,6 +519,11 @@ impl Group {
     /// Whether this member leads.
     pub fn leads(&self) -> bool {
         self.node.raft.state == StateRole::Leader
+    }
+
+    /// The part that this member plays.
+    pub fn role(&self) -> Role {
+        Role::of(self.node.raft.state, self.node.raft.promotable())
     }
 
     /// Whether this member is the only voter: whatever it has stored is committed.

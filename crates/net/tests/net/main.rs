@@ -27,3 +27,7 @@ mod http;
 mod servers;
 
 mod secure;
+
+mod meter;
+
+mod probes;

@@ -12,7 +12,7 @@ use contract::api::{self, ErrorReason};
 use contract::link::{SynchronizeRequest, SynchronizeResponse};
 use contract::peer::Promise;
 use coordinator::{
-    Answer, Coordinator, Input, MemberView, Now, Output, Refusal, Request, SessionId, Token,
+    Answer, Coordinator, Input, MemberView, Now, Output, Refusal, Request, Role, SessionId, Token,
 };
 use disk::raft_log::{LogStore, SnapshotMeta};
 use ledger::Ledger;
@@ -27,6 +27,7 @@ use super::peers::Peers;
 use super::sources::Sources;
 use super::view::{Leader, View};
 use crate::Fault;
+use crate::metrics::{CoordinatorMetrics, Standing};
 
 /// Raft's clock.
 const TICK: Duration = Duration::from_millis(coordinator::TICK_MS);
@@ -88,25 +89,27 @@ pub struct Inbox {
 }
 
 /// What the loop owns and works with.
-pub struct Parts {
+pub(super) struct Parts {
     /// Decides.
-    pub mind: Coordinator,
+    pub(super) mind: Coordinator,
     /// Stores what it decided.
-    pub store: Box<dyn LogStore>,
+    pub(super) store: Box<dyn LogStore>,
     /// What was found in it.
-    pub found: Found,
+    pub(super) found: Found,
     /// Seals feeds.
-    pub feeds: FeedHost,
+    pub(super) feeds: FeedHost,
     /// Keeps source trees.
-    pub sources: Sources,
+    pub(super) sources: Sources,
     /// What is known of the other members.
-    pub peers: Arc<Peers>,
+    pub(super) peers: Arc<Peers>,
     /// The ways to them.
-    pub links: PeerLinks,
+    pub(super) links: PeerLinks,
     /// Who this member is to them.
-    pub sender: Sender,
+    pub(super) sender: Sender,
     /// Whether it has stored anything before.
-    pub established: bool,
+    pub(super) established: bool,
+    /// Counts.
+    pub(super) metrics: CoordinatorMetrics,
 }
 
 /// How far the log reached when it was opened.
@@ -148,7 +151,7 @@ impl Engine {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn run(
+    pub(super) fn run(
         &self,
         inbox: Inbox,
         parts: Parts,
@@ -162,8 +165,10 @@ impl Engine {
                 parts.sender,
                 parts.established,
                 self.data_dir.clone(),
+                parts.metrics.fsync.clone(),
                 self.events(),
             ),
+            standing: parts.metrics.standing(),
             mind: parts.mind,
             feeds: parts.feeds,
             sources: parts.sources,
@@ -205,6 +210,11 @@ impl Engine {
     /// Whether this member answers fresh reads now, as far as it knows.
     pub fn is_ready(&self) -> bool {
         *self.ready.borrow()
+    }
+
+    /// The part that this member plays in the group.
+    pub fn role(&self) -> Role {
+        lock(&self.view).role
     }
 
     /// Hands leadership over, if this member has it, and waits until somebody else leads; not for ever.
@@ -351,6 +361,7 @@ struct Running {
     /// Which worker speaks on which connection.
     workers: HashMap<SessionId, String>,
     next_token: u64,
+    standing: Standing,
     born: Instant,
 }
 
@@ -632,6 +643,7 @@ impl Running {
         let ready = self.mind.is_ready() || follows;
         let alone = self.mind.is_ready() && self.mind.members().voters == [group.id()];
         lock(&self.view).look(&self.mind, self.hands.snapshot_index());
+        self.standing.look(self.mind.group());
         self.alone.store(alone, Ordering::Release);
         self.say_ready
             .send_if_modified(|said| std::mem::replace(said, ready) != ready);

@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::upkeep::{FeedKeeping, Upkeep, unarchived_until};
 use crate::Fault;
+use crate::metrics::CoordinatorMetrics;
 
 /// How many events are taken in before one sync at most.
 const BATCH: usize = 1_024;
@@ -80,6 +81,7 @@ impl FeedHost {
         ledger: watch::Receiver<Ledger>,
         dialer: Dialer,
         keeping: FeedKeeping,
+        metrics: &CoordinatorMetrics,
         on_fault: impl Fn(Fault) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel();
@@ -107,6 +109,7 @@ impl FeedHost {
             pool: tokio::runtime::Handle::current(),
             replies: HashMap::new(),
             pushes: 0,
+            metrics: metrics.clone(),
             born: Instant::now(),
         };
         let on_fault = Arc::new(on_fault);
@@ -295,6 +298,7 @@ struct Running {
     pool: tokio::runtime::Handle,
     replies: HashMap<Token, oneshot::Sender<Result<Stored, Refusal>>>,
     pushes: u64,
+    metrics: CoordinatorMetrics,
     born: Instant,
 }
 
@@ -416,8 +420,14 @@ impl Running {
                     .into_iter()
                     .map(|(key, batch)| (on_disk(key), batch))
                     .collect();
-                let fits = match self.host.log.append(&batches) {
-                    Ok(()) => true,
+                let timed = self.metrics.feed_store.start_timer();
+                let appended = self.host.log.append(&batches);
+                timed.observe_duration();
+                let fits = match appended {
+                    Ok(()) => {
+                        self.count(&batches);
+                        true
+                    }
                     Err(error) if error.is_full() => false,
                     Err(error) => return Err(error.into()),
                 };
@@ -442,6 +452,14 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// Counts what was stored.
+    fn count(&self, batches: &[(disk::feeds::FeedKey, Batch)]) {
+        for (_, batch) in batches {
+            self.metrics.feed_records.inc_by(u64::from(batch.count));
+            self.metrics.feed_bytes.inc_by(batch.frames.len() as u64);
+        }
     }
 
     /// Whether a feed is what its seal says; then it is closed. A damaged one is no reason to stop serving the others.

@@ -21,6 +21,7 @@ use disk::member::Identity;
 use disk::raft_log::{LogStore, SnapshotMeta, SnapshotStore};
 use ledger::Ledger;
 use net::{Holds, Sender};
+use prometheus::Histogram;
 use prost::Message as _;
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
@@ -69,6 +70,8 @@ struct Shelf {
     sender: Sender,
     established: bool,
     data_dir: PathBuf,
+    /// How long batches take.
+    fsync: Histogram,
     /// How far entries are forgotten, and how far they may be.
     forgotten: (u64, u64),
 }
@@ -80,6 +83,7 @@ impl Hands {
         sender: Sender,
         established: bool,
         data_dir: PathBuf,
+        fsync: Histogram,
         report: Reporter,
     ) -> Self {
         let holds = sender.holds.clone();
@@ -100,6 +104,7 @@ impl Hands {
                 sender,
                 established,
                 data_dir,
+                fsync,
                 forgotten: (found.snapshot.saturating_sub(UNKNOWN), found.snapshot),
             }),
         }
@@ -240,8 +245,11 @@ impl Shelf {
             holds.index = meta.index;
             self.forgotten = (meta.index, meta.index);
         }
-        self.store
-            .append(&batch.entries, batch.hard_state.as_ref())?;
+        {
+            let _timed = self.fsync.start_timer();
+            self.store
+                .append(&batch.entries, batch.hard_state.as_ref())?;
+        }
         if let Some(last) = batch.entries.last() {
             holds.index = last.index;
         }
@@ -436,6 +444,7 @@ mod tests {
             },
             established: false,
             data_dir: dir.to_owned(),
+            fsync: crate::metrics::CoordinatorMetrics::new().unwrap().fsync,
             forgotten: (0, 0),
         }
     }

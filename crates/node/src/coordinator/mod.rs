@@ -12,6 +12,7 @@ mod upkeep;
 mod view;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::engine::{Engine, Found};
+pub(crate) use self::engine::Engine;
+use self::engine::Found;
 use self::feeds::FeedHost;
 use self::peers::Peers;
 use self::requests::Requests;
@@ -40,6 +42,7 @@ use crate::Fault;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
 use crate::home::{Home, Ownership};
+use crate::metrics::{self, CoordinatorMetrics, CoordinatorView};
 use crate::tls::{self, Dialers, KeyDir, Lifetimes};
 
 /// How often what the others have promised is written to the disk.
@@ -98,6 +101,8 @@ pub struct CoordinatorConfig {
     /// The highest feature level that it says it knows, if that is to be lower than it is: the cluster is then not raised above, and can be
     /// taken back to an older version.
     pub max_feature_level: Option<u32>,
+    /// Where it serves metrics and answers probes by plain HTTP, `host:port`; nowhere if none.
+    pub metrics: Option<String>,
 }
 
 impl CoordinatorConfig {
@@ -119,6 +124,7 @@ impl CoordinatorConfig {
             raft_log: None,
             feeds: FeedKeeping::default(),
             max_feature_level: None,
+            metrics: None,
         }
     }
 
@@ -135,6 +141,7 @@ impl CoordinatorConfig {
 /// A running coordinator.
 pub struct CoordinatorNode {
     address: String,
+    metrics_address: Option<SocketAddr>,
     engine: Engine,
     feeds: FeedHost,
     peers: Arc<Peers>,
@@ -166,6 +173,8 @@ impl CoordinatorNode {
                 config.data_dir.display()
             ))
         })?;
+        let probed = metrics::listen(config.metrics.as_ref()).await?;
+        let metrics = CoordinatorMetrics::new()?;
         let listener = TcpListener::bind(&config.listen)
             .await
             .map_err(|error| Fault::new(format!("cannot listen on {}: {error}", config.listen)))?;
@@ -232,6 +241,7 @@ impl CoordinatorNode {
             engine.ledger(),
             dialers.coordinators.clone(),
             config.feeds,
+            &metrics,
             faults.reporter(),
         )?;
         let sources = Sources::new(sender.member_id, &address, blobs.clone(), &dialers)?;
@@ -250,8 +260,14 @@ impl CoordinatorNode {
             sessions: Arc::new(engine.clone()),
             blobs: Arc::new(BlobHost::of_coordinator(blobs)),
             sources: Arc::new(sources.clone()),
+            calls: probed.is_some().then(|| metrics.calls()),
             tls: coordinator_tls.clone(),
         };
+        let metrics_address = probed.as_ref().and_then(|probed| probed.local_addr().ok());
+        if let Some(probed) = probed {
+            let view = CoordinatorView::new(&metrics, &engine, &config.data_dir);
+            metrics::serve(probed, metrics.registry.clone(), view, &stopping);
+        }
         // The others are answered before this member has heard of them: all may be starting at once.
         let report = faults.reporter();
         let stopped = stopping.clone();
@@ -285,6 +301,7 @@ impl CoordinatorNode {
             links,
             sender,
             established: identity.established,
+            metrics,
         };
         let thread = engine.run(inbox, loop_parts, faults.reporter())?;
         if alone {
@@ -301,6 +318,7 @@ impl CoordinatorNode {
         let following = tokio::spawn(sources.follow(engine.ledger()));
         Ok(Self {
             address,
+            metrics_address,
             engine,
             feeds,
             peers,
@@ -317,6 +335,11 @@ impl CoordinatorNode {
     /// Address at which it serves.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where it serves its metrics, if it does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// The published ledger: now and whenever it moves.

@@ -75,7 +75,7 @@ impl Sources {
             shared: Arc::new(Shared {
                 member_id,
                 address: address.to_owned(),
-                fetcher: Fetcher::new(blobs.clone(), pool, member_id, dialers.nodes.clone())?,
+                fetcher: Fetcher::new(blobs.clone(), pool, member_id, dialers.nodes.clone(), None)?,
                 blobs,
                 reads: PeerReads::by(dialers.coordinators.clone()),
                 state: Mutex::default(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::api;
-use coordinator::{Coordinator, MemberView};
+use coordinator::{Coordinator, MemberView, Role};
 use disk::Space;
 use ledger::Ledger;
 use net::ports::Contact;
@@ -23,6 +23,8 @@ pub(super) struct View {
     pub(super) contacts: BTreeMap<String, Contact>,
     /// How far the logs of the others equal the leader's, and whether it hears them; empty unless this member leads.
     progress: BTreeMap<u64, (u64, bool)>,
+    /// The part that this member plays.
+    pub(super) role: Role,
     member_id: u64,
     /// The highest feature level that this program knows.
     knows: u32,
@@ -37,6 +39,7 @@ impl View {
     /// Takes in how things are.
     pub(super) fn look(&mut self, mind: &Coordinator, snapshot: u64) {
         let group = mind.group();
+        self.role = group.role();
         self.member_id = group.id();
         self.knows = mind.knows().level;
         self.leader = group.leader();

@@ -153,6 +153,14 @@ pub(super) fn write_private(path: &Path, text: &str, secret: bool) -> io::Result
     fs::File::open(parent)?.sync_all()
 }
 
+/// Writes a secret to a file that is nobody else's to read, at no moment; durably.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    write_private(path, text, true)
+}
+
 /// What a coordinator speaks and signs with. The founder makes the authority, and a context for the first administrator.
 pub(crate) fn coordinator_tls(
     dir: &KeyDir,

@@ -23,8 +23,8 @@ pub use pki::{JoinToken, Lifetimes};
 
 pub(crate) use self::join::worker_credentials;
 pub use self::join::{CoordinatorJoin, join_user, renew_user};
-pub use self::keys::KeyDir;
 pub(crate) use self::keys::coordinator_tls;
+pub use self::keys::{KeyDir, write_secret};
 pub(crate) use self::renew::Keeper;
 
 use crate::Fault;

@@ -19,6 +19,7 @@ use super::prepare::is_full;
 use super::standing::Standing;
 use super::uplink::Uplink;
 use crate::Fault;
+use crate::metrics::{Phase, WorkerMetrics};
 
 /// How often attempts are looked at although nothing was heard of them: a notification can be lost with its sender.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -80,24 +81,39 @@ impl Engine {
     }
 }
 
-/// Starts the loop.
+/// What the loop owns and works with.
+pub(super) struct Parts {
+    /// Decides.
+    pub(super) mind: Worker,
+    /// Attempts on the disk.
+    pub(super) attempts: Attempts,
+    /// Do what takes long.
+    pub(super) hands: Hands,
+    /// The ways to the coordinators.
+    pub(super) uplink: Uplink,
+    /// What is kept of the cluster.
+    pub(super) standing: Standing,
+    /// Counts.
+    pub(super) metrics: WorkerMetrics,
+}
+
+/// Starts the loop. `on_fault` is told what ended it, if something did.
 pub(super) fn start(
-    mind: Worker,
+    parts: Parts,
     inbox: mpsc::Receiver<Event>,
-    attempts: Attempts,
-    hands: Hands,
-    uplink: Uplink,
-    standing: Standing,
     on_fault: impl Fn(Fault) + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     let mut running = Running {
-        mind,
-        attempts,
-        hands,
-        uplink,
-        standing,
+        mind: parts.mind,
+        attempts: parts.attempts,
+        hands: parts.hands,
+        uplink: parts.uplink,
+        standing: parts.standing,
+        metrics: parts.metrics,
+        phases: HashMap::new(),
         next_look: HashMap::new(),
     };
+    running.metrics.look(&running.mind);
     std::thread::Builder::new()
         .name("worker".into())
         .spawn(move || {
@@ -113,6 +129,9 @@ struct Running {
     hands: Hands,
     uplink: Uplink,
     standing: Standing,
+    metrics: WorkerMetrics,
+    /// What is being done for attempts, and since when.
+    phases: HashMap<Fence, (Phase, Instant)>,
     /// When to look at a running attempt although nothing is heard of it.
     next_look: HashMap<Fence, Instant>,
 }
@@ -180,10 +199,35 @@ impl Running {
     }
 
     fn feed_mind(&mut self, input: Input) -> Result<(), Fault> {
+        self.count(&input);
         for output in self.mind.handle(now_us(), input) {
             self.perform(output)?;
         }
         Ok(())
+    }
+
+    /// Counts what has come to an end, and whether a coordinator hears this worker.
+    fn count(&mut self, input: &Input) {
+        let fence = match input {
+            Input::Desired(_) => return self.metrics.heard(true),
+            Input::Disconnected => return self.metrics.heard(false),
+            Input::Prepared { fence, .. } | Input::Collected { fence, .. } => fence,
+            Input::Launched { fence, outcome } => {
+                if outcome.is_ok() {
+                    self.metrics.started();
+                }
+                fence
+            }
+            _ => return,
+        };
+        if let Some((phase, since)) = self.phases.remove(fence) {
+            self.metrics.took(phase, since);
+        }
+    }
+
+    /// Something is begun for an attempt.
+    fn begin(&mut self, fence: Fence, phase: Phase) {
+        self.phases.insert(fence, (phase, Instant::now()));
     }
 
     fn look_by_name(&mut self, name: &std::ffi::OsStr) -> Result<(), Fault> {
@@ -252,6 +296,7 @@ impl Running {
     fn perform(&mut self, output: Output) -> Result<(), Fault> {
         match output {
             Output::Prepare { fence, assignment } => {
+                self.begin(fence, Phase::Prepare);
                 match self.attempts.begin(fence, &assignment) {
                     Ok(attempt) => self.answered(|hands| hands.prepare(fence, attempt))?,
                     // A full disk is the trouble of one attempt: what others leave when they end makes room.
@@ -266,6 +311,7 @@ impl Running {
             }
             Output::Abandon { fence } => self.attempts.abandon(fence),
             Output::Launch { fence } => {
+                self.begin(fence, Phase::Launch);
                 let (time_us, own) = (now_us(), self.hands.engine());
                 let told = Box::new(move |outcome: Result<(), LaunchError>| {
                     own.launched(fence, time_us, outcome.map_err(|error| error.to_string()));
@@ -281,6 +327,7 @@ impl Running {
             }
             Output::Stop { fence, how } => self.attempts.stop(fence, how)?,
             Output::Collect { fence } => {
+                self.begin(fence, Phase::Collect);
                 if let Some(attempt) = self.attempts.shared(fence) {
                     self.answered(|hands| hands.collect(fence, attempt))?;
                 }
@@ -314,7 +361,11 @@ impl Running {
                     batch,
                 })?;
             }
-            Output::Report(state) => self.uplink.link.report(*state),
+            Output::Report(state) => {
+                // All that is worth a report is worth a look.
+                self.metrics.look(&self.mind);
+                self.uplink.link.report(*state);
+            }
             Output::Cluster(cluster) => {
                 self.standing.keep(&cluster)?;
                 for holder in self.uplink.follow(&cluster) {
@@ -322,6 +373,7 @@ impl Running {
                 }
             }
             Output::Remove { fence } => {
+                self.phases.remove(&fence);
                 self.next_look.remove(&fence);
                 if let Some(attempt) = self.attempts.remove(fence)? {
                     self.hands.remove(attempt);

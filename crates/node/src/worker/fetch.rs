@@ -10,6 +10,7 @@ use blob::{Digest, Manifest, VerifiedChunk};
 use disk::blobs::{Blobs, Partial};
 use net::{ChunkSink, HttpError, HttpFetcher, HttpLimits, HttpSink, PeerBlobs, PeerError, Wanted};
 use pki::Dialer;
+use prometheus::IntCounter;
 use tokio::runtime::Handle;
 
 use super::checksum::Checksums;
@@ -19,6 +20,9 @@ use crate::Fault;
 /// How many chunks arrive between two notes of what is here.
 const SAVE_EVERY: u32 = 64;
 
+/// Counts bytes that came from other nodes, and from the web, where somebody counts.
+pub(crate) type Fetched = Option<(IntCounter, IntCounter)>;
+
 /// Fetches for one worker. Called from threads that may wait.
 pub(crate) struct Fetcher {
     blobs: Arc<Blobs>,
@@ -26,6 +30,7 @@ pub(crate) struct Fetcher {
     web: HttpFetcher,
     pool: Handle,
     seed: u64,
+    fetched: Fetched,
     /// One fetch of a blob at a time; others wait for it and then find the blob.
     busy: Mutex<BTreeMap<Digest, Arc<Mutex<()>>>>,
 }
@@ -37,6 +42,7 @@ impl Fetcher {
         pool: Handle,
         seed: u64,
         dialer: Dialer,
+        fetched: Fetched,
     ) -> Result<Self, Fault> {
         let web = HttpFetcher::new(HttpLimits::default())
             .map_err(|error| Fault::new(error.to_string()))?;
@@ -46,6 +52,7 @@ impl Fetcher {
             web,
             pool,
             seed,
+            fetched,
             busy: Mutex::default(),
         })
     }
@@ -79,6 +86,7 @@ impl Fetcher {
             blobs: self.blobs.clone(),
             partial: None,
             unsaved: 0,
+            fetched: self.fetched.as_ref().map(|(node, _)| node.clone()),
         };
         let mut present = None;
         if let Some(manifest) = self.blobs.partial_manifest(&digest) {
@@ -108,7 +116,8 @@ impl Fetcher {
     /// Fetches a file from the web to its place.
     pub(super) fn download(&self, address: &str, to: &Path) -> Result<Checksums, Missing> {
         let file = File::create(to).map_err(|error| unwritable(to, &error))?;
-        let mut sink = FileSink { file };
+        let fetched = self.fetched.as_ref().map(|(_, web)| web.clone());
+        let mut sink = FileSink { file, fetched };
         self.pool
             .block_on(self.web.fetch(address, &mut sink))
             .map_err(missing_file)?;
@@ -151,6 +160,7 @@ struct BlobSink {
     blobs: Arc<Blobs>,
     partial: Option<Partial>,
     unsaved: u32,
+    fetched: Option<IntCounter>,
 }
 
 #[net::async_trait]
@@ -167,6 +177,9 @@ impl ChunkSink for BlobSink {
             return Err(io::Error::other("a chunk came before its manifest"));
         };
         partial.write(&chunk).map_err(io_error)?;
+        if let Some(fetched) = &self.fetched {
+            fetched.inc_by(chunk.data().len() as u64);
+        }
         self.unsaved += 1;
         if self.unsaved >= SAVE_EVERY {
             self.unsaved = 0;
@@ -188,11 +201,15 @@ fn io_error(error: disk::DiskError) -> io::Error {
 /// Takes bytes of the web into a file.
 struct FileSink {
     file: File,
+    fetched: Option<IntCounter>,
 }
 
 #[net::async_trait]
 impl HttpSink for FileSink {
     async fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        if let Some(fetched) = &self.fetched {
+            fetched.inc_by(data.len() as u64);
+        }
         self.file.write_all(data)
     }
 

@@ -33,13 +33,14 @@ use worker::{Config, Worker};
 use self::attempts::Attempts;
 use self::container::Containers;
 use self::engine::Engine;
-use self::fetch::Fetcher;
+use self::fetch::{Fetched, Fetcher};
 use self::hands::Hands;
 use self::prepare::Kitchen;
 use self::standing::Standing;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
 use crate::home::{Home, Ownership};
+use crate::metrics::{self, WorkerMetrics, WorkerView};
 use crate::tls::{self, Dialers, JoinToken, KeyDir};
 use crate::{Fault, VERSION};
 
@@ -83,6 +84,8 @@ pub struct WorkerConfig {
     pub join_token: Option<JoinToken>,
     /// Whether to do without TLS, also off loopback.
     pub insecure: bool,
+    /// Where it serves metrics and answers probes by plain HTTP, `host:port`; nowhere if none.
+    pub metrics: Option<String>,
 }
 
 impl WorkerConfig {
@@ -107,6 +110,7 @@ impl WorkerConfig {
             devices: Inventory::Driver,
             join_token: None,
             insecure: false,
+            metrics: None,
         }
     }
 }
@@ -114,6 +118,7 @@ impl WorkerConfig {
 /// A running worker.
 pub struct WorkerNode {
     address: String,
+    metrics_address: Option<SocketAddr>,
     engine: Engine,
     faults: Faults,
     stopping: CancellationToken,
@@ -134,6 +139,8 @@ impl WorkerNode {
                 config.data_dir.display()
             ))
         })?;
+        let probed = metrics::listen(config.metrics.as_ref()).await?;
+        let metrics = WorkerMetrics::new(config.slots)?;
         let listener = TcpListener::bind(&config.listen)
             .await
             .map_err(|error| Fault::new(format!("cannot listen on {}: {error}", config.listen)))?;
@@ -163,7 +170,17 @@ impl WorkerNode {
         let (engine, inbox) = Engine::channel();
         let opened = tokio::task::spawn_blocking({
             let (config, address, engine) = (config.clone(), address.clone(), engine.clone());
-            move || open(&config, address, incarnation, pool, to_nodes, &engine)
+            let fetched = Some(metrics.fetched());
+            move || {
+                open(
+                    &config,
+                    address,
+                    incarnation,
+                    pool,
+                    (to_nodes, fetched),
+                    &engine,
+                )
+            }
         });
         let Opened {
             mind,
@@ -198,15 +215,21 @@ impl WorkerNode {
             stopping.clone(),
             faults.reporter(),
         );
-        let thread = engine::start(
+        let parts = engine::Parts {
             mind,
-            inbox,
             attempts,
             hands,
             uplink,
             standing,
-            faults.reporter(),
-        )?;
+            metrics: metrics.clone(),
+        };
+        let thread = engine::start(parts, inbox, faults.reporter())?;
+        let metrics_address = probed.as_ref().and_then(|probed| probed.local_addr().ok());
+        let calls = probed.is_some().then(|| metrics.calls());
+        if let Some(probed) = probed {
+            let view = WorkerView::new(&metrics, blobs.clone(), &config.data_dir);
+            metrics::serve(probed, metrics.registry.clone(), view, &stopping);
+        }
         tokio::spawn(room::watch(
             config.data_dir,
             config.disk_reserve,
@@ -222,15 +245,16 @@ impl WorkerNode {
         let report = faults.reporter();
         let stopped = stopping.clone();
         let server = tokio::spawn(async move {
-            let blobs = Arc::new(BlobHost::of_worker(blobs));
-            let served =
-                net::serve_worker(listener, blobs, credentials, stopped.cancelled_owned()).await;
+            let blobs = Arc::new(BlobHost::of_worker(blobs, metrics.sent()));
+            let stopped = stopped.cancelled_owned();
+            let served = net::serve_worker(listener, blobs, calls, credentials, stopped).await;
             if let Err(error) = served {
                 report(Fault::new(error.to_string()));
             }
         });
         Ok(Self {
             address,
+            metrics_address,
             engine,
             faults,
             stopping,
@@ -243,6 +267,11 @@ impl WorkerNode {
     /// Address at which it serves its blobs.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where it serves its metrics, if it does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Waits until a fault ends it; for ever when none does.
@@ -302,7 +331,7 @@ fn open(
     address: String,
     incarnation: u64,
     pool: tokio::runtime::Handle,
-    to_nodes: Dialer,
+    (to_nodes, fetched): (Dialer, Fetched),
     engine: &Engine,
 ) -> Result<Opened, Fault> {
     let socket = NotifySocket::bind(&config.data_dir)?;
@@ -336,7 +365,7 @@ fn open(
             .name
             .bytes()
             .fold(0, |seed: u64, byte| seed.rotate_left(8) ^ u64::from(byte));
-    let fetcher = Fetcher::new(blobs.clone(), pool.clone(), seed, to_nodes)?;
+    let fetcher = Fetcher::new(blobs.clone(), pool.clone(), seed, to_nodes, fetched)?;
     let local_ip = address
         .rsplit_once(':')
         .map(|(host, _)| host.to_owned())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use blob::{Digest, Manifest, ManifestBuilder};
 use bytes::{Bytes, BytesMut};
@@ -14,8 +15,8 @@ use coordinator::{Answer, Refusal, Request};
 use feed::{Accept, Batch, Fence, Holder, SealHasher};
 use ledger::{Applied, Ledger};
 use net::ports::{
-    Blobs, Contact, CoordinatorTls, FeedEnd, FeedKey, FeedReader, FeedStore, FreshReads, Members,
-    Mutations, Sessions, Sources, Stored, Surroundings, Upload,
+    Blobs, Calls, Contact, CoordinatorTls, FeedEnd, FeedKey, FeedReader, FeedStore, FreshReads,
+    Members, Mutations, Sessions, Sources, Stored, Surroundings, Upload,
 };
 use net::{CoordinatorParts, serve_coordinator, serve_worker};
 use pki::Credentials;
@@ -54,6 +55,18 @@ pub struct Host {
     peer_snapshots: mpsc::UnboundedSender<(u64, Bytes, Bytes)>,
     /// Snapshots of other members: sender, message, data.
     pub snapshots: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, Bytes, Bytes)>>,
+    answered: mpsc::UnboundedSender<Answered>,
+    /// Calls that were counted.
+    pub calls: tokio::sync::Mutex<mpsc::UnboundedReceiver<Answered>>,
+}
+
+/// Method and code of a call, and whether its time was told.
+pub type Answered = (&'static str, &'static str, bool);
+
+impl Calls for Host {
+    fn answered(&self, method: &'static str, code: &'static str, took: Option<Duration>) {
+        let _ = self.answered.send((method, code, took.is_some()));
+    }
 }
 
 struct Feed {
@@ -80,7 +93,10 @@ impl Host {
         let (sessions, events) = mpsc::unbounded_channel();
         let (peer_messages, from_peers) = mpsc::unbounded_channel();
         let (peer_snapshots, snapshots) = mpsc::unbounded_channel();
+        let (answered, calls) = mpsc::unbounded_channel();
         let host = Self {
+            answered,
+            calls: tokio::sync::Mutex::new(calls),
             ledgers: watch::Sender::new(Ledger::new()),
             on_request: Mutex::new(Arc::new(|_| {
                 Err(Refusal::new(ErrorReason::NotReady, "no answer is set"))
@@ -170,6 +186,7 @@ impl Host {
             sessions: self.clone(),
             blobs: self.blobs.clone(),
             sources: self.clone(),
+            calls: Some(self.clone()),
             tls: None,
         }
     }
@@ -259,7 +276,7 @@ pub async fn serve_blobs_as(blobs: Arc<MemoryBlobs>, tls: Option<Credentials>) -
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(async move {
-        serve_worker(listener, blobs, tls, async {
+        serve_worker(listener, blobs, None, tls, async {
             let _ = stopped.await;
         })
         .await
