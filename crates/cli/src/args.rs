@@ -482,6 +482,9 @@ pub enum ClusterCommand {
         /// Its number, as `shoal cluster status` shows it
         #[arg(value_parser = clap::value_parser!(i64).range(1..))]
         member: i64,
+        /// Remove it although another coordinator still fetches logs or source trees that only this one may have
+        #[arg(long)]
+        force: bool,
     },
     /// Let another coordinator lead
     TransferLeader {

@@ -301,6 +301,31 @@ impl Fleet {
         }
     }
 
+    /// Waits until no coordinator lacks a log or a source tree: before that another may be the only one that has it.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    async fn all_are_whole(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        for at in 0..self.size() {
+            let client = self.client_of(at, PATIENCE);
+            loop {
+                let answer = client.get_cluster(api::GetClusterRequest {}).await?;
+                let cluster = answer.cluster.unwrap_or_default();
+                let lacking = (cluster.lacking_log_count, cluster.lacking_source_count);
+                if lacking == (0, 0) {
+                    break;
+                }
+                ensure!(
+                    Instant::now() < until,
+                    "{at} lacks {lacking:?} logs and trees"
+                );
+                sleep(AGAIN).await;
+            }
+        }
+        Ok(())
+    }
+
     /// A coordinator is gone for good with its disk, and a new one takes its place and its addresses. It votes when this returns.
     ///
     /// # Errors
@@ -317,6 +342,7 @@ impl Fleet {
         let members = answer.cluster.unwrap_or_default().members;
         let member = members.iter().find(|member| member.address == address);
         let id = member.context("it is no member")?.member_id.to_string();
+        self.all_are_whole().await?;
         self.coordinators[at].daemon.kill();
         let entry = self.coordinators[other].proxy.address();
         self.place.use_cluster(&entry);

@@ -400,7 +400,8 @@ impl Running {
                     self.handle(Input::Unreachable { member });
                 }
                 self.handle(Input::Tick);
-                lock(&self.view).look_at_others(&self.mind);
+                let lacking = (self.feeds.lacking(), self.sources.lacking());
+                lock(&self.view).look_at_others(&self.mind, lacking);
                 // After a pause, such as a suspended machine, ticks are not made up for.
                 next_tick = (next_tick + TICK).max(now);
             }

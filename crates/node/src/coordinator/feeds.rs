@@ -2,7 +2,7 @@
 //! files beside it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,7 @@ pub struct FeedHost {
     ends: Ends,
     settled: Settled,
     waits_for_ledger: Arc<AtomicBool>,
+    lacking: Arc<AtomicUsize>,
     /// Ends the work in the background when it is taken.
     upkeep: Arc<Mutex<Option<mpsc::Sender<()>>>>,
 }
@@ -97,6 +98,7 @@ impl FeedHost {
             ends: Ends::default(),
             settled: Settled::default(),
             waits_for_ledger: Arc::default(),
+            lacking: Arc::default(),
             upkeep: Arc::new(Mutex::new(Some(working))),
         };
         let mut running = Running {
@@ -150,6 +152,11 @@ impl FeedHost {
         if self.waits_for_ledger.load(Ordering::Acquire) {
             self.say(Event::LedgerMoved);
         }
+    }
+
+    /// Feeds that have ended and of which records may be missing here.
+    pub fn lacking(&self) -> usize {
+        self.lacking.load(Ordering::Relaxed)
     }
 
     /// Ends the thread after what it has before it.
@@ -404,6 +411,8 @@ impl Running {
                 self.perform(output)?;
             }
         }
+        let lacking = self.keeper.lacking();
+        self.host.lacking.store(lacking, Ordering::Relaxed);
         let waits = self.keeper.waits_for_ledger();
         let before = self.host.waits_for_ledger.swap(waits, Ordering::AcqRel);
         if waits && !before {

@@ -57,6 +57,8 @@ struct State {
     others: BTreeMap<u64, String>,
     /// Trees that a majority of them had on its disk.
     safe: BTreeSet<Digest>,
+    /// Trees that the ledger names and that are not here.
+    lacking: usize,
 }
 
 impl Sources {
@@ -97,6 +99,11 @@ impl Sources {
             state.safe.clear();
             state.others = others;
         }
+    }
+
+    /// Trees that the ledger names and that are not here.
+    pub(super) fn lacking(&self) -> usize {
+        self.state().lacking
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -208,6 +215,7 @@ impl Sources {
             let ledger = ledgers.borrow_and_update().clone();
             wanted.extend(self.missing(&ledger, seen));
             seen = ledger.revision();
+            self.state().lacking = wanted.len();
             let others: Vec<String> = self.state().others.values().cloned().collect();
             if !others.is_empty() {
                 for (digest, size) in std::mem::take(&mut wanted) {
@@ -216,6 +224,7 @@ impl Sources {
                     }
                 }
             }
+            self.state().lacking = wanted.len();
             if wanted.is_empty() {
                 if ledgers.changed().await.is_err() {
                     return;

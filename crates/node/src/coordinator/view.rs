@@ -33,6 +33,8 @@ pub(super) struct View {
     commit: u64,
     last: u64,
     snapshot: u64,
+    /// Logs and source trees that are missing here.
+    lacking: (usize, usize),
 }
 
 impl View {
@@ -49,8 +51,9 @@ impl View {
         self.snapshot = snapshot;
     }
 
-    /// Takes in how far the others are.
-    pub(super) fn look_at_others(&mut self, mind: &Coordinator) {
+    /// Takes in how far the others are, and how many logs and source trees this one lacks.
+    pub(super) fn look_at_others(&mut self, mind: &Coordinator, lacking: (usize, usize)) {
+        self.lacking = lacking;
         self.progress.clear();
         if mind.leads() {
             let group = mind.group();
@@ -104,6 +107,8 @@ impl View {
             feature_level: ledger.feature_level().cast_signed(),
             feature_version: ledger.feature_version().to_owned(),
             known_feature_level: self.knows.cast_signed(),
+            lacking_log_count: self.lacking.0 as i64,
+            lacking_source_count: self.lacking.1 as i64,
         }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::Context;
+use super::status;
 use crate::{Exit, Failure};
 
 /// Admits a coordinator that is to be started later, and says how.
@@ -48,8 +49,11 @@ pub(super) async fn add(context: &Context, address: &str) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
-/// Removes a member for good.
-pub(super) async fn remove(context: &Context, member: i64) -> Result<Exit, Failure> {
+/// Removes a member for good: one that others still need only when `force` says so.
+pub(super) async fn remove(context: &Context, member: i64, force: bool) -> Result<Exit, Failure> {
+    if !force && let Some(failure) = status::needs(context, member).await {
+        return Err(failure);
+    }
     let connection = context.connect();
     let request = api::RemoveMemberRequest {
         request_id: String::new(),

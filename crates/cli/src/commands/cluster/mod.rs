@@ -12,7 +12,7 @@ pub(super) async fn execute(context: &Context, command: &ClusterCommand) -> Resu
     match command {
         ClusterCommand::Status => status::show(context).await,
         ClusterCommand::Add { address } => members::add(context, address).await,
-        ClusterCommand::Remove { member } => members::remove(context, *member).await,
+        ClusterCommand::Remove { member, force } => members::remove(context, *member, *force).await,
         ClusterCommand::TransferLeader { member } => {
             members::transfer_leader(context, *member).await
         }

@@ -123,6 +123,14 @@ impl Status {
         (committed.unwrap_or_default() - said.commit_index).max(0)
     }
 
+    /// Members that still fetch logs or source trees, in words. While there are any, another member may be the only one that has them.
+    fn fetching(&self) -> impl Iterator<Item = (i64, String)> {
+        self.members.iter().filter_map(|member| {
+            let said = member.said.as_ref().ok()?;
+            Some((member.known.member_id, lacks(said)?))
+        })
+    }
+
     /// What is wrong with the whole, for people.
     fn trouble(&self) -> Option<String> {
         let voters = self.members.iter().filter(|member| !member.known.learner);
@@ -134,7 +142,13 @@ impl Status {
                 "NO QUORUM: {there} of {all} voters can be reached; writes and fresh reads wait for a majority"
             ));
         }
-        (self.cluster.leader_id == 0).then(|| "no leader is known".to_owned())
+        if self.cluster.leader_id == 0 {
+            return Some("no leader is known".to_owned());
+        }
+        let (member, lacks) = self.fetching().next()?;
+        Some(format!(
+            "member {member} fetches {lacks}: until it has them, take no other member down for good"
+        ))
     }
 
     fn json(&self) -> Value {
@@ -179,6 +193,8 @@ impl Status {
                 "disk_total_bytes": said.disk_total_bytes,
                 "version": said.version,
                 "known_feature_level": said.known_feature_level,
+                "lacking_log_count": said.lacking_log_count,
+                "lacking_source_count": said.lacking_source_count,
                 "error": null,
             }),
             Err(error) => json!({"ready": false, "error": error.message}),
@@ -201,7 +217,7 @@ impl Status {
                 ];
                 let rest = match &member.said {
                     Ok(said) => [
-                        if said.ready { "ready" } else { "catching up" }.to_owned(),
+                        state(said),
                         said.term.to_string(),
                         said.commit_index.to_string(),
                         self.lag(said).to_string(),
@@ -239,4 +255,44 @@ impl Status {
         }
         format!("{text}\n{}", table::render(&heads, &rows))
     }
+}
+
+/// How a member is, in a word or two.
+fn state(said: &api::Cluster) -> String {
+    match lacks(said) {
+        _ if !said.ready => "catching up".to_owned(),
+        Some(lacks) => format!("fetches {lacks}"),
+        None => "ready".to_owned(),
+    }
+}
+
+/// What a member lacks beside the log, in words.
+fn lacks(said: &api::Cluster) -> Option<String> {
+    match (said.lacking_log_count, said.lacking_source_count) {
+        (0, 0) => None,
+        (logs, 0) => Some(format!("{logs} logs")),
+        (0, sources) => Some(format!("{sources} source trees")),
+        (logs, sources) => Some(format!("{logs} logs and {sources} source trees")),
+    }
+}
+
+/// Why a member is not to be removed yet: it may be the only one that has what another still fetches. One that cannot be reached gives nothing to
+/// anybody.
+pub(super) async fn needs(context: &Context, member: i64) -> Option<Failure> {
+    let cluster = context.cluster.as_ref()?;
+    let status = ask(&context.connect().client, cluster.addresses.clone())
+        .await
+        .ok()?;
+    let mut members = status.members.iter();
+    let is_there = members.any(|one| one.known.member_id == member && one.said.is_ok());
+    let (other, lacks) = status
+        .fetching()
+        .find(|(other, _)| is_there && *other != member)?;
+    let why =
+        format!("member {other} fetches {lacks}, which may be nowhere but at member {member}");
+    Some(
+        Failure::new(why).hint(
+            "wait until `shoal cluster status` shows all members to be ready, or use --force",
+        ),
+    )
 }
