@@ -195,6 +195,102 @@ fn what_has_expired_says_so() {
     says(&refused, "shoal login ADDRESS --token TOKEN");
 }
 
+/// Who changed what and who was denied stands in the trail of the coordinator that answered, and cannot be changed there unnoticed.
+#[test]
+fn the_audit_trail_tells_who_did_what() {
+    let cluster = Secure::new("audit", &[]);
+    let token = cluster.token(&["--role=user", "--name=ann"]);
+    let guessed = format!("{}{}", &token[..token.len() - 64], "00".repeat(32));
+    let login = |token: &str| {
+        let login = ["login", &cluster.address, "--token", token, "--as=ann"];
+        cluster.place.run(&login)
+    };
+    login(&guessed).ends_with(1);
+    login(&token).succeeds();
+    let refused = cluster.as_whom("ann", &["token", "create", "--role=worker"]);
+    refused.ends_with(4);
+    cluster.place.config(STEP);
+    let run = ["execution", "run", "produce", "--detach"];
+    cluster.as_whom("ann", &run).succeeds();
+    let backup = cluster.place.path().join("backup");
+    let backup = ["cluster", "snapshot", backup.to_str().unwrap()];
+    cluster.as_admin(&backup).succeeds();
+
+    let data = cluster.place.path().join("founder");
+    let audit = ["cluster", "audit", "--data-dir", data.to_str().unwrap()];
+    let read = || -> serde_json::Value {
+        let read = cluster.place.run(&[&["-o", "json"], &audit[..]].concat());
+        serde_json::from_slice(&read.stdout).unwrap()
+    };
+    let is = |event: &serde_json::Value, of: &[(&str, &str)]| {
+        of.iter().all(|(field, value)| event[field] == *value)
+    };
+    let expected: [&[(&str, &str)]; 6] = [
+        &[
+            ("event", "call"),
+            ("principal", "user/admin"),
+            ("method", "shoal.v1.TokenService/CreateToken"),
+            ("outcome", "OK"),
+        ],
+        &[
+            ("event", "join.denied"),
+            ("principal", "user/ann"),
+            ("outcome", "JOIN_DENIED"),
+        ],
+        &[
+            ("event", "join"),
+            ("principal", "user/ann"),
+            ("outcome", "OK"),
+        ],
+        &[
+            ("event", "auth.denied"),
+            ("principal", "user/ann"),
+            ("outcome", "NOT_PERMITTED"),
+        ],
+        &[
+            ("event", "call"),
+            ("principal", "user/ann"),
+            ("method", "shoal.v1.ExecutionService/CreateExecution"),
+            ("outcome", "OK"),
+        ],
+        &[
+            ("event", "call"),
+            ("principal", "user/admin"),
+            ("method", "shoal.v1.ClusterService/ReadSnapshot"),
+            ("outcome", "OK"),
+        ],
+    ];
+    // The trail is written behind the answers.
+    let whole = loop {
+        let read = read();
+        let events = read["events"].as_array().unwrap();
+        let all = expected
+            .iter()
+            .all(|of| events.iter().any(|event| is(event, of)));
+        if all {
+            break read;
+        }
+    };
+    assert_eq!(whole["valid"], true, "{whole:#}");
+    let text = cluster.place.run(&audit).succeeds().text();
+    assert!(
+        text.contains("lines, nothing was changed in them; head "),
+        "{text}"
+    );
+
+    let file = data.join("audit/00000001.jsonl");
+    let changed = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("join.denied", "join.nothing");
+    std::fs::write(&file, changed).unwrap();
+    let found = cluster.place.run(&audit).ends_with(1);
+    assert!(
+        found.text().contains("CHANGED: 00000001.jsonl: line "),
+        "{}",
+        found.text()
+    );
+}
+
 /// Attack 3: no certificate, one of another cluster, a revoked one.
 #[test]
 fn certificates_that_do_not_count_open_nothing() {

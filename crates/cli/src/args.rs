@@ -497,6 +497,12 @@ pub enum ClusterCommand {
         /// Where to
         file: PathBuf,
     },
+    /// Show who changed what and who was denied, from the audit trail of a coordinator of this machine, and check that nothing was changed in it
+    Audit {
+        /// Directory of the coordinator; it may run meanwhile
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
     /// Found a new cluster from a backup, for when a majority of disks is lost
     Restore {
         /// The backup

@@ -17,14 +17,19 @@ use ledger::Ledger;
 use pki::Role;
 use prost_reflect::{DescriptorPool, Value};
 use tokio::sync::watch;
+use tokio::task::futures::TaskLocalFuture;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use crate::audit::{Call, Trail};
 use crate::secure::Caller;
 use crate::status::status;
 
 /// Services that tell whether a node is well: anybody may ask.
 const OPEN: &str = "/grpc.health.v1.Health/";
+
+/// What reads everything there is: it is noted like a change.
+const READ_ALL: [&str; 1] = ["/shoal.v1.ClusterService/ReadSnapshot"];
 
 /// By path of an RPC: the permission that it asks for.
 type Table = BTreeMap<String, Permission>;
@@ -154,16 +159,19 @@ pub(crate) fn now_s() -> i64 {
         .map_or(0, |since| since.as_secs() as i64)
 }
 
-/// Puts a gate before a service; without one, nothing.
+/// Puts a gate before a service, where there is one, and notes for the audit trail, where there is one, who calls.
 #[derive(Clone)]
-pub(crate) struct Guard(pub(crate) Option<Arc<Gate>>);
+pub(crate) struct Guard {
+    pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) trail: Option<Arc<Trail>>,
+}
 
 impl<S> Layer<S> for Guard {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Guarded<S> {
         Guarded {
-            gate: self.0.clone(),
+            guard: self.clone(),
             inner,
         }
     }
@@ -172,7 +180,7 @@ impl<S> Layer<S> for Guard {
 /// A service behind a gate.
 #[derive(Clone)]
 pub(crate) struct Guarded<S> {
-    gate: Option<Arc<Gate>>,
+    guard: Guard,
     inner: S,
 }
 
@@ -183,26 +191,32 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, Infallible>>>;
+    type Future =
+        Either<TaskLocalFuture<Call, S::Future>, Ready<Result<Response<Body>, Infallible>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if let Some(gate) = &self.gate {
-            let caller = request.extensions().get::<Caller>();
-            if let Err(refusal) = gate.admit(request.uri().path(), caller) {
-                tracing::warn!(
-                    caller = caller.map(Caller::name).unwrap_or_default(),
-                    source = %caller.map(Caller::source).unwrap_or_default(),
-                    "denied: {}",
-                    refusal.message
-                );
-                return Either::Right(ready(Ok(status(refusal).into_http())));
-            }
+        let caller = request.extensions().get::<Caller>();
+        let call = Call::new(self.guard.trail.clone(), caller, request.uri());
+        if let Some(gate) = &self.guard.gate
+            && let Err(refusal) = gate.admit(request.uri().path(), caller)
+        {
+            tracing::warn!(
+                caller = caller.map(Caller::name).unwrap_or_default(),
+                source = %caller.map(Caller::source).unwrap_or_default(),
+                "denied: {}",
+                refusal.message
+            );
+            call.denied(&refusal);
+            return Either::Right(ready(Ok(status(refusal).into_http())));
         }
-        Either::Left(self.inner.call(request))
+        if READ_ALL.contains(&request.uri().path()) {
+            call.admitted();
+        }
+        Either::Left(call.scope(self.inner.call(request)))
     }
 }
 

@@ -6,7 +6,7 @@
 //! client side   waits, link, feed_link                      a worker's conversation with the leader, its feeds to every coordinator
 //!               peers, peer_reads, peer_blobs, join, fetch  other coordinators, blobs of other nodes, certificates, http(s) inputs
 //! both          endpoint                                    how connections are made
-//! TLS           secure, gate                                who calls, and whether they may
+//! TLS           secure, gate, audit                         who calls, and whether they may
 //! beside        meter, probes                               calls are counted; plain HTTP for monitoring and supervisors
 //! ```
 //!
@@ -40,6 +40,8 @@ mod panic;
 mod gate;
 
 mod meter;
+
+pub mod audit;
 
 mod secure;
 

@@ -20,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use crate::audit::Trail;
 use crate::gate::Gate;
 
 /// How long a client may take to shake hands.
@@ -83,6 +84,7 @@ pub(crate) fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
     open: Arc<Open>,
+    trail: Option<Arc<Trail>>,
 ) -> ReceiverStream<io::Result<Conn>> {
     let (connections, accepted) = mpsc::channel(WAITING);
     tokio::spawn(async move {
@@ -105,6 +107,7 @@ pub(crate) fn accept(
             };
             let (acceptor, open, connections) =
                 (acceptor.clone(), open.clone(), connections.clone());
+            let trail = trail.clone();
             tokio::spawn(async move {
                 let shaken = shake_hands(stream, acceptor).await;
                 drop(turn);
@@ -114,7 +117,12 @@ pub(crate) fn accept(
                         // Whoever takes connections is gone when the server stops.
                         let _ = connections.send(Ok(conn)).await;
                     }
-                    Err(why) => tracing::info!(%remote, "a TLS handshake failed: {why}"),
+                    Err(why) => {
+                        tracing::info!(%remote, "a TLS handshake failed: {why}");
+                        if let Some(trail) = trail {
+                            trail.handshake_failed(remote, &why);
+                        }
+                    }
                 }
             });
         }

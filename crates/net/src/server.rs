@@ -26,6 +26,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::audit::{Audit, Audited, Trail};
 use crate::context::Context;
 use crate::endpoint;
 use crate::gate::{Gate, Guard};
@@ -82,6 +83,8 @@ pub struct CoordinatorParts {
     pub sources: Arc<dyn Sources>,
     /// Counts calls, where somebody wants to know.
     pub calls: Option<Arc<dyn Calls>>,
+    /// Who changed what, and who was denied; told only with TLS, where callers have names.
+    pub audit: Option<Arc<dyn Audit>>,
     /// TLS; without it everybody who reaches the port may call everything.
     pub tls: Option<CoordinatorTls>,
 }
@@ -114,12 +117,17 @@ pub async fn serve_coordinator(
     let gate = Gate::new(Some(parts.ledgers.clone()));
     let security = match &parts.tls {
         None => None,
-        Some(tls) => Some(Security::new(&tls.credentials, Clients::MayJoin, gate)?),
+        Some(tls) => Some(Security::new(
+            &tls.credentials,
+            Clients::MayJoin,
+            gate,
+            parts.audit,
+        )?),
     };
     let signing = parts.tls.map(|tls| tls.signing);
     let ledgers = parts.ledgers.clone();
     let context = Context {
-        mutations: parts.mutations,
+        mutations: Arc::new(Audited(parts.mutations)),
         ledgers: parts.ledgers,
         fresh: parts.fresh,
         surroundings: parts.surroundings,
@@ -198,7 +206,7 @@ pub async fn serve_worker(
         None => None,
         Some(credentials) => {
             let gate = Gate::new(None);
-            Some(Security::new(credentials, Clients::Known, gate)?)
+            Some(Security::new(credentials, Clients::Known, gate, None)?)
         }
     };
     let service = BlobServiceServer::new(BlobEnd {
@@ -237,6 +245,8 @@ async fn common() -> Result<Routes, ServeError> {
 /// How a server with TLS knows who calls.
 struct Security {
     acceptor: TlsAcceptor,
+    /// Who is told of what is changed and denied.
+    trail: Option<Arc<Trail>>,
     gate: Arc<Gate>,
 }
 
@@ -245,10 +255,12 @@ impl Security {
         credentials: &Credentials,
         clients: Clients,
         gate: Arc<Gate>,
+        audit: Option<Arc<dyn Audit>>,
     ) -> Result<Self, ServeError> {
         let config = credentials.server_config(clients)?;
         Ok(Self {
             acceptor: TlsAcceptor::from(config),
+            trail: audit.map(Trail::new),
             gate,
         })
     }
@@ -268,9 +280,12 @@ async fn serve(
 ) -> Result<(), ServeError> {
     let stopped = stopping.clone().cancelled_owned();
     let gate = security.as_ref().map(|security| security.gate.clone());
+    let trail = security
+        .as_ref()
+        .and_then(|security| security.trail.clone());
     let router = builder
         .layer(meter)
-        .layer(Guard(gate))
+        .layer(Guard { gate, trail })
         .layer(CatchPanic)
         .add_routes(routes);
     let mut serving: Serving = match security {
@@ -278,9 +293,13 @@ async fn serve(
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             Box::pin(router.serve_with_incoming_shutdown(incoming, stopped))
         }
-        Some(Security { acceptor, gate }) => {
+        Some(Security {
+            acceptor,
+            trail,
+            gate,
+        }) => {
             let open = Arc::new(Open::default());
-            let incoming = accept(listener, acceptor, open.clone());
+            let incoming = accept(listener, acceptor, open.clone(), trail);
             let serving = router.serve_with_incoming_shutdown(incoming, stopped);
             Box::pin(async move {
                 tokio::select! {

@@ -14,7 +14,7 @@ use crate::sha256;
 pub(crate) const BACKDATE_S: i64 = 300;
 
 /// Bytes of a serial number: 8 for the index at which the holder joined, 8 of chance.
-pub(crate) const SERIAL: usize = 16;
+pub const SERIAL: usize = 16;
 
 /// The organization that marks administrators.
 pub(crate) const ADMIN: &str = "admin";
@@ -27,6 +27,8 @@ pub struct Certificate {
     /// Raft index at which the holder joined; renewals keep it. 0 for one that was signed beside the cluster. What is revoked is
     /// who joined up to an index.
     pub joined: u64,
+    /// Its serial number.
+    pub serial: [u8; SERIAL],
     /// First second at which it counts, Unix time.
     pub start_s: i64,
     /// Last second at which it counts, Unix time.
@@ -53,9 +55,15 @@ impl Certificate {
         Ok(Self {
             principal,
             joined: u64::from_be_bytes(joined),
+            serial,
             start_s: seconds(validity.next()?)?,
             end_s: seconds(validity.next()?)?,
         })
+    }
+
+    /// Its serial number in hexadecimal digits.
+    pub fn serial_digits(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.serial))
     }
 
     /// From when on it should be renewed, Unix time in seconds: after two thirds of its life.

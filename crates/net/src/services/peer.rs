@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use crate::audit::Call;
 use crate::ports::{FeedKey, FeedReader, Members, Sources};
 use crate::secure::Caller;
 use crate::status::status;
@@ -67,35 +68,37 @@ impl Peers {
         caller: Option<&Caller>,
         envelope: Option<Envelope>,
     ) -> Result<Envelope, Status> {
-        let envelope = named(caller, envelope)?;
+        let envelope = named(caller, envelope).map_err(denied)?;
         self.members.admit(&envelope).map_err(status)?;
         Ok(envelope)
     }
 }
 
 /// The envelope, if the certificate of who sent it is that of the member it names.
-fn named(caller: Option<&Caller>, envelope: Option<Envelope>) -> Result<Envelope, Status> {
-    let envelope = envelope.ok_or_else(|| {
-        status(Refusal::invalid_field(
-            "envelope",
-            "says who speaks to whom",
-        ))
-    })?;
+fn named(caller: Option<&Caller>, envelope: Option<Envelope>) -> Result<Envelope, Refusal> {
+    let envelope =
+        envelope.ok_or_else(|| Refusal::invalid_field("envelope", "says who speaks to whom"))?;
     let known = caller.and_then(|caller| caller.certificate.as_ref());
     match known.map(|certificate| certificate.principal.member_id()) {
         Some(member) if member != Some(envelope.from) => {
             let name = caller.map(Caller::name).unwrap_or_default();
-            Err(status(
-                Refusal::new(
-                    ErrorReason::NotPermitted,
-                    format!("{name} must not speak as member {}", envelope.from),
-                )
-                .with("principal", name)
-                .with("member_id", envelope.from.to_string()),
-            ))
+            Err(Refusal::new(
+                ErrorReason::NotPermitted,
+                format!("{name} must not speak as member {}", envelope.from),
+            )
+            .with("principal", name)
+            .with("member_id", envelope.from.to_string()))
         }
         _ => Ok(envelope),
     }
+}
+
+/// A refusal to a peer, of which the audit trail is told.
+fn denied(refusal: Refusal) -> Status {
+    if let Some(call) = Call::current() {
+        call.denied(&refusal);
+    }
+    status(refusal)
 }
 
 #[async_trait]
@@ -105,7 +108,7 @@ impl PeerService for Peers {
         request: Request<HelloRequest>,
     ) -> Result<Response<HelloResponse>, Status> {
         let caller = request.extensions().get::<Caller>().cloned();
-        let envelope = named(caller.as_ref(), request.into_inner().envelope)?;
+        let envelope = named(caller.as_ref(), request.into_inner().envelope).map_err(denied)?;
         let answer = self.members.hello(&envelope).map_err(status)?;
         Ok(Response::new(answer))
     }

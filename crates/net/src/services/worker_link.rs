@@ -15,6 +15,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use crate::audit::Call;
 use crate::ports::{FeedKey, FeedStore, Sessions, Stored};
 use crate::secure::Caller;
 use crate::status::status;
@@ -124,6 +125,7 @@ async fn listen(
         match states.message().await {
             Ok(Some(state)) => {
                 if let Err(refusal) = speaker.check(&state) {
+                    speaker.denied(&refusal);
                     return Some(refusal);
                 }
                 session.sessions.state(session.id, state).await;
@@ -139,6 +141,8 @@ async fn listen(
 
 /// Who speaks, by its certificate. Without TLS everybody is who it says.
 struct Speaker {
+    /// Its call; the tasks that hear it are others.
+    call: Option<Call>,
     name: Option<Arc<str>>,
     ledgers: watch::Receiver<Ledger>,
 }
@@ -147,8 +151,16 @@ impl Speaker {
     fn of<T>(request: &Request<T>, ledgers: &watch::Receiver<Ledger>) -> Self {
         let caller = request.extensions().get::<Caller>();
         Self {
+            call: Call::current(),
             name: caller.and_then(Caller::worker).map(Arc::from),
             ledgers: ledgers.clone(),
+        }
+    }
+
+    /// Tells the audit trail of a refusal.
+    fn denied(&self, refusal: &Refusal) {
+        if let Some(call) = &self.call {
+            call.denied(refusal);
         }
     }
 
@@ -224,7 +236,9 @@ async fn store_all(
         .map_err(|status| crate::status::refusal(&status))?
     {
         let fence = push.fence.unwrap_or_default();
-        speaker.check_fence(&fence)?;
+        speaker
+            .check_fence(&fence)
+            .inspect_err(|refusal| speaker.denied(refusal))?;
         let (key, index) = key(&fence)?;
         let batch = Batch {
             first_record: push.first_record,

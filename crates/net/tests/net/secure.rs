@@ -10,6 +10,7 @@ use contract::api::{self, ErrorReason};
 use contract::ledger::{self as pb, command::Kind as Command};
 use contract::link::{AttemptReport, Offer, PushFeedRequest, SynchronizeRequest};
 use coordinator::{Answer, Refusal, Request};
+use net::audit::{Event, EventKind};
 use net::ports::{CoordinatorTls, Signing};
 use net::{FeedLink, FeedLinkEvent, JoinError, Link, LinkEvent, PeerBlobs, PeerEvent, PeerLinks};
 use pki::{
@@ -73,6 +74,15 @@ impl Cluster {
     fn link(&self, credentials: &Credentials) -> (Link, mpsc::Receiver<LinkEvent>) {
         let dialer = Dialer::Tls(credentials.connector(COORDINATORS).unwrap());
         Link::open_by(dialer, vec![self.server.address.clone()])
+    }
+
+    /// What the audit trail was told of this kind.
+    fn told(&self, kind: EventKind) -> Vec<Event> {
+        let told = self.host.audited.lock().unwrap();
+        told.iter()
+            .filter(|event| event.kind == kind)
+            .cloned()
+            .collect()
     }
 
     fn addresses(&self) -> Vec<String> {
@@ -145,6 +155,13 @@ async fn a_role_calls_what_is_its_own_and_nothing_else() {
     );
     assert_eq!(refused.metadata["permission"], "SUBMIT");
     assert_eq!(refused.metadata["role"], "worker");
+    let told = cluster.told(EventKind::AuthDenied);
+    let method = "shoal.v1.ExecutionService/CancelExecution";
+    let event = told.iter().find(|event| event.method == method).unwrap();
+    assert_eq!(event.principal, "worker/w");
+    assert_eq!(event.outcome, "NOT_PERMITTED");
+    assert!(event.source.starts_with("127.0.0.1:"), "{event:?}");
+    assert_eq!(event.certificate.len(), 32, "{event:?}");
     for role in [Role::User, Role::Worker, Role::Coordinator] {
         let client = cluster.client(Some(cluster.who(role, "1")));
         let refused = client.list_tokens(api::ListTokensRequest::default()).await;
@@ -200,6 +217,11 @@ async fn only_a_member_speaks_as_that_member() {
     }
     let mut from_peers = cluster.host.from_peers.lock().await;
     assert!(from_peers.try_recv().is_err(), "nothing reached the host");
+    let told = cluster.told(EventKind::AuthDenied);
+    for principal in ["coordinator/3", "worker/2", "user/root"] {
+        let of = |event: &&Event| event.principal == principal;
+        assert!(told.iter().any(|event| of(&event)), "{principal}: {told:?}");
+    }
 
     let sender = sender(cluster.who(Role::Coordinator, "2"));
     assert!(
@@ -260,6 +282,18 @@ async fn a_worker_speaks_under_its_own_name_of_its_own_attempts() {
     let cut = soon(events.recv()).await;
     assert!(matches!(cut, Some(FeedLinkEvent::Disconnected)), "{cut:?}");
     assert_eq!(host.ledger().state_hash(), before);
+    let told = cluster.told(EventKind::AuthDenied);
+    for (message, method) in [
+        ("worker/w must not speak as worker other", "Synchronize"),
+        ("attempt not assigned to you", "Synchronize"),
+        ("attempt not assigned to you", "PushFeed"),
+    ] {
+        let of = |event: &&Event| event.message == message && event.method.ends_with(method);
+        assert!(
+            told.iter().any(|event| of(&event)),
+            "{message}, {method}: {told:?}"
+        );
+    }
 }
 
 /// Attack 3: a revoked certificate opens nothing, and what it has open is closed.
@@ -288,6 +322,9 @@ async fn what_is_revoked_is_refused_and_closed() {
         .apply(vec![revoke("worker/w"), revoke("user/ann")]);
     // At once for calls, also on the connection that is open.
     let refused = status().await.unwrap_err();
+    let told = cluster.told(EventKind::AuthDenied);
+    assert_eq!(told[0].principal, "user/ann");
+    assert_eq!(told[0].outcome, "UNAUTHENTICATED");
     assert_eq!(refused.reason, Some(ErrorReason::Unauthenticated));
     assert_eq!(refused.message, "the certificate of user/ann was revoked");
     // The link is one call that goes on: it is closed with its connection.
@@ -322,6 +359,10 @@ async fn a_token_becomes_a_certificate_that_renews() {
     let read = Certificate::read(&answer.certificate).unwrap();
     assert_eq!(read.principal.uri(), "spiffe://c/worker/gpu-1");
     assert_eq!(read.joined, 41);
+    let told = cluster.told(EventKind::Joined);
+    assert_eq!(told[0].principal, "worker/gpu-1");
+    assert_eq!(told[0].object, format!("tokens/{}", token.id));
+    assert_eq!(told[0].outcome, "OK");
 
     let current =
         Credentials::new(&answer.ca_certificate, &answer.certificate, &key.der()).unwrap();
@@ -377,6 +418,7 @@ async fn after_five_failures_nobody_is_asked() {
     use ErrorReason::{JoinDenied, LimitExceeded};
     let expected = [[JoinDenied; 5].as_slice(), &[LimitExceeded; 2]].concat();
     assert_eq!(reasons, expected);
+    assert_eq!(cluster.told(EventKind::JoinDenied).len(), 5);
 }
 
 /// Bytes go from node to node by the same certificates, and to nobody without one.

@@ -1,5 +1,6 @@
 //! The coordinator role: its mind, its disk and its server, wired.
 
+mod audit;
 mod engine;
 mod feeds;
 mod hands;
@@ -19,17 +20,20 @@ use std::time::Duration;
 
 use contract::peer::Promise;
 use coordinator::{Coordinator, OnDisconnect};
+pub use disk::audit::{Keep, Verified};
 use disk::blobs::Blobs;
 use disk::feeds::Feeds;
 use disk::member::Identity;
 use disk::raft_log::{self, LogConfig, LogKind, LogStore};
 use ledger::{Knows, Ledger};
 pub use net::async_trait;
+use net::audit::Audit;
 use net::{CoordinatorParts, PeerLinks};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::audit::AuditTrail;
 pub(crate) use self::engine::Engine;
 use self::engine::Found;
 use self::feeds::FeedHost;
@@ -44,6 +48,9 @@ use crate::faults::Faults;
 use crate::home::{Home, Ownership};
 use crate::metrics::{self, CoordinatorMetrics, CoordinatorView};
 use crate::tls::{self, Dialers, KeyDir, Lifetimes};
+
+/// The directory of the audit trail in that of a coordinator.
+const AUDIT: &str = "audit";
 
 /// How often what the others have promised is written to the disk.
 const NOTING: Duration = Duration::from_secs(3);
@@ -98,6 +105,8 @@ pub struct CoordinatorConfig {
     pub raft_log: Option<LogKind>,
     /// How feeds are kept that have ended.
     pub feeds: FeedKeeping,
+    /// How much of the audit trail is kept.
+    pub audit: Keep,
     /// The highest feature level that it says it knows, if that is to be lower than it is: the cluster is then not raised above, and can be
     /// taken back to an older version.
     pub max_feature_level: Option<u32>,
@@ -123,6 +132,7 @@ impl CoordinatorConfig {
             snapshot_entries: 20_000,
             raft_log: None,
             feeds: FeedKeeping::default(),
+            audit: Keep::default(),
             max_feature_level: None,
             metrics: None,
         }
@@ -145,6 +155,7 @@ pub struct CoordinatorNode {
     engine: Engine,
     feeds: FeedHost,
     peers: Arc<Peers>,
+    audit: Option<Arc<AuditTrail>>,
     noting: tokio::task::JoinHandle<()>,
     following: tokio::task::JoinHandle<()>,
     faults: Faults,
@@ -244,6 +255,14 @@ impl CoordinatorNode {
             &metrics,
             faults.reporter(),
         )?;
+        // Without TLS nobody has a name.
+        let audit = match coordinator_tls {
+            None => None,
+            Some(_) => Some(AuditTrail::open(
+                &config.data_dir.join(AUDIT),
+                config.audit,
+            )?),
+        };
         let sources = Sources::new(sender.member_id, &address, blobs.clone(), &dialers)?;
         let stopping = CancellationToken::new();
         let parts = CoordinatorParts {
@@ -261,6 +280,7 @@ impl CoordinatorNode {
             blobs: Arc::new(BlobHost::of_coordinator(blobs)),
             sources: Arc::new(sources.clone()),
             calls: probed.is_some().then(|| metrics.calls()),
+            audit: audit.clone().map(|audit| audit as Arc<dyn Audit>),
             tls: coordinator_tls.clone(),
         };
         let metrics_address = probed.as_ref().and_then(|probed| probed.local_addr().ok());
@@ -322,6 +342,7 @@ impl CoordinatorNode {
             engine,
             feeds,
             peers,
+            audit,
             noting,
             following,
             faults,
@@ -369,11 +390,29 @@ impl CoordinatorNode {
         if let Some(thread) = self.thread.take() {
             drop(tokio::task::spawn_blocking(move || thread.join()).await);
         }
+        if let Some(audit) = self.audit.take() {
+            drop(tokio::task::spawn_blocking(move || audit.stop()).await);
+        }
         self.noting.abort();
         self.following.abort();
         let peers = self.peers.clone();
         drop(tokio::task::spawn_blocking(move || peers.save()).await);
     }
+}
+
+/// Reads the audit trail of a coordinator, which may run meanwhile, giving each line to `each`, and checks that nothing was changed in it.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn read_audit(data_dir: &Path, each: impl FnMut(&str)) -> Result<Verified, Fault> {
+    let dir = data_dir.join(AUDIT);
+    if !dir.is_dir() {
+        return Err(Fault::new(format!(
+            "there is no audit trail in {}: expected the data directory of a coordinator",
+            data_dir.display()
+        )));
+    }
+    Ok(disk::audit::verify(&dir, each)?)
 }
 
 /// Becomes a member of a cluster, if the data directory belongs to nobody yet and it was asked for. A try that was cut short goes

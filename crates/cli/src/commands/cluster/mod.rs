@@ -1,5 +1,6 @@
 //! `shoal cluster`: who belongs to the cluster, and its state as a whole.
 
+mod audit;
 mod backup;
 mod members;
 mod status;
@@ -17,6 +18,7 @@ pub(super) async fn execute(context: &Context, command: &ClusterCommand) -> Resu
             members::transfer_leader(context, *member).await
         }
         ClusterCommand::Snapshot { file } => backup::snapshot(context, file).await,
+        ClusterCommand::Audit { data_dir } => audit::show(context, data_dir),
         ClusterCommand::Restore { file, data_dir } => {
             backup::restore(context, file, data_dir).await
         }

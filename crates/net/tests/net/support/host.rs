@@ -14,6 +14,7 @@ use contract::peer::{Envelope, HelloResponse, Promise};
 use coordinator::{Answer, Refusal, Request};
 use feed::{Accept, Batch, Fence, Holder, SealHasher};
 use ledger::{Applied, Ledger};
+use net::audit::{Audit, Event};
 use net::ports::{
     Blobs, Calls, Contact, CoordinatorTls, FeedEnd, FeedKey, FeedReader, FeedStore, FreshReads,
     Members, Mutations, Sessions, Sources, Stored, Surroundings, Upload,
@@ -49,6 +50,8 @@ pub struct Host {
     pub absent_until_ms: AtomicI64,
     /// Whether fresh reads fail.
     pub no_quorum: AtomicBool,
+    /// What the audit trail was told.
+    pub audited: Mutex<Vec<Event>>,
     peer_messages: mpsc::UnboundedSender<(u64, Promise, Bytes)>,
     /// Messages of other members, each with its sender and what that promised.
     pub from_peers: tokio::sync::Mutex<mpsc::UnboundedReceiver<(u64, Promise, Bytes)>>,
@@ -108,6 +111,7 @@ impl Host {
             blobs: Arc::default(),
             absent_until_ms: AtomicI64::new(i64::MIN),
             no_quorum: AtomicBool::new(false),
+            audited: Mutex::default(),
             peer_messages,
             from_peers: tokio::sync::Mutex::new(from_peers),
             peer_snapshots,
@@ -187,6 +191,7 @@ impl Host {
             blobs: self.blobs.clone(),
             sources: self.clone(),
             calls: Some(self.clone()),
+            audit: Some(self.clone()),
             tls: None,
         }
     }
@@ -226,6 +231,12 @@ impl Host {
             stop: Some(stop),
             task,
         }
+    }
+}
+
+impl Audit for Host {
+    fn record(&self, event: Event) {
+        self.audited.lock().unwrap().push(event);
     }
 }
 
