@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use cluster_tests::faults::campaign::{self, LEAST_OPERATIONS, Plan};
+use cluster_tests::faults::campaign::{self, LEAST_OPERATIONS, Outcome, Plan};
 use cluster_tests::faults::load::{self, Load};
 use cluster_tests::faults::nemesis::Nemesis;
 use cluster_tests::faults::power::{self, Cuts};
 use cluster_tests::faults::workload::Workload;
 use cluster_tests::faults::{damages, storage};
+use futures::StreamExt as _;
 
 /// Set in the process whose mounts nobody else sees.
 const PRIVATE: &str = "SHOAL_CAMPAIGN_PRIVATE";
@@ -68,6 +69,9 @@ struct Run {
     /// For how long things break, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// How many clusters are broken at once
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     #[command(flatten)]
     common: Common,
 }
@@ -176,48 +180,63 @@ fn chosen<T: Copy + ToString>(
 async fn runs(run: &Run) -> anyhow::Result<bool> {
     let workloads = chosen(&run.workload, &Workload::ALL, Workload::named)?;
     let nemeses = chosen(&run.nemesis, &Nemesis::ALL, Nemesis::named)?;
-    let mut bad = 0;
+    let mut plans = Vec::new();
     for nemesis in &nemeses {
-        for workload in &workloads {
-            let plan = Plan {
-                workload: *workload,
-                nemesis: *nemesis,
-                faulty: Duration::from_secs(run.seconds),
-                coordinators: run.common.coordinators,
-                least_operations: LEAST_OPERATIONS,
-                seed: run.common.seed,
-            };
-            match campaign::run(plan).await {
-                Ok(outcome) => {
-                    println!("{outcome}");
-                    for violation in &outcome.report.violations {
-                        println!("    {violation}");
-                    }
-                    bad += usize::from(!outcome.is_good());
-                    if run.common.record {
-                        storage::record(
-                            "L4",
-                            run.common.seed,
-                            outcome.faults,
-                            outcome.report.tally.ok,
-                            outcome.report.violations.len(),
-                            &format!(
-                                "campaign run --workload {workload} --nemesis {nemesis} --seconds {} --coordinators {} --seed {}",
-                                run.seconds, run.common.coordinators, run.common.seed
-                            ),
-                        )?;
-                    }
-                }
-                Err(error) => {
-                    bad += 1;
-                    println!("{workload} x {nemesis}: FAILED: {error:#}");
-                }
-            }
-        }
+        plans.extend(workloads.iter().map(|workload| Plan {
+            workload: *workload,
+            nemesis: *nemesis,
+            faulty: Duration::from_secs(run.seconds),
+            coordinators: run.common.coordinators,
+            least_operations: LEAST_OPERATIONS,
+            seed: run.common.seed,
+        }));
     }
-    let all = workloads.len() * nemeses.len();
+    let all = plans.len();
+    let mut outcomes = futures::stream::iter(plans)
+        .map(|plan| async move { (plan.clone(), campaign::run(plan).await) })
+        .buffer_unordered(run.jobs.max(1));
+    let mut bad = 0;
+    while let Some((plan, outcome)) = outcomes.next().await {
+        bad += usize::from(!told(run, &plan, outcome)?);
+    }
     println!("{} of {all} runs are good", all - bad);
     Ok(bad == 0)
+}
+
+/// Prints and records how a run ended; whether it was good.
+fn told(run: &Run, plan: &Plan, outcome: anyhow::Result<Outcome>) -> anyhow::Result<bool> {
+    let Plan {
+        workload, nemesis, ..
+    } = plan;
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            println!("{workload} x {nemesis}: FAILED: {error:#}");
+            return Ok(false);
+        }
+    };
+    println!("{outcome}");
+    for violation in &outcome.report.violations {
+        println!("    {violation}");
+    }
+    // Too few operations show nothing, so there is nothing to record.
+    if run.common.record && (outcome.is_good() || !outcome.report.violations.is_empty()) {
+        let Common {
+            coordinators, seed, ..
+        } = run.common;
+        storage::record(
+            "L4",
+            seed,
+            outcome.faults,
+            outcome.report.tally.ok,
+            outcome.report.violations.len(),
+            &format!(
+                "campaign run --workload {workload} --nemesis {nemesis} --seconds {} --coordinators {coordinators} --seed {seed}",
+                run.seconds
+            ),
+        )?;
+    }
+    Ok(outcome.is_good())
 }
 
 async fn power_cut(cuts: &PowerCut) -> anyhow::Result<bool> {
