@@ -143,6 +143,24 @@ def test_every_metric_is_documented_and_true(project, cluster):
     assert told.value("shoal_worker_blobs") >= 1
 
 
+def test_what_runs_and_what_waits_is_told(project, cluster, tmp_path):
+    coordinators, worker, addresses = cluster
+    project.step("echo $$", f"until [ -e {tmp_path}/go ]; do sleep 0.05; done")
+    for _ in range(3):
+        project.shoal("--cluster", addresses, "execution", "run", "step", "--detach")
+    # Two slots: the third waits, whoever is asked.
+    wait_for(lambda: Scrape(worker).value("shoal_worker_attempts", phase="running") == 2)
+    for one in coordinators:
+        told = wait_for(lambda: (now := Scrape(one)).value("shoal_executions", state="started") == 2 and now)
+        assert told.value("shoal_slots", state="used") >= 2
+        assert told.value("shoal_slots", state="free") == 0
+        assert told.value("shoal_queue_length") + told.value("shoal_slots", state="used") == 3, "one may be assigned ahead"
+    (tmp_path / "go").touch()
+    wait_for(lambda: Scrape(coordinators[0]).value("shoal_executions", state="complete") == 3)
+    told = wait_for(lambda: (now := Scrape(worker)).total("shoal_worker_attempts") == 0 and now)
+    assert told.value("shoal_worker_attempts_started_total") == 3
+
+
 def test_a_new_leader_is_counted_and_nobody_is_ready_alone(cluster):
     coordinators, worker, _ = cluster
     leads = lambda one: Scrape(one).value("shoal_raft_role", role="leader") == 1

@@ -393,6 +393,36 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_of_no_use_without_tls() {
+        let section = Section {
+            file: PathBuf::from("shoal.toml"),
+            name: "worker",
+            values: "join_token_file = 'token'\ninsecure = true"
+                .parse()
+                .unwrap(),
+        };
+        let mut security = Security {
+            join_token: None,
+            join_token_file: None,
+            insecure: false,
+        };
+        let failure = section.security(&mut security).unwrap_err().to_string();
+        assert!(failure.contains("worker.insecure"), "{failure}");
+        // What is typed counts more: the file's token is not looked at.
+        let section = Section {
+            values: "join_token_file = 'token'".parse().unwrap(),
+            ..section
+        };
+        let mut security = Security {
+            join_token: Some("jt1".to_owned()),
+            join_token_file: None,
+            insecure: false,
+        };
+        section.security(&mut security).unwrap();
+        assert_eq!(security.join_token_file, None);
+    }
+
+    #[test]
     fn the_command_line_counts_more_than_the_file() {
         let values = "listen = 'file:1'\nadvertise = 'file:2'\nlost_after = 5\non_disconnect = 'wait'\nraft_log = 'sled'\nkeep_logs = '30d'\nkeep_logs_bytes = '20GiB'";
         let section = Section {

@@ -154,6 +154,11 @@ impl Worker {
         self.config.offer.draining
     }
 
+    /// Whether it takes no new attempts because its disk lacks room.
+    pub fn is_disk_full(&self) -> bool {
+        self.config.offer.disk_full
+    }
+
     /// How many attempts are how far, by the name of every phase.
     pub fn phases(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
         Life::PHASES.iter().map(|phase| {

@@ -202,6 +202,8 @@ impl Drop for Composed {
         let log = self.place.path().join("logs/compose.log");
         drop(std::fs::write(&log, said.stdout));
         drop(self.run(&["down", "--volumes", "--timeout", "5"]));
+        let remove = ["image", "rm", "--force", &self.image()];
+        drop(Command::new("docker").args(remove).output());
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct WorkerMetrics {
     common: Common,
     attempts: IntGaugeVec,
     slots: IntGauge,
-    draining: IntGauge,
+    disk_full: IntGauge,
     devices: IntGaugeVec,
     blobs: IntGauge,
     blob_bytes: IntGauge,
@@ -69,9 +69,9 @@ impl WorkerMetrics {
                 &["phase"],
             )?,
             slots: book.gauge("shoal_worker_slots", "Attempts that it runs at once.")?,
-            draining: book.gauge(
-                "shoal_worker_draining",
-                "Whether it takes no new attempts, for whatever reason of its own.",
+            disk_full: book.gauge(
+                "shoal_worker_disk_full",
+                "Whether it takes no new attempts because its disk lacks the room that is kept in reserve.",
             )?,
             devices: book.gauges(
                 "shoal_worker_devices",
@@ -151,7 +151,7 @@ impl WorkerMetrics {
             let gauge = self.attempts.with_label_values(&[phase]);
             gauge.set(as_gauge(count as u64));
         }
-        self.draining.set(mind.is_draining().into());
+        self.disk_full.set(mind.is_disk_full().into());
         let (all, used) = mind.devices();
         let devices = |state: &str, count: usize| {
             let gauge = self.devices.with_label_values(&[state]);
