@@ -64,13 +64,23 @@ pub enum Bug {
     NewIdUnderNewLeader,
     /// A cancel that was lost with its leader is answered as if it had been carried out.
     AckLostCancel,
-    /// A worker does not say of which coordinators it counted a majority when it told a result.
-    HideWhoWasCounted,
+    /// A coordinator that starts does not look at the checksums of its log and its snapshot.
+    IgnoreFlippedBits,
+    /// Records of a feed are read without a look at their checksums.
+    ServeFlippedBits,
+    /// A leader is told that members know more than they do.
+    RaiseTooEarly,
+    /// A coordinator's program takes itself for a newer one.
+    HideOldProgram,
+    /// What a worker has and nobody wants any more is left out of what it says.
+    HideWhatStops,
+    /// A result comes without its metadata.
+    LoseMetadata,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 35] = [
         Self::AckBeforeStored,
         Self::ForgetLastEntry,
         Self::ForgetLogAfterSnapshot,
@@ -100,7 +110,12 @@ impl Bug {
         Self::StaleResult,
         Self::NewIdUnderNewLeader,
         Self::AckLostCancel,
-        Self::HideWhoWasCounted,
+        Self::IgnoreFlippedBits,
+        Self::ServeFlippedBits,
+        Self::RaiseTooEarly,
+        Self::HideOldProgram,
+        Self::HideWhatStops,
+        Self::LoseMetadata,
     ];
 
     /// What is wrong, in words.
@@ -167,9 +182,18 @@ impl Bug {
             Self::AckLostCancel => {
                 "a cancel that was lost with its leader is answered as if it had been carried out"
             }
-            Self::HideWhoWasCounted => {
-                "a worker does not say of which coordinators it counted a majority when it told a result"
+            Self::IgnoreFlippedBits => {
+                "a coordinator that starts does not look at the checksums of its log and its snapshot"
             }
+            Self::ServeFlippedBits => {
+                "records of a feed are read without a look at their checksums"
+            }
+            Self::RaiseTooEarly => "a leader is told that members know more than they do",
+            Self::HideOldProgram => "a coordinator's program takes itself for a newer one",
+            Self::HideWhatStops => {
+                "what a worker has and nobody wants any more is left out of what it says"
+            }
+            Self::LoseMetadata => "a result comes without its metadata",
         }
     }
 
@@ -177,7 +201,7 @@ impl Bug {
     pub fn elsewhere(self) -> &'static str {
         match self {
             Self::AnswerRepeatsAtOnce => "I-08, by the script pushed-twice",
-            Self::HideWhoWasCounted => "I-08, by the script counted-anew",
+            Self::HideWhatStops => "I-15, by the script lost-devices",
             _ => "",
         }
     }

@@ -9,7 +9,7 @@ use worker::{ExitReason, Fence, Input};
 use check::models::Phase;
 
 use crate::clients::{OpId, ReadId, SubscriberId};
-use crate::coordinator::Fetch;
+use crate::coordinator::{Fetch, Key};
 use crate::swarm::Fault;
 
 /// Number of a connection; never used again.
@@ -98,6 +98,8 @@ pub(crate) enum OnCoordinator {
     Given(u64, Box<Copies>),
     /// Another coordinator that was asked has not answered for too long, or cannot be reached.
     FetchOver(u64),
+    /// Somebody has come upon a record of a feed whose checksum does not match.
+    Damaged(Key, u64),
 }
 
 /// What happens in a worker's daemon.
@@ -202,4 +204,8 @@ pub(crate) enum Recovery {
     Retire(CoordinatorId),
     /// A coordinator's program was too old for its cluster, and ended: the newest is installed.
     Reinstall(CoordinatorId),
+    /// A coordinator does not start, for its disk is damaged: it is replaced.
+    Replace(CoordinatorId),
+    /// Somebody reads a feed at a coordinator from its beginning.
+    Scrub(CoordinatorId, Key),
 }

@@ -1,7 +1,11 @@
 //! What goes wrong, and how it comes right again.
 
-use crate::coordinator;
-use crate::event::{CoordinatorId, Event, MachineId, Recovery};
+use std::collections::BTreeMap;
+
+use crate::Bug;
+use crate::checkers::Fact;
+use crate::coordinator::{self, Feed, Key};
+use crate::event::{CoordinatorId, Event, MachineId, OnCoordinator, Recovery};
 use crate::machine::{self, Machine};
 use crate::network::KEEPALIVE_US;
 use crate::swarm::{Fault, NEWEST_LEVEL, SECOND};
@@ -95,6 +99,7 @@ impl World {
                 let level = 1 + self.stage.chance.between(0..NEWEST_LEVEL.into()) as u32;
                 self.install(coordinator, level);
             }
+            Fault::FlipBit => self.flip_bit(coordinator),
             Fault::ClockJump => self.set_clock(machine, coordinator),
             Fault::Drain => {
                 self.drain(machine, true);
@@ -151,6 +156,8 @@ impl World {
             Recovery::Operate => self.operate(),
             Recovery::Retire(id) => self.retire(id),
             Recovery::Reinstall(id) => self.install(id, NEWEST_LEVEL),
+            Recovery::Replace(id) => self.take_disk(id, false),
+            Recovery::Scrub(id, key) => self.scrub(id, key),
         }
     }
 }
@@ -164,6 +171,71 @@ impl World {
         self.crash_coordinator(id);
         let down = self.stage.chance.delay(1_000..15 * SECOND);
         self.stage.after(down, Event::StartCoordinator(id));
+    }
+
+    /// A bit on a coordinator's disk changes: of a log, of which another has as much, or of what raft keeps. One at a time, as disks are lost.
+    fn flip_bit(&mut self, id: CoordinatorId) {
+        if !self.may_lose(id) {
+            return;
+        }
+        let others = self
+            .coordinators
+            .members()
+            .filter(|host| host.name() != coordinator::name(id));
+        let others: Vec<_> = others.map(|host| host.feeds()).collect();
+        let Some(host) = self.coordinators.get(id) else {
+            return;
+        };
+        let feeds = host.feeds().iter().filter(|(key, feed)| {
+            let has_it = |other: &&BTreeMap<Key, Feed>| {
+                other
+                    .get(key)
+                    .is_some_and(|other| other.count() >= feed.count())
+            };
+            feed.count() > 0 && others.iter().any(has_it)
+        });
+        let feeds: Vec<Key> = feeds.map(|(key, _)| *key).collect();
+        let feed = self.stage.chance.pick(&feeds).copied();
+        let of_raft = self.stage.chance.permille(300);
+        let Some(host) = self.coordinators.get_mut(id) else {
+            return;
+        };
+        match feed.filter(|_| !of_raft) {
+            Some(key) => {
+                host.flip_feed(&mut self.stage, key);
+                let delay = self.stage.chance.delay(1_000..20 * SECOND);
+                let scrub = Event::Recover(Recovery::Scrub(id, key));
+                self.stage.after(delay, scrub);
+            }
+            None if host.flip_log(&mut self.stage) => {
+                let delay = self.stage.chance.delay(1_000..20 * SECOND);
+                self.stage.after(delay, Event::CrashCoordinator(id));
+            }
+            None => {}
+        }
+    }
+
+    /// Whoever reads a log comes upon what is wrong in it, at the latest.
+    fn scrub(&mut self, id: CoordinatorId, key: Key) {
+        let Some(record) = self.coordinators.get(id).and_then(|host| host.flipped(key)) else {
+            return;
+        };
+        if self.stage.has(Bug::ServeFlippedBits) {
+            let host = self.coordinators.get(id).filter(|host| host.answers());
+            let feed = host.and_then(|host| host.feeds().get(&key));
+            if let Some(batch) = feed.and_then(|feed| feed.read_flipped(record, 400)) {
+                self.stage.show(&Fact::Delivered {
+                    coordinator: id,
+                    key,
+                    next: record,
+                    batch: &batch,
+                });
+            }
+        }
+        let found = OnCoordinator::Damaged(key, record);
+        self.stage.after(0, Event::ToCoordinator(id, found));
+        let again = Event::Recover(Recovery::Scrub(id, key));
+        self.stage.after(5 * SECOND, again);
     }
 
     /// A coordinator goes on with a program that knows so much.

@@ -38,10 +38,7 @@ impl World {
     /// A coordinator loses its disk, or gets an old copy of it back. Never more than can be lost: only while all others have theirs, and no member lacks
     /// records of a feed that has ended: what an earlier loss took is made good by then.
     pub(crate) fn lose_disk(&mut self, id: CoordinatorId) {
-        if self.coordinators.members().count() < FEWEST
-            || !self.tasks.is_empty()
-            || !self.coordinators.is_settled()
-        {
+        if !self.may_lose(id) {
             // Somebody makes a copy instead, to put it back another time.
             if let Some(host) = self.coordinators.get_mut(id) {
                 host.copy_disk();
@@ -60,6 +57,15 @@ impl World {
         }
         let is_put_back = has_copy && self.stage.chance.permille(700);
         self.take_disk(id, is_put_back);
+    }
+
+    /// Whether a coordinator's disk may be lost, or damaged: so few must not lose any, and one at a time.
+    pub(crate) fn may_lose(&self, id: CoordinatorId) -> bool {
+        let host = self.coordinators.get(id);
+        host.is_some_and(|host| host.standing() == Standing::Member)
+            && self.coordinators.members().count() >= FEWEST
+            && self.tasks.is_empty()
+            && self.coordinators.is_settled()
     }
 
     /// A coordinator's disk is gone, or is what it once was; the operator replaces the coordinator.
@@ -132,9 +138,10 @@ impl World {
 
     /// Looks what was answered.
     pub(crate) fn operate(&mut self) {
-        let Some(task) = self.tasks.pop() else {
+        if self.tasks.is_empty() {
             return;
-        };
+        }
+        let task = self.tasks.remove(0);
         let Some(answer) = self.clients.ops.answer(task.op).cloned() else {
             return self.wait_for(task.op, task.then);
         };

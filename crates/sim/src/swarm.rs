@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     Drain,
     /// A coordinator's program is replaced by a newer one, or by an older one.
     Upgrade,
+    /// A bit on a coordinator's disk is not what was written.
+    FlipBit,
 }
 
 impl Fault {
@@ -91,6 +93,7 @@ impl Fault {
             Self::ClockJump => "clock jump",
             Self::Drain => "drain",
             Self::Upgrade => "upgrade",
+            Self::FlipBit => "bit flip",
         }
     }
 }
@@ -235,6 +238,10 @@ impl Swarm {
         if swarm.upgrades {
             let mean_us = apart.between(2 * SECOND..20 * SECOND);
             swarm.faults.insert(Fault::Upgrade, mean_us);
+        }
+        if apart.permille(250) {
+            let mean_us = apart.between(2 * SECOND..15 * SECOND);
+            swarm.faults.insert(Fault::FlipBit, mean_us);
         }
         swarm
     }

@@ -10,6 +10,8 @@ use crate::event::CoordinatorId;
 pub(super) struct Features {
     level: u32,
     knows: BTreeMap<CoordinatorId, u32>,
+    /// The most that each coordinator has known since it became the member that it is.
+    knew: BTreeMap<CoordinatorId, u32>,
 }
 
 impl Checker for Features {
@@ -17,10 +19,15 @@ impl Checker for Features {
         "I-12"
     }
 
-    fn see(&mut self, _: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
+    fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Installed { coordinator, level } => {
                 self.knows.insert(*coordinator, *level);
+                let knew = self.knew.entry(*coordinator).or_default();
+                *knew = (*knew).max(*level);
+            }
+            Fact::DiskLost { coordinator } => {
+                self.knew.remove(coordinator);
             }
             Fact::Published {
                 coordinator,
@@ -37,6 +44,15 @@ impl Checker for Features {
                 }
                 if *is_newest && level < self.level {
                     return Err(format!("the level fell from {} to {level}", self.level));
+                }
+                // A member that was never started has said nothing; one that was put back afterwards had said that it knows.
+                let members = moment.members.iter().filter(|(member, _)| {
+                    let known = ledger.member(**member);
+                    known.is_some_and(|known| !known.is_removed())
+                });
+                let mut knew = members.filter_map(|(_, id)| self.knew.get(id));
+                if level > self.level && knew.any(|knew| *knew < level) {
+                    return Err(format!("the level rises to {level} before all know it"));
                 }
                 self.level = self.level.max(level);
             }

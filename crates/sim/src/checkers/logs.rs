@@ -1,11 +1,11 @@
 //! I-21: records are numbered without a gap, are stored and delivered as they were printed, each once and in order, and the seal
 //! counts all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use feed::{Batch, SealHasher};
 
-use ledger::Attempt;
+use ledger::{Attempt, Ledger};
 
 use super::{Checker, Fact, Moment, Outcome};
 use crate::clients::PROJECT;
@@ -20,6 +20,8 @@ struct Log {
     stored: BTreeMap<CoordinatorId, u64>,
     /// Records that a majority of the coordinators said to have stored, less what disks took with them that were lost since.
     durable: u64,
+    /// Whose copy is damaged.
+    flipped: BTreeSet<CoordinatorId>,
 }
 
 impl Log {
@@ -35,6 +37,7 @@ impl Log {
     /// What only the lost disk had is gone. Its worker has it, if that is there still.
     fn lose(&mut self, coordinator: CoordinatorId) {
         self.stored.remove(&coordinator);
+        self.flipped.remove(&coordinator);
         let left = self.stored.values().copied().max();
         self.durable = self.durable.min(left.unwrap_or_default());
     }
@@ -49,7 +52,34 @@ impl Log {
 
 /// Every log.
 #[derive(Debug, Default)]
-pub(super) struct Logs(BTreeMap<Key, Log>);
+pub(super) struct Logs {
+    logs: BTreeMap<Key, Log>,
+    /// Those whose attempts have ended. What a coordinator that does not know yet takes of them after that belongs to nobody (I-07).
+    over: BTreeSet<Key>,
+    revision: u64,
+}
+
+impl Logs {
+    fn follow(&mut self, ledger: &Ledger) {
+        for (_, subject) in ledger.changed_since(self.revision) {
+            let ledger::Subject::Execution { number, .. } = subject else {
+                continue;
+            };
+            let Some(execution) = ledger.execution(PROJECT, *number) else {
+                continue;
+            };
+            let ended = execution
+                .attempts
+                .iter()
+                .filter(|attempt| !attempt.is_live());
+            self.over.extend(ended.map(|attempt| Key {
+                execution: *execution.execution_id.as_bytes(),
+                attempt: attempt.number,
+            }));
+        }
+        self.revision = ledger.revision();
+    }
+}
 
 impl Checker for Logs {
     fn code(&self) -> &'static str {
@@ -58,8 +88,16 @@ impl Checker for Logs {
 
     fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
+            Fact::Published {
+                ledger,
+                is_newest: true,
+                ..
+            } => self.follow(ledger),
             Fact::Printed { fence, batch } => {
-                let log = self.0.entry(crate::coordinator::key(*fence)).or_default();
+                let log = self
+                    .logs
+                    .entry(crate::coordinator::key(*fence))
+                    .or_default();
                 log.frames.push(batch.frames.to_vec());
             }
             Fact::Stored {
@@ -67,7 +105,7 @@ impl Checker for Logs {
                 key,
                 batch,
             } => {
-                let log = self.0.entry(*key).or_default();
+                let log = self.logs.entry(*key).or_default();
                 let stored = log.stored.get(coordinator).copied().unwrap_or_default();
                 if batch.first_record != stored {
                     return Err(format!(
@@ -90,7 +128,7 @@ impl Checker for Logs {
                 key,
                 next,
             } => {
-                let log = self.0.entry(*key).or_default();
+                let log = self.logs.entry(*key).or_default();
                 let stored = log.stored.get(coordinator).copied().unwrap_or_default();
                 if stored < *next {
                     return Err(format!(
@@ -98,21 +136,32 @@ impl Checker for Logs {
                         words(*key)
                     ));
                 }
-                log.count(moment.members);
+                if !self.over.contains(key) {
+                    log.count(moment.members);
+                }
             }
             Fact::Cut {
                 coordinator,
                 key,
                 from,
             } => {
+                let log = self.logs.entry(*key).or_default();
+                if log.flipped.remove(coordinator) {
+                    log.stored.insert(*coordinator, *from);
+                    return Ok(());
+                }
                 return Err(format!(
                     "sound records of {} are forgotten from {from} on by {}",
                     words(*key),
                     crate::coordinator::name(*coordinator)
                 ));
             }
+            Fact::Flipped { coordinator, key } => {
+                let log = self.logs.entry(*key).or_default();
+                log.flipped.insert(*coordinator);
+            }
             Fact::DiskLost { coordinator } => {
-                for log in self.0.values_mut() {
+                for log in self.logs.values_mut() {
                     log.lose(*coordinator);
                 }
             }
@@ -122,7 +171,7 @@ impl Checker for Logs {
                 next,
                 batch,
             } => {
-                let log = self.0.entry(*key).or_default();
+                let log = self.logs.entry(*key).or_default();
                 if batch.first_record != *next {
                     return Err(format!(
                         "record {} of {} is delivered when {next} comes next",
@@ -139,7 +188,7 @@ impl Checker for Logs {
                 }
             }
             Fact::Sealed { key, seal } => {
-                let log = self.0.entry(*key).or_default();
+                let log = self.logs.entry(*key).or_default();
                 let mut hasher = SealHasher::new();
                 log.frames.iter().for_each(|frame| hasher.update(frame, 1));
                 if hasher.seal() != *seal {
@@ -162,7 +211,7 @@ impl Checker for Logs {
                     execution: *execution.execution_id.as_bytes(),
                     attempt: attempt.number,
                 };
-                let durable = self.0.get(&key).map_or(0, |log| log.durable);
+                let durable = self.logs.get(&key).map_or(0, |log| log.durable);
                 for host in outcome.coordinators.members() {
                     ended(host, key, attempt, durable)?;
                 }

@@ -4,10 +4,12 @@
 mod acked;
 mod attempts;
 mod cancel;
+mod devices;
 mod features;
 mod linear;
 mod lives;
 mod logs;
+mod metadata;
 mod order;
 mod outputs;
 mod replay;
@@ -94,6 +96,11 @@ pub(crate) enum Fact<'a> {
         coordinator: CoordinatorId,
         key: Key,
         from: u64,
+    },
+    /// A bit of a feed is not what was written any more.
+    Flipped {
+        coordinator: CoordinatorId,
+        key: Key,
     },
     /// A coordinator tells a worker that it has stored all records before `next`.
     Promised {
@@ -204,6 +211,8 @@ impl Checkers {
             Box::new(cancel::Cancel::default()),
             Box::new(outputs::Outputs::default()),
             Box::new(logs::Logs::default()),
+            Box::new(devices::Devices::default()),
+            Box::new(metadata::Metadata::default()),
             Box::new(votes::Votes::default()),
             Box::new(features::Features::default()),
             Box::new(sound::Sound),

@@ -13,8 +13,17 @@ const CONFIG: &str = include_str!("valohai.yaml");
 /// The project of everything.
 pub(crate) const PROJECT: &str = "sim";
 /// The steps that clients run by themselves.
-pub(crate) const STEPS: [&str; 8] = [
-    "train", "quick", "chatty", "long", "stubborn", "limited", "failing", "flaky",
+pub(crate) const STEPS: [&str; 10] = [
+    "train",
+    "quick",
+    "chatty",
+    "long",
+    "stubborn",
+    "limited",
+    "failing",
+    "flaky",
+    "one-device",
+    "all-devices",
 ];
 /// The pipelines that clients run.
 pub(crate) const PIPELINES: [&str; 5] = ["chain", "fan-out", "broken", "tolerant", "retried"];

@@ -7,7 +7,7 @@ use worker::Fence;
 use crate::Bug;
 use crate::checkers::Fact;
 use crate::coordinator::{Host, key};
-use crate::event::CoordinatorId;
+use crate::event::{CoordinatorId, Event, OnCoordinator};
 use crate::stage::Stage;
 
 /// Number of a subscriber.
@@ -72,7 +72,19 @@ impl Subscriber {
         let cursor = self
             .cursor
             .get_or_insert_with(|| Cursor::new(Start::Record(from), 0));
-        let batch = feed.and_then(|feed| feed.read(cursor.next_record(), READ_BYTES));
+        let next = cursor.next_record();
+        let batch = match feed.map_or(Ok(None), |feed| feed.read(next, READ_BYTES)) {
+            Ok(batch) => batch,
+            Err(_) if stage.has(Bug::ServeFlippedBits) => {
+                feed.and_then(|feed| feed.read_flipped(next, READ_BYTES))
+            }
+            Err(record) => {
+                // It is told that its read failed, and comes again.
+                let found = OnCoordinator::Damaged(log, record);
+                stage.after(0, Event::ToCoordinator(self.at, found));
+                return self.cut();
+            }
+        };
         if let Some(batch) = batch {
             let delivered = match cursor.deliver(&batch) {
                 Ok(delivered) => delivered,

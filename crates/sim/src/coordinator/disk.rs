@@ -18,6 +18,16 @@ pub(crate) struct Disk {
     writing: usize,
     /// Somebody's copy of an earlier state.
     copy: Option<Contents>,
+    flipped: Option<Flip>,
+}
+
+/// Where a bit is not what was written. It is seen by who looks: a process that starts.
+#[derive(Debug, Clone, Copy)]
+enum Flip {
+    /// In the entry of that index.
+    Entry(u64),
+    /// In the snapshot of that index.
+    Snapshot(u64),
 }
 
 /// What is on a disk.
@@ -46,6 +56,7 @@ impl Disk {
             pending: VecDeque::new(),
             writing: 0,
             copy: None,
+            flipped: None,
         }
     }
 
@@ -153,7 +164,57 @@ impl Disk {
             return false;
         };
         self.stored = copy;
+        self.flipped = None;
         true
+    }
+
+    /// A bit changes. False when there is nothing yet.
+    pub(crate) fn flip(&mut self, stage: &mut Stage) -> bool {
+        let log = &self.stored.log;
+        let entries = log.entries.iter().filter(|entry| !entry.data.is_empty());
+        let entries: Vec<u64> = entries.map(|entry| entry.index).collect();
+        let entry = stage.chance.pick(&entries).copied().map(Flip::Entry);
+        let has_snapshot = !self.stored.snapshot.is_empty();
+        let snapshot = has_snapshot.then_some(Flip::Snapshot(log.base.index));
+        self.flipped = match stage.chance.permille(300) {
+            true => snapshot.or(entry),
+            false => entry.or(snapshot),
+        };
+        self.flipped.is_some()
+    }
+
+    /// Whether a bit is wrong in something that is there still.
+    pub(crate) fn is_flipped(&self) -> bool {
+        let log = &self.stored.log;
+        match self.flipped {
+            Some(Flip::Entry(index)) => {
+                index > log.base.index && log.entries.iter().any(|entry| entry.index == index)
+            }
+            Some(Flip::Snapshot(index)) => index == log.base.index,
+            None => false,
+        }
+    }
+
+    /// Nobody looks at checksums: what is wrong is read as it is.
+    pub(crate) fn read_flipped(&mut self) {
+        let wrong = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            let middle = bytes.len() / 2;
+            if let Some(byte) = bytes.get_mut(middle) {
+                *byte ^= 4;
+            }
+            bytes
+        };
+        match self.flipped.take() {
+            Some(Flip::Entry(index)) => {
+                let entries = &mut self.stored.log.entries;
+                if let Some(entry) = entries.iter_mut().find(|entry| entry.index == index) {
+                    entry.data = wrong(&entry.data).into();
+                }
+            }
+            Some(Flip::Snapshot(_)) => self.stored.snapshot = wrong(&self.stored.snapshot),
+            None => {}
+        }
     }
 
     /// Every entry with commands that is on the disk after an index: index and data.

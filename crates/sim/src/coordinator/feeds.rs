@@ -28,6 +28,8 @@ pub(crate) struct Feed {
     seal: Option<Seal>,
     /// The seal is on the disk as well.
     is_seal_stored: bool,
+    /// The record in which a bit is not what was written.
+    flipped: Option<u64>,
 }
 
 impl Feed {
@@ -41,7 +43,33 @@ impl Feed {
     }
 
     /// The records from `from` on, at most about `max_bytes` of them.
-    pub(crate) fn read(&self, from: u64, max_bytes: usize) -> Option<Batch> {
+    ///
+    /// # Errors
+    /// The first of them whose checksum does not match.
+    pub(crate) fn read(&self, from: u64, max_bytes: usize) -> Result<Option<Batch>, u64> {
+        let batch = self.batch(from, max_bytes);
+        let is_in = |record: &u64| {
+            let wanted = |batch: &Batch| (batch.first_record..batch.end_record()).contains(record);
+            batch.as_ref().is_some_and(wanted)
+        };
+        match self.flipped.filter(is_in) {
+            Some(record) => Err(record),
+            None => Ok(batch),
+        }
+    }
+
+    /// The same without a look at checksums.
+    pub(crate) fn read_flipped(&self, from: u64, max_bytes: usize) -> Option<Batch> {
+        let mut batch = self.batch(from, max_bytes)?;
+        let mut frames = batch.frames.to_vec();
+        if let Some(last) = frames.last_mut() {
+            *last ^= 4;
+        }
+        batch.frames = frames.into();
+        Some(batch)
+    }
+
+    fn batch(&self, from: u64, max_bytes: usize) -> Option<Batch> {
         let all = Batch::of_frames(0, self.frames.clone().into()).ok()?;
         let rest = all.from_record(from).ok()?;
         rest.within(max_bytes)
@@ -65,6 +93,7 @@ impl Feed {
         }
         self.seal = None;
         self.is_seal_stored = false;
+        self.flipped = self.flipped.filter(|record| *record < from);
     }
 }
 
@@ -171,6 +200,10 @@ impl Feeds {
     pub(crate) fn seal(&mut self, stage: &mut Stage, key: Key, seal: Seal) -> bool {
         let feed = self.disk.feeds.entry(key).or_default();
         let found = feed.found();
+        if feed.flipped.is_some() {
+            stage.sometimes("a feed was found to be damaged when it was closed");
+            return false;
+        }
         if found != seal {
             let at = super::name(self.coordinator);
             let what = format!(
@@ -198,16 +231,39 @@ impl Feeds {
     }
 
     /// What there is of a feed, for another coordinator.
-    pub(crate) fn copies(&self, ledger: &Ledger, key: Key, from: u64) -> Copies {
+    ///
+    /// # Errors
+    /// The first record wanted whose checksum does not match.
+    pub(crate) fn copies(&self, ledger: &Ledger, key: Key, from: u64) -> Result<Copies, u64> {
         let feed = self.disk.feeds.get(&key);
-        let batch = feed.and_then(|feed| feed.read(from, FETCH_BYTES));
+        let batch = feed.map_or(Ok(None), |feed| feed.read(from, FETCH_BYTES))?;
         let end = batch.as_ref().map_or(from, Batch::end_record);
-        Copies {
+        Ok(Copies {
             is_end: end >= feed.map_or(0, Feed::count),
             batches: batch.into_iter().collect(),
             is_closed: has_ended(ledger, key),
             absent_until_ms: 0,
+        })
+    }
+
+    /// A bit of a feed changes.
+    pub(crate) fn flip(&mut self, stage: &mut Stage, key: Key) {
+        if let Some(feed) = self.disk.feeds.get_mut(&key) {
+            let record = stage.chance.between(0..feed.count.max(1));
+            feed.flipped = Some(record);
+            let coordinator = self.coordinator;
+            stage.show(&Fact::Flipped { coordinator, key });
         }
+    }
+
+    /// The first record of a feed whose checksum does not match.
+    pub(crate) fn flipped(&self, key: Key) -> Option<u64> {
+        self.disk.feeds.get(&key)?.flipped
+    }
+
+    /// Whether any is damaged.
+    pub(crate) fn is_flipped(&self) -> bool {
+        self.disk.feeds.values().any(|feed| feed.flipped.is_some())
     }
 
     /// The process is gone, and what was not written with it. Of the write that goes on a beginning may be there.

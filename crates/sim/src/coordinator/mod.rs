@@ -7,7 +7,7 @@ mod host;
 use ledger::Ledger;
 
 pub(crate) use disk::{Disk, Stored};
-pub(crate) use feeds::{Key, key, words};
+pub(crate) use feeds::{Feed, Key, key, words};
 pub(crate) use host::{Fetch, Host, Standing};
 
 use crate::event::CoordinatorId;
@@ -79,7 +79,9 @@ impl Coordinators {
             && self
                 .members()
                 .all(|host| host.is_up() && host.published().revision() == newest)
-            && self.members().all(|host| host.lacks().is_none())
+            && self
+                .members()
+                .all(|host| host.lacks().is_none() && !host.is_flipped())
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Host> {
@@ -141,6 +143,9 @@ impl Coordinators {
                 unfinished.push(format!("{name} is at revision {at} of {newest}"));
             }
             unfinished.extend(host.lacks());
+            if host.is_flipped() {
+                unfinished.push(format!("{} is damaged", host.name()));
+            }
         }
         unfinished
     }

@@ -2,17 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::link::{Offer, SynchronizeRequest, SynchronizeResponse};
+use contract::link::{Device, Offer, SynchronizeRequest, SynchronizeResponse};
 use feed::{HolderId, WriterLimits};
 use worker::{Adopted, Cluster, Config, Fence, Found, Input, Prepared, Worker};
 
 use super::{Machine, name};
 use crate::Bug;
 use crate::checkers::Fact;
-use crate::event::{ConnectionId, CoordinatorId, Event, Life, Message, OnDaemon, Purpose};
+use crate::event::{
+    ConnectionId, CoordinatorId, Event, Life, MachineId, Message, OnDaemon, Purpose,
+};
 use crate::network::Network;
 use crate::stage::Stage;
 use crate::swarm::SECOND;
+
+/// Devices of every machine.
+const DEVICES: usize = 2;
 
 /// A daemon that runs.
 pub(super) struct Daemon {
@@ -60,6 +65,7 @@ impl Machine {
                 slot_count: stage.swarm.slots,
                 version: "sim".to_owned(),
                 runtime: "sim".to_owned(),
+                devices: (0..DEVICES).map(|number| device(self.id, number)).collect(),
                 ..Offer::default()
             },
             cluster: self.cluster.clone(),
@@ -390,5 +396,14 @@ impl Machine {
     /// Somebody tells the worker to take no more work, or to take it again.
     pub(crate) fn drain(&mut self, stage: &mut Stage, network: &mut Network, draining: bool) {
         self.handle(stage, Some(network), Input::Drain(draining));
+    }
+}
+
+/// A device of a machine.
+fn device(machine: MachineId, number: usize) -> Device {
+    Device {
+        device_id: format!("{}-gpu{number}", name(machine)),
+        kind: "nvidia.com/gpu".to_owned(),
+        ..Device::default()
     }
 }

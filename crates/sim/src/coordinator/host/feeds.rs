@@ -154,10 +154,23 @@ impl Host {
         if !wires.peers.is_open(stage, self.id, by) || self.is_fetch_lost(stage) {
             return;
         }
-        let copies = Box::new(self.feeds.copies(&self.published, key, from));
         let way = stage.way_us();
-        let given = OnCoordinator::Given(number, copies);
+        let given = match self.feeds.copies(&self.published, key, from) {
+            Ok(copies) => OnCoordinator::Given(number, Box::new(copies)),
+            Err(record) => {
+                self.plan(stage, 0, OnCoordinator::Damaged(key, record));
+                OnCoordinator::FetchOver(number)
+            }
+        };
         stage.after(way, Event::Coordinator(by, life, given));
+    }
+
+    /// Somebody has come upon a record whose checksum does not match.
+    pub(super) fn damaged(&mut self, stage: &mut Stage, wires: &mut Wires, key: Key, record: u64) {
+        if self.feeds.flipped(key) == Some(record) {
+            stage.sometimes("a damaged record was found");
+            self.feed(stage, wires, FeedInput::Damaged { key, record });
+        }
     }
 
     /// Another coordinator has answered, or does not.

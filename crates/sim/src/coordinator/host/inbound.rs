@@ -10,6 +10,7 @@ use crate::clients::{Clients, OpId, renew};
 use crate::coordinator::name;
 use crate::event::{ConnectionId, Life, Message, OnCoordinator};
 use crate::stage::Stage;
+use crate::swarm::NEWEST_LEVEL;
 use crate::wires::Wires;
 
 impl Host {
@@ -90,8 +91,12 @@ impl Host {
             OnCoordinator::Peer(message) => {
                 // Every connection begins with what its end knows.
                 let member = message.from;
-                if let Some(feature_level) = stage.levels.get(&member).copied()
-                    && self.told.insert(member, feature_level) != Some(feature_level)
+                let knows = stage.levels.get(&member).copied();
+                let is_hidden = stage.has(Bug::RaiseTooEarly);
+                if let Some(feature_level) = knows.map(|level| match is_hidden {
+                    true => NEWEST_LEVEL,
+                    false => level,
+                }) && self.told.insert(member, feature_level) != Some(feature_level)
                 {
                     let knows = Input::PeerKnows {
                         member,
@@ -132,6 +137,7 @@ impl Host {
                 self.fetched(stage, wires, number, Some(copies));
             }
             OnCoordinator::FetchOver(number) => self.fetched(stage, wires, number, None),
+            OnCoordinator::Damaged(key, record) => self.damaged(stage, wires, key, record),
         }
     }
 
@@ -186,9 +192,7 @@ impl Host {
         if stage.has(Bug::StaleResult) {
             self.bring_up_to_date(&mut state);
         }
-        if stage.has(Bug::HideWhoWasCounted) {
-            state.coordinator_ids.clear();
-        }
+        self.plant(stage, &mut state);
         let session = SessionId(connection);
         self.handle(stage, Input::WorkerState { session, state });
     }

@@ -19,7 +19,7 @@ pub(crate) use feeds::Fetch;
 use crate::Bug;
 use crate::checkers::Fact;
 use crate::clients::{OpId, ReadId};
-use crate::event::{ConnectionId, CoordinatorId, Event, Life, OnCoordinator};
+use crate::event::{ConnectionId, CoordinatorId, Event, Life, OnCoordinator, Recovery};
 use crate::stage::Stage;
 use crate::swarm::{NEWEST_LEVEL, SECOND};
 
@@ -217,6 +217,26 @@ impl Host {
         self.disk.take_copy();
     }
 
+    /// A bit of its log, or of its snapshot, changes. False when there is none yet.
+    pub(crate) fn flip_log(&mut self, stage: &mut Stage) -> bool {
+        self.disk.flip(stage)
+    }
+
+    /// A bit of a feed changes.
+    pub(crate) fn flip_feed(&mut self, stage: &mut Stage, key: Key) {
+        self.feeds.flip(stage, key);
+    }
+
+    /// The record of a feed in which a bit is wrong.
+    pub(crate) fn flipped(&self, key: Key) -> Option<u64> {
+        self.feeds.flipped(key)
+    }
+
+    /// Whether something on its disk is not what was written.
+    pub(crate) fn is_flipped(&self) -> bool {
+        self.disk.is_flipped() || self.feeds.is_flipped()
+    }
+
     /// All that was on its disk is gone, or is what it was when somebody copied it. It is down.
     pub(crate) fn lose_disk(&mut self, stage: &mut Stage, is_put_back: bool) {
         let coordinator = self.id;
@@ -283,7 +303,7 @@ impl Host {
 
     /// What its program knows: nothing where there are no upgrades.
     fn knows(&mut self, stage: &mut Stage, needed: u32) -> Knows {
-        if needed > self.level {
+        if needed > self.level && !stage.has(Bug::HideOldProgram) {
             stage.sometimes("an older program refused to start");
             self.level = NEWEST_LEVEL;
         }
@@ -297,6 +317,10 @@ impl Host {
             let coordinator = self.id;
             stage.show(&Fact::Installed { coordinator, level });
         }
+        let level = match level > 0 && stage.has(Bug::HideOldProgram) {
+            true => level.max(NEWEST_LEVEL),
+            false => level,
+        };
         Knows {
             level,
             version: "simulated".into(),
@@ -307,6 +331,15 @@ impl Host {
     pub(crate) fn start(&mut self, stage: &mut Stage) {
         if self.mind.is_some() || self.standing != Standing::Member {
             return;
+        }
+        if self.disk.is_flipped() {
+            if !stage.has(Bug::IgnoreFlippedBits) {
+                stage.sometimes("damage was found at a start");
+                stage.news(format_args!("the disk of {} is damaged", name(self.id)));
+                self.standing = Standing::Lost;
+                return stage.after(1, Event::Recover(Recovery::Replace(self.id)));
+            }
+            self.disk.read_flipped();
         }
         self.life += 1;
         self.born_us = stage.now_us();

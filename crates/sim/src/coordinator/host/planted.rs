@@ -4,6 +4,7 @@ use contract::link::SynchronizeRequest;
 use coordinator::Input;
 
 use super::Host;
+use crate::Bug;
 use crate::stage::Stage;
 
 impl Host {
@@ -29,6 +30,25 @@ impl Host {
             message.set_msg_type(raft::eraftpb::MessageType::MsgAppendResponse);
             let message = Box::new(message);
             self.handle(stage, Input::Peer { message });
+        }
+    }
+
+    /// Makes less of what a worker says.
+    pub(super) fn plant(&self, stage: &Stage, state: &mut SynchronizeRequest) {
+        if stage.has(Bug::LoseMetadata) {
+            let results = state.attempts.iter_mut().flat_map(|one| &mut one.result);
+            results.for_each(|result| result.metadata_json.clear());
+        }
+        if stage.has(Bug::HideWhatStops) {
+            state.attempts.retain(|report| {
+                let fence = report.fence.as_ref();
+                let fence = fence.and_then(|fence| ledger::Fence::try_from(fence).ok());
+                let is_live = |fence: &ledger::Fence| {
+                    let execution = self.published.execution_by_id(&fence.execution_id);
+                    execution.and_then(|execution| execution.live_fence()) == Some(*fence)
+                };
+                fence.as_ref().is_none_or(is_live)
+            });
         }
     }
 
