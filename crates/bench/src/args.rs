@@ -47,6 +47,8 @@ pub(crate) enum Row {
         #[arg(long, default_value_t = 100, value_parser = at_least_one)]
         length: usize,
     },
+    /// Scheduling alone, in the mind: a decision, by how many wait and how many workers there are
+    P4(Scheduling),
     /// Writes through three coordinators, one at a time and many in flight, beside etcd
     P5(Submit),
     /// The leader of three is killed under load: the first write after it, beside etcd
@@ -91,6 +93,20 @@ pub(crate) struct Common {
     /// Where the data of the daemons is put: a file system whose syncs are real; by default that of temporary files
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
+}
+
+/// Decisions.
+#[derive(Debug, Group)]
+pub(crate) struct Scheduling {
+    /// How many executions wait, one size after the other
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000, 1_000_000], value_parser = at_least_one)]
+    pub(crate) waiting: Vec<usize>,
+    /// How many workers there are, each with each
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1_000, 10_000], value_parser = at_least_one)]
+    pub(crate) workers: Vec<usize>,
+    /// Decisions that are measured for each size
+    #[arg(long, default_value_t = 20_000, value_parser = at_least_one)]
+    pub(crate) rounds: usize,
 }
 
 /// Writes.

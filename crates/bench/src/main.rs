@@ -13,6 +13,8 @@ mod race;
 
 mod contenders;
 
+mod scheduling;
+
 mod submit;
 
 mod failover;
@@ -58,6 +60,7 @@ fn run(arguments: args::Args) -> anyhow::Result<()> {
         args::Row::P3 { race, length } => {
             race::run("P3", race, work::Work::Chain { length: *length })?
         }
+        args::Row::P4(scheduling) => return scheduling::run(scheduling),
         args::Row::P5(submit) => submit::run(submit)?,
         args::Row::P9(failover) => failover::run(failover)?,
         args::Row::P10(footprint) => footprint::run(footprint)?,

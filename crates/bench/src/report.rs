@@ -77,8 +77,7 @@ pub(crate) fn median(numbers: &[f64]) -> f64 {
 pub(crate) fn print(figures: &[Figure]) -> anyhow::Result<()> {
     let floor = figures.first().context("nothing was measured")?;
     let commit = commit();
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or_default();
+    let load = load();
     let mut out = std::io::stdout().lock();
     eprintln!(
         "\n{:<32} {:>10} {:>23} {:>16} {:>9}",
@@ -104,13 +103,19 @@ pub(crate) fn print(figures: &[Figure]) -> anyhow::Result<()> {
 }
 
 /// The commit of the work tree this is run in; a `+` after it tells of changes.
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     let described = Command::new("git")
         .args(["describe", "--always", "--dirty=+", "--abbrev=10"])
         .output();
     described
         .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         .unwrap_or_default()
+}
+
+/// The load of the machine over the last minute.
+pub(crate) fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -195,6 +195,9 @@ pub struct Launch {
     /// Environment (pool of workers) for what names none
     #[arg(long, value_name = "SLUG")]
     pub environment: Option<String>,
+    /// Which of the executions that wait goes first, -100 to 100: greater is sooner
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
+    pub priority: i32,
     /// Title, for people
     #[arg(long)]
     pub title: Option<String>,

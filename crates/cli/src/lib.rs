@@ -1,7 +1,7 @@
 //! The `shoal` command line.
 //!
 //! Reading order: `args` is what can be typed, `commands` what it does, one file each. `place` and `source` say which files are
-//! meant, `launch` reads values given by name, `settings` the file of a daemon, `connect` reaches the cluster. `tables` and `json` are records as people and programs
+//! meant, `launch` reads values given by name, `settings` the file of a daemon and `pools` what it says of machines that come and go, `connect` reaches the cluster. `tables` and `json` are records as people and programs
 //! see them, `print` is how text reaches a terminal, `failure` how a command ends.
 
 pub mod args;
@@ -13,6 +13,7 @@ mod source;
 
 mod launch;
 mod order;
+mod pools;
 mod settings;
 
 mod containers;

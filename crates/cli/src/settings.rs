@@ -14,7 +14,7 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use crate::args::{Coordinator, Security, Worker};
-use crate::{Failure, containers, place};
+use crate::{Failure, containers, place, pools};
 
 /// Sections, and what stands in each.
 const SECTIONS: [(&str, &[&str]); 3] = [
@@ -56,6 +56,7 @@ const SECTIONS: [(&str, &[&str]); 3] = [
             "advertise",
             "slots",
             "environments",
+            "provisioned",
             "on_disconnect",
             "disk_reserve",
             "runtime",
@@ -75,6 +76,7 @@ pub struct Section {
     file: PathBuf,
     name: &'static str,
     values: Table,
+    pools: Option<Value>,
 }
 
 impl Section {
@@ -87,6 +89,7 @@ impl Section {
         let text = String::from_utf8(place::read(file)?)
             .map_err(|_| Failure::usage(format!("{} is not UTF-8", file.display())))?;
         let mut sections = check(file, &text)?;
+        let pools = sections.remove(pools::SECTION);
         let values = match sections.remove(name) {
             Some(Value::Table(values)) => values,
             _ => Table::new(),
@@ -95,7 +98,13 @@ impl Section {
             file: file.to_owned(),
             name,
             values,
+            pools,
         })
+    }
+
+    /// What the file says of pools, as it was checked.
+    pub fn pools(&self) -> Option<&Value> {
+        self.pools.as_ref()
     }
 
     /// Puts what the file says where the command line says nothing.
@@ -303,6 +312,7 @@ pub fn worker(section: &Section, arguments: &mut Worker) -> Result<(), Failure> 
         given => given,
     };
     section.list("environments", &mut arguments.environments)?;
+    section.switch("provisioned", &mut arguments.provisioned)?;
     section.policy(&mut arguments.on_disconnect)?;
     if let Some(mib) = section.count("disk_reserve")? {
         arguments.disk_reserve.get_or_insert(mib);
@@ -337,6 +347,10 @@ fn check(file: &Path, text: &str) -> Result<Table, Failure> {
         .hint(hint)
     };
     for (section, values) in &table {
+        // Its keys are the operator's own: `pools` looks at what stands below them.
+        if section == pools::SECTION {
+            continue;
+        }
         let Some((_, keys)) = SECTIONS.iter().find(|(name, _)| name == section) else {
             let mut names = SECTIONS.iter().map(|(name, _)| *name);
             return Err(unknown("the section", section, &mut names));
@@ -352,6 +366,7 @@ fn check(file: &Path, text: &str) -> Result<Table, Failure> {
             return Err(unknown(&what, mistaken, &mut keys.iter().copied()));
         }
     }
+    pools::check(file, table.get(pools::SECTION))?;
     Ok(table)
 }
 
@@ -429,6 +444,7 @@ mod tests {
             file: PathBuf::from("shoal.toml"),
             name: "coordinator",
             values: values.parse().unwrap(),
+            pools: None,
         };
         let typed = [
             "shoal",
@@ -454,6 +470,7 @@ mod tests {
             values: "slots = 'many'".parse().unwrap(),
             name: "worker",
             file: PathBuf::from("shoal.toml"),
+            pools: None,
         };
         assert!(wrong.count("slots").is_err());
     }

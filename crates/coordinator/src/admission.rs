@@ -167,6 +167,7 @@ fn create_pipeline(
     let id = std::mem::take(&mut request.request_id);
     let key = key(&id, &request)?;
     check_words(&request.title, &request.annotations)?;
+    check_priority(request.priority)?;
     let file = File::new(&request.config_name);
     let parsed = file.parse(files, &request.config)?;
     let (config, mut warnings) = file.read(&parsed)?;
@@ -203,6 +204,7 @@ fn create_pipeline(
         source: request.source,
         title,
         annotations: request.annotations,
+        priority: request.priority,
     };
     Ok(Admitted::Propose {
         command: Box::new(Command {
@@ -220,6 +222,7 @@ fn create_execution(
     let id = std::mem::take(&mut request.request_id);
     let key = key(&id, &request)?;
     check_words(&request.title, &request.annotations)?;
+    check_priority(request.priority)?;
     let file = File::new(&request.config_name);
     let parsed = file.parse(files, &request.config)?;
     let (config, mut warnings) = file.read(&parsed)?;
@@ -247,6 +250,7 @@ fn create_execution(
         source: request.source,
         title: request.title,
         annotations: request.annotations,
+        priority: request.priority,
     };
     Ok(Admitted::Propose {
         command: Box::new(Command {
@@ -254,6 +258,16 @@ fn create_execution(
         }),
         warnings,
     })
+}
+
+fn check_priority(priority: i32) -> Result<(), Refusal> {
+    match ledger::PRIORITY_RANGE.contains(&priority) {
+        true => Ok(()),
+        false => Err(Refusal::invalid_field(
+            "priority",
+            format!("expected -100 to 100, got {priority}"),
+        )),
+    }
 }
 
 /// What identifies a request for good: its id, and the digest of everything else in it.

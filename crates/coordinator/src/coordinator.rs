@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use contract::link::Fence;
 use ledger::{Knows, Ledger};
 use raft::eraftpb::ConfState;
+use schedule::Scheduler;
 
 use crate::disconnect::OnDisconnect;
 use crate::files::Files;
@@ -21,6 +22,7 @@ use crate::group::{Base, Committed, Group, Recovered};
 use crate::io::{Input, MemberView, Now, Output, SessionId};
 use crate::leadership::Handover;
 use crate::pace::Pace;
+use crate::pools;
 use crate::proposals::{Ahead, Queued};
 use crate::reads::Reads;
 use crate::session::Session;
@@ -74,7 +76,15 @@ pub struct Coordinator {
     pub(crate) unheard: Unheard,
     /// When each worker was last in contact, on the monotonic clock.
     pub(crate) contacts: BTreeMap<String, u64>,
+    /// Tick at which it was judged last who is lost.
+    pub(crate) judged_tick: u64,
     pub(crate) pace: Pace,
+    /// Follows the ledger that is ahead.
+    pub(crate) scheduler: Scheduler,
+    /// Pools of machines that come and go.
+    pub(crate) pools: Vec<pools::Standing>,
+    /// Tick at which they were followed last.
+    pub(crate) pools_tick: u64,
     pub(crate) files: Files,
     pub(crate) standing: Standing,
     /// The highest feature level that each other member has said it knows.
@@ -124,7 +134,11 @@ impl Coordinator {
             sessions: BTreeMap::new(),
             unheard: Unheard::default(),
             contacts: BTreeMap::new(),
+            judged_tick: 0,
             pace: Pace::default(),
+            scheduler: Scheduler::default(),
+            pools: Vec::new(),
+            pools_tick: 0,
             files: Files::default(),
             standing: Standing::default(),
             levels: BTreeMap::new(),
@@ -193,7 +207,7 @@ impl Coordinator {
         }
         match input {
             Input::Tick => self.group.tick(),
-            Input::Request { token, request } => self.request(token, *request),
+            Input::Request { token, request } => self.request(now, token, *request),
             Input::Read { token } => self.read(token),
             Input::WorkerState { session, state } => self.worker_state(now, session, state),
             Input::WorkerGone { session } => self.worker_gone(now, session),
@@ -209,6 +223,7 @@ impl Coordinator {
                 feature_level,
             } => self.peer_knows(member, feature_level),
             Input::StepDown => self.step_down(),
+            Input::PoolAnswered { call_id, result } => self.pool_answered(now, &call_id, result),
         }
     }
 
@@ -233,6 +248,10 @@ impl Coordinator {
                 self.verify();
                 self.propose_inbox(now);
                 self.propose_placements(now);
+                if std::mem::replace(&mut self.pools_tick, self.group.ticks()) != self.group.ticks()
+                {
+                    self.follow_pools(now);
+                }
                 self.arrange_members();
             } else {
                 self.wait_or_refuse();

@@ -6,8 +6,11 @@
 //! ledger's level  <=  what every member of the group knows
 //! ```
 
-use contract::ledger::{RaiseFeatureLevel, command::Kind};
+use contract::api::ErrorReason;
+use contract::ledger::{Command, RaiseFeatureLevel, command::Kind};
+use ledger::PRIORITIES;
 
+use crate::Refusal;
 use crate::coordinator::Coordinator;
 use crate::proposals::Queued;
 
@@ -35,8 +38,25 @@ impl Coordinator {
         if level > self.tip().feature_level() {
             let version = self.config.knows.version.to_string();
             let raise = RaiseFeatureLevel { level, version };
-            self.inbox.push(Queued::own(Kind::RaiseFeatureLevel(raise)));
+            // Before all that was asked for: it may count by then.
+            let raise = Queued::own(Kind::RaiseFeatureLevel(raise));
+            self.inbox.insert(0, raise);
         }
+    }
+
+    /// Refuses a priority while some member would not see it.
+    pub(crate) fn check_priority(&self, command: &Command) -> Result<(), Refusal> {
+        let priority = match &command.kind {
+            Some(Kind::CreatePipeline(create)) => create.priority,
+            Some(Kind::CreateExecution(create)) => create.priority,
+            _ => 0,
+        };
+        if priority == 0 || !self.is_ready() || self.tip().feature_level() >= PRIORITIES {
+            return Ok(());
+        }
+        let message =
+            "there are no priorities before every coordinator is of a version that has them";
+        Err(Refusal::new(ErrorReason::StateForbids, message))
     }
 
     /// Stops if the ledger needs more than this program knows.

@@ -8,6 +8,7 @@ use ledger::Ledger;
 use raft::eraftpb::{ConfState, Message, MessageType};
 
 use crate::group::Batch;
+use crate::pools::PoolCall;
 use crate::{Answer, Refusal, Request};
 
 /// The time at which something happened: an argument, because a mind has no clock.
@@ -94,6 +95,13 @@ pub enum Input {
     /// This node is about to stop: hand leadership to the voter that is furthest along. The host waits until
     /// [`Coordinator::leads`](crate::Coordinator::leads) is false, or until it has waited enough.
     StepDown,
+    /// What became of an [`Output::CallPool`].
+    PoolAnswered {
+        /// Id of the call.
+        call_id: String,
+        /// What was wrong, for people, if something was.
+        result: Result<(), String>,
+    },
 }
 
 /// A member of the group as a host needs it to keep its connections.
@@ -184,6 +192,8 @@ pub enum Output {
         /// Why, for people.
         why: String,
     },
+    /// Ask who makes machines for more or fewer, and say [`Input::PoolAnswered`] in the end.
+    CallPool(Box<PoolCall>),
     /// Entries up to this index may be removed from the disk.
     CompactLog {
         /// The last entry to remove.
@@ -278,6 +288,14 @@ impl fmt::Display for Output {
             Self::StoreSnapshot { index, .. } => write!(f, "store snapshot {index}"),
             Self::PeerRefused { member, why } => write!(f, "refuse member {member}: {why}"),
             Self::Halt { why } => write!(f, "halt: {why}"),
+            Self::CallPool(call) => write!(
+                f,
+                "ask for {} machines of {} instead of {}, without {}",
+                call.wanted,
+                call.environment,
+                call.present,
+                call.release.join(", ")
+            ),
             Self::CompactLog { index } => write!(f, "compact log to {index}"),
         }
     }

@@ -62,6 +62,7 @@ mod features;
 pub mod feeds;
 
 mod pace;
+mod pools;
 
 mod group;
 
@@ -69,5 +70,6 @@ pub use coordinator::{Config, Coordinator, may_write};
 pub use disconnect::OnDisconnect;
 pub use group::{Base, Batch, Committed, Group, Recovered, Role, TICK_MS, Unfit};
 pub use io::{Input, MemberView, Now, Output, SessionId, Token};
+pub use pools::{Pool, PoolCall, PoolView, PoolWorker};
 pub use refusal::{Refusal, Violation};
 pub use request::{Answer, Request, TokenUse};

@@ -1,8 +1,10 @@
 //! The ledger's outcomes in the contract's words.
 
 use contract::api::ErrorReason;
-use contract::ledger::{AssignAttempt, Command, command::Kind};
-use ledger::{Outcome, Refused};
+use contract::ledger::{AssignAttempt, Command, PromiseStart, command::Kind};
+use ledger::{Outcome, Promise, Refused};
+use std::sync::Arc;
+
 use schedule::Placement;
 
 use crate::{Answer, Refusal};
@@ -111,4 +113,23 @@ pub(crate) fn assignment(placement: Placement) -> Command {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The command that writes a promise down.
+pub(crate) fn promise(promise: Promise) -> Kind {
+    Kind::PromiseStart(PromiseStart {
+        environment: promise.environment.to_string(),
+        project: promise.project.to_string(),
+        execution: promise.execution,
+        worker: promise.worker.to_string(),
+        start_time_ms: promise.start_time_ms,
+    })
+}
+
+/// The command that takes the promise of an environment back.
+pub(crate) fn withdrawal(environment: &Arc<str>) -> Kind {
+    Kind::PromiseStart(PromiseStart {
+        environment: environment.to_string(),
+        ..PromiseStart::default()
+    })
 }

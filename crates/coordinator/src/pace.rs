@@ -36,12 +36,12 @@ impl Pace {
         }
     }
 
-    /// How many attempts may be assigned to the worker beyond its slots.
-    pub(crate) fn backlog(&self, worker: &str, slots: u32) -> u32 {
+    /// How many attempts for each of its slots may be assigned to the worker ahead of a free one.
+    pub(crate) fn ahead_per_slot(&self, worker: &str) -> u32 {
         match self.average_us.get(worker) {
             Some(&average) if average < SHORT_US => {
                 let per_slot = u32::try_from(AHEAD_US / average.max(1)).unwrap_or(u32::MAX);
-                per_slot.clamp(1, MAX_AHEAD_PER_SLOT).saturating_mul(slots)
+                per_slot.clamp(1, MAX_AHEAD_PER_SLOT)
             }
             _ => 0,
         }
@@ -57,21 +57,21 @@ mod tests {
         for ran in runs_ms {
             pace.observe("w", 1, 1 + ran * 1_000);
         }
-        pace.backlog("w", 2)
+        pace.ahead_per_slot("w")
     }
 
     #[test]
     fn short_steps_get_work_ahead_and_long_ones_none() {
         assert_eq!(pace(&[]), 0, "nothing is known");
-        assert_eq!(pace(&[1]), 32, "at most sixteen a slot");
-        assert_eq!(pace(&[20]), 4);
-        assert_eq!(pace(&[100]), 2);
+        assert_eq!(pace(&[1]), 16, "at most sixteen a slot");
+        assert_eq!(pace(&[20]), 2);
+        assert_eq!(pace(&[100]), 1);
         assert_eq!(pace(&[300]), 0);
     }
 
     #[test]
     fn one_long_step_ends_it_at_once_and_short_ones_bring_it_back() {
         assert_eq!(pace(&[1, 1, 1, 60_000]), 0);
-        assert_eq!(pace(&[400, 1, 1, 1]), 2);
+        assert_eq!(pace(&[400, 1, 1, 1]), 1);
     }
 }

@@ -6,9 +6,8 @@
 use contract::api::ErrorReason;
 use contract::ledger::{Command, Entry, FoundCluster, command::Kind};
 use feed::Seal;
-use ledger::{Applied, Ledger, Outcome, Refused};
+use ledger::{Applied, Ledger, Outcome, PRIORITIES, Refused};
 use prost::Message as _;
-use schedule::Problem;
 
 use crate::coordinator::{Coordinator, PATIENCE_TICKS};
 use crate::io::{Now, Output, Token};
@@ -63,10 +62,11 @@ pub(crate) struct Ahead {
 
 impl Coordinator {
     /// Somebody asked for a mutation.
-    pub(crate) fn request(&mut self, token: Token, request: Request) {
+    pub(crate) fn request(&mut self, now: Now, token: Token, request: Request) {
         match admission::admit(&mut self.files, request) {
             Ok(admission::Admitted::Propose { command, warnings }) => {
                 let checked = self.check_members(&command);
+                let checked = checked.and_then(|()| self.check_priority(&command));
                 let checked = checked.and_then(|()| grants::check(self.tip(), &command));
                 if let Err(refusal) = checked {
                     return self.refuse(token, refusal);
@@ -88,7 +88,7 @@ impl Coordinator {
                 });
             }
             Ok(admission::Admitted::Explain { project, execution }) => {
-                let result = self.explain(&project, execution);
+                let result = self.explain(now, &project, execution);
                 self.outputs.push(Output::Reply { token, result });
             }
             Ok(admission::Admitted::Transfer { member_id }) => self.hand_over(token, member_id),
@@ -181,6 +181,8 @@ impl Coordinator {
 
     /// Gives up what was computed ahead.
     pub(crate) fn drop_ahead(&mut self) {
+        // What it was told of is none of what will be.
+        self.scheduler.forget();
         for ahead in std::mem::take(&mut self.ahead) {
             for (_, waiting) in ahead.waiting {
                 self.refuse(waiting.token, outcome_unknown());
@@ -228,6 +230,7 @@ impl Coordinator {
             };
             self.pace
                 .observe(&finish.worker, finish.start_time_us, result.exit_time_us);
+            self.see_pace(&finish.worker);
             let Ok(digest) = <[u8; 32]>::try_from(result.feed_digest.as_ref()) else {
                 continue;
             };
@@ -262,23 +265,39 @@ impl Coordinator {
     }
 
     /// Where an execution stands, by the same problem that decides.
-    fn explain(&self, project: &str, execution: i64) -> Result<Answer, Refusal> {
-        let problem = Problem::reduce(&self.ledger, &self.facts());
-        let explanation = schedule::explain(&problem, project, execution);
+    fn explain(&self, now: Now, project: &str, execution: i64) -> Result<Answer, Refusal> {
+        let facts = self.scheduler.facts();
+        let explanation = schedule::explain(&self.ledger, facts, project, execution);
         let name = || format!("projects/{project}/executions/{execution}");
+        let mut explanation = explanation.ok_or_else(|| Refusal::not_found(&name()))?;
+        let waits = self.ledger.execution(project, execution);
+        let waits = waits.filter(|execution| execution.is_waiting());
+        if let Some(words) =
+            waits.and_then(|execution| self.pool_words(&execution.recipe.needs.environment, now))
+        {
+            explanation.standing += &format!("; {words}");
+        }
         Ok(Answer::Explained {
-            explanation: explanation.ok_or_else(|| Refusal::not_found(&name()))?,
+            explanation,
             revision: self.ledger.revision(),
         })
     }
 
     pub(crate) fn propose_placements(&mut self, now: Now) {
-        let problem = Problem::reduce(self.tip(), &self.facts());
-        let placements = schedule::solve(&problem).into_iter();
-        let commands: Vec<Queued> = placements
-            .map(outcome::assignment)
-            .map(Queued::from)
-            .collect();
+        // Not by `tip`: the scheduler is lent beside it.
+        let tip = self
+            .ahead
+            .back()
+            .map_or(&self.ledger, |ahead| &ahead.ledger);
+        let plan = self.scheduler.plan(tip);
+        let knows_promises = tip.feature_level() >= PRIORITIES;
+        let placements = plan.placements.into_iter().map(outcome::assignment);
+        let mut commands: Vec<Queued> = placements.map(Queued::from).collect();
+        if knows_promises {
+            let promises = plan.promises.into_iter().map(outcome::promise);
+            let withdrawn = plan.withdrawn.iter().map(outcome::withdrawal);
+            commands.extend(promises.chain(withdrawn).map(Queued::own));
+        }
         if !commands.is_empty() {
             self.propose(now, commands);
         }

@@ -1,11 +1,11 @@
 //! Workers: what they say becomes commands, what the ledger says becomes what they are told. Sessions are soft state: whoever leads next
 //! builds them up again from what workers say, and adopts what runs as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract::ledger::{LoseWorker, command::Kind};
 use contract::link::{SynchronizeRequest, SynchronizeResponse};
-use schedule::{Facts, WorkerFact};
+use schedule::WorkerFact;
 
 use crate::coordinator::Coordinator;
 use crate::disconnect::OnDisconnect;
@@ -41,11 +41,29 @@ impl Coordinator {
     /// A worker's connection ended.
     pub(crate) fn worker_gone(&mut self, now: Now, id: SessionId) {
         self.unheard.remove(&id);
-        if let Some(session) = self.sessions.remove(&id)
-            && let Some(contact) = self.contacts.get_mut(&session.worker)
-        {
-            *contact = lived_until(now, *contact);
+        if let Some(session) = self.sessions.remove(&id) {
+            if let Some(contact) = self.contacts.get_mut(&session.worker) {
+                *contact = lived_until(now, *contact);
+            }
+            self.see(&session.worker, None);
         }
+    }
+
+    /// Tells the scheduler which incarnation of a worker is in contact.
+    fn see(&mut self, worker: &str, incarnation: Option<u64>) {
+        let ahead_per_slot = self.pace.ahead_per_slot(worker);
+        let fact = WorkerFact {
+            incarnation,
+            ahead_per_slot,
+        };
+        self.scheduler.see(worker, fact);
+    }
+
+    /// Tells the scheduler how short a worker's attempts are by now.
+    pub(crate) fn see_pace(&mut self, worker: &str) {
+        let known = self.scheduler.facts().get(worker);
+        let incarnation = known.and_then(|fact| fact.incarnation);
+        self.see(worker, incarnation);
     }
 
     /// What was said before this member could decide.
@@ -61,11 +79,13 @@ impl Coordinator {
             .back()
             .map_or(&self.ledger, |ahead| &ahead.ledger);
         if let Err(refusal) = reports::check(tip, state, &self.config) {
-            self.sessions.remove(&id);
             self.outputs.push(Output::EndSession {
                 session: id,
                 refusal,
             });
+            if let Some(session) = self.sessions.remove(&id) {
+                self.see(&session.worker, None);
+            }
             return;
         }
         if !self.sessions.contains_key(&id) {
@@ -84,6 +104,8 @@ impl Coordinator {
             let commands = reports::commands(tip, state, &self.members.voters);
             self.inbox.extend(commands.into_iter().map(Queued::from));
         }
+        let incarnation = session.incarnation;
+        self.see(&state.worker, Some(incarnation));
     }
 
     /// Ends every connection: another member leads, and workers must speak to it.
@@ -92,7 +114,11 @@ impl Coordinator {
             return;
         }
         let refusal = self.not_leader();
-        let mut ids: Vec<SessionId> = std::mem::take(&mut self.sessions).into_keys().collect();
+        let sessions = std::mem::take(&mut self.sessions);
+        for session in sessions.values() {
+            self.see(&session.worker, None);
+        }
+        let mut ids: Vec<SessionId> = sessions.into_keys().collect();
         ids.extend(std::mem::take(&mut self.unheard).into_keys());
         ids.sort_unstable();
         ids.dedup();
@@ -107,7 +133,11 @@ impl Coordinator {
     /// Declares workers lost that were out of contact for too long and hold attempts. A connection that stands shows nothing: that of a
     /// machine that sleeps or has vanished stands, too.
     pub(crate) fn declare_lost(&mut self, now: Now) {
-        let connected: Vec<&str> = self
+        // Nothing changes between two ticks that matters here, and it looks at every worker.
+        if std::mem::replace(&mut self.judged_tick, self.group.ticks()) == self.group.ticks() {
+            return;
+        }
+        let connected: BTreeSet<&str> = self
             .sessions
             .values()
             .map(|session| session.worker.as_str())
@@ -119,7 +149,7 @@ impl Coordinator {
                 .get(&*worker.name)
                 .copied()
                 .unwrap_or(now.monotonic_us);
-            let contact = match connected.contains(&&*worker.name) {
+            let contact = match connected.contains(&*worker.name) {
                 true => lived_until(now, contact),
                 false => contact,
             };
@@ -138,27 +168,6 @@ impl Coordinator {
             }
         }
         self.inbox.extend(lost.into_iter().map(Queued::own));
-    }
-
-    /// What the scheduler must know beside the ledger.
-    pub(crate) fn facts(&self) -> Facts {
-        let workers = self
-            .sessions
-            .values()
-            .filter_map(|session| {
-                let worker = self.tip().worker(&session.worker)?;
-                let offer = &worker.offer;
-                Some(WorkerFact {
-                    name: worker.name.to_string(),
-                    connected: !worker.lost && worker.incarnation == session.incarnation,
-                    slots: offer.slot_count,
-                    backlog: self.pace.backlog(&worker.name, offer.slot_count),
-                    draining: offer.draining,
-                    disk_full: offer.disk_full,
-                })
-            })
-            .collect();
-        Facts { workers }
     }
 
     /// Tells every worker whose desired state differs from what it knows.

@@ -29,6 +29,7 @@ impl Ledger {
             self.check_project(project, &mut seen)?;
         }
         self.check_workers(&seen.live)?;
+        self.check_promises()?;
         self.check_members()?;
         self.check_tokens()?;
         self.check_requests()?;
@@ -39,7 +40,7 @@ impl Ledger {
             seen.executions
         );
         hold!(
-            self.data.len() == seen.data,
+            self.data.len() == seen.data && self.stored.values().sum::<u64>() == seen.data as u64,
             "data: {} of {}",
             self.data.len(),
             seen.data
@@ -82,7 +83,7 @@ impl Ledger {
         project: &'a Project,
         seen: &mut Seen<'a>,
     ) -> Result<(), String> {
-        let mut live = 0;
+        let (mut live, mut weight) = (0, 0);
         for (at, execution) in project.executions.iter().enumerate() {
             let name = format!("{}#{}", project.name, execution.number);
             hold!(execution.number == at as i64 + 1, "{name} stands at {at}");
@@ -103,6 +104,7 @@ impl Ledger {
             }
             if let Some(attempt) = execution.live_attempt() {
                 live += 1;
+                weight += execution.recipe.needs.weight();
                 seen.live
                     .entry(&attempt.worker)
                     .or_default()
@@ -110,8 +112,8 @@ impl Ledger {
             }
         }
         hold!(
-            project.live == live,
-            "project {} counts {} live attempts of {live}",
+            project.live == live && project.live_weight == weight,
+            "project {} counts {} live attempts of {live}, or not what they weigh",
             project.name,
             project.live
         );
@@ -324,6 +326,24 @@ impl Ledger {
             hold!(
                 self.worker(worker).is_some(),
                 "worker {worker} has attempts and is not known"
+            );
+        }
+        Ok(())
+    }
+
+    fn check_promises(&self) -> Result<(), String> {
+        for (environment, promise) in &self.promises {
+            let execution = self.execution(&promise.project, promise.execution);
+            let holds = execution.is_some_and(|execution| {
+                execution.is_waiting() && *execution.recipe.needs.environment == **environment
+            });
+            hold!(
+                holds
+                    && promise.environment == *environment
+                    && self.worker(&promise.worker).is_some(),
+                "{}#{} does not wait for {environment:?} and was promised its start",
+                promise.project,
+                promise.execution
             );
         }
         Ok(())

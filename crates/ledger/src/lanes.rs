@@ -1,6 +1,7 @@
-//! The queue: a lane for everything that machines are asked for and each project, so that placing one execution never looks at the others.
+//! The queue: a lane for everything that machines are asked for, each project and each priority, so that placing one execution never looks at the others.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -10,20 +11,26 @@ use crate::needs::Needs;
 /// Age of a waiting execution: the index that created it, then its number. Less is older.
 pub(crate) type Age = (u64, i64);
 
+/// Project and priority.
+type Owner = (Arc<str>, i32);
+
 /// Every execution that waits for a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lanes {
-    /// By what is needed, then project. Neither map holds an empty one.
-    lanes: OrdMap<Arc<Needs>, OrdMap<Arc<str>, OrdSet<Age>>>,
+    /// By what is needed, then project and priority. Neither map holds an empty one.
+    lanes: OrdMap<Arc<Needs>, OrdMap<Owner, OrdSet<Age>>>,
+    /// When each lane that ever was got a worker last, Unix milliseconds.
+    served: OrdMap<(Arc<Needs>, Owner), i64>,
     count: usize,
 }
 
-/// The executions of one project that wait for the same.
+/// The executions of one project and one priority that wait for the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Lane<'a> {
     needs: &'a Arc<Needs>,
-    project: &'a Arc<str>,
+    owner: &'a Owner,
     waiting: &'a OrdSet<Age>,
+    served_ms: i64,
 }
 
 impl<'a> Lane<'a> {
@@ -34,7 +41,17 @@ impl<'a> Lane<'a> {
 
     /// The project.
     pub fn project(&self) -> &'a Arc<str> {
-        self.project
+        &self.owner.0
+    }
+
+    /// Which of those that wait goes first: greater is sooner.
+    pub fn priority(&self) -> i32 {
+        self.owner.1
+    }
+
+    /// When one of them got a worker last, Unix milliseconds; 0 means never.
+    pub fn served_ms(&self) -> i64 {
+        self.served_ms
     }
 
     /// How many wait; never 0.
@@ -51,28 +68,91 @@ impl<'a> Lane<'a> {
     pub fn executions(&self) -> impl Iterator<Item = (u64, i64)> + use<'a> {
         self.waiting.iter().copied()
     }
+
+    /// The one that has waited longest, or the next after one.
+    pub fn next_after(&self, last: Option<(u64, i64)>) -> Option<(u64, i64)> {
+        match last {
+            None => self.waiting.get_min().copied(),
+            Some(last) => {
+                let rest = (Bound::Excluded(last), Bound::Unbounded);
+                self.waiting.range(rest).next().copied()
+            }
+        }
+    }
 }
 
 impl Lanes {
-    pub(crate) fn insert(&mut self, needs: &Arc<Needs>, project: &Arc<str>, age: Age) {
-        let projects = self.lanes.entry(needs.clone()).or_default();
-        let lane = projects.entry(project.clone()).or_default();
+    pub(crate) fn insert(
+        &mut self,
+        needs: &Arc<Needs>,
+        project: &Arc<str>,
+        priority: i32,
+        age: Age,
+    ) {
+        let owners = self.lanes.entry(needs.clone()).or_default();
+        let lane = owners.entry((project.clone(), priority)).or_default();
         self.count += usize::from(lane.insert(age).is_none());
     }
 
-    pub(crate) fn remove(&mut self, needs: &Arc<Needs>, project: &Arc<str>, age: Age) {
-        let Some(projects) = self.lanes.get_mut(needs) else {
+    pub(crate) fn remove(
+        &mut self,
+        needs: &Arc<Needs>,
+        project: &Arc<str>,
+        priority: i32,
+        age: Age,
+    ) {
+        let owner = (project.clone(), priority);
+        let Some(owners) = self.lanes.get_mut(needs) else {
             return;
         };
-        let Some(lane) = projects.get_mut(project) else {
+        let Some(lane) = owners.get_mut(&owner) else {
             return;
         };
         self.count -= usize::from(lane.remove(&age).is_some());
         if lane.is_empty() {
-            projects.remove(project);
+            owners.remove(&owner);
         }
-        if projects.is_empty() {
+        if owners.is_empty() {
             self.lanes.remove(needs);
+        }
+    }
+
+    /// One of a lane got a worker.
+    pub(crate) fn serve(
+        &mut self,
+        needs: &Arc<Needs>,
+        project: &Arc<str>,
+        priority: i32,
+        time_ms: i64,
+    ) {
+        let lane = (needs.clone(), (project.clone(), priority));
+        let served = self.served.entry(lane).or_default();
+        *served = time_ms.max(*served);
+    }
+
+    pub(crate) fn get(
+        &self,
+        needs: &Arc<Needs>,
+        project: &Arc<str>,
+        priority: i32,
+    ) -> Option<Lane<'_>> {
+        let (needs, owners) = self.lanes.get_key_value(needs)?;
+        let (owner, waiting) = owners.get_key_value(&(project.clone(), priority))?;
+        Some(self.lane(needs, owner, waiting))
+    }
+
+    fn lane<'a>(
+        &self,
+        needs: &'a Arc<Needs>,
+        owner: &'a Owner,
+        waiting: &'a OrdSet<Age>,
+    ) -> Lane<'a> {
+        let served = self.served.get(&(needs.clone(), owner.clone()));
+        Lane {
+            needs,
+            owner,
+            waiting,
+            served_ms: served.copied().unwrap_or_default(),
         }
     }
 
@@ -81,14 +161,12 @@ impl Lanes {
         self.count
     }
 
-    /// Every lane, by what is needed, then project.
+    /// Every lane, by what is needed, then project and priority.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Lane<'_>> {
-        self.lanes.iter().flat_map(|(needs, projects)| {
-            projects.iter().map(|(project, waiting)| Lane {
-                needs,
-                project,
-                waiting,
-            })
+        self.lanes.iter().flat_map(move |(needs, owners)| {
+            owners
+                .iter()
+                .map(move |(owner, waiting)| self.lane(needs, owner, waiting))
         })
     }
 
@@ -99,7 +177,7 @@ impl Lanes {
         for lane in self.iter() {
             let mut rest = lane.waiting.iter();
             if let Some(age) = rest.next() {
-                heads.insert((*age, lane.project), rest);
+                heads.insert((*age, lane.project()), rest);
             }
         }
         std::iter::from_fn(move || {

@@ -36,6 +36,7 @@ pub(crate) struct Labels {
     pub node: Arc<str>,
     pub title: Arc<str>,
     pub annotations: Option<Arc<BTreeMap<String, String>>>,
+    pub priority: i32,
 }
 
 /// Why a step cannot run.
@@ -219,6 +220,7 @@ pub(crate) fn create(ledger: &mut Ledger, project: &Arc<str>, ready: Ready, labe
         revision: ledger.revision,
         stop_reason: EndReason::Unspecified,
         create_index: ledger.revision,
+        priority: labels.priority,
     };
     // Everything it needs is there, or it would not exist.
     execution.enter(State::Queued);

@@ -10,10 +10,11 @@ use crate::changes::{Changes, Subject};
 use crate::commands;
 use crate::ids::Fence;
 use crate::lanes::{Lane, Lanes};
+use crate::needs::Needs;
 use crate::outcome::Applied;
 use crate::recipes::Recipes;
 use crate::records::{
-    Datum, Execution, Member, Pipeline, Project, Request, Revocation, Token, Worker,
+    Datum, Execution, Member, Pipeline, Project, Promise, Request, Revocation, Token, Worker,
 };
 
 /// The replicated truth at one index. A clone takes constant time.
@@ -34,11 +35,15 @@ pub struct Ledger {
     pub(crate) members: OrdMap<u64, Arc<Member>>,
     pub(crate) tokens: OrdMap<Arc<str>, Arc<Token>>,
     pub(crate) revocations: OrdMap<Arc<str>, Revocation>,
+    /// By environment.
+    pub(crate) promises: OrdMap<Arc<str>, Promise>,
     pub(crate) requests: OrdMap<Uuid, Arc<Request>>,
     /// Ids of the remembered requests, oldest first.
     pub(crate) request_order: Vector<Uuid>,
 
     // Follow from the records above; no part of a snapshot.
+    /// How many data each worker stored.
+    pub(crate) stored: OrdMap<Arc<str>, u64>,
     pub(crate) recipes: Recipes,
     pub(crate) by_id: OrdMap<Uuid, (Arc<str>, i64)>,
     pub(crate) lanes: Lanes,
@@ -163,6 +168,11 @@ impl Ledger {
         self.workers.get(name).map(|worker| &**worker)
     }
 
+    /// How many data a worker stored: outputs of executions that ended on it.
+    pub fn stored_count(&self, worker: &str) -> u64 {
+        self.stored.get(worker).copied().unwrap_or_default()
+    }
+
     /// Every worker, by name.
     pub fn workers(&self) -> impl DoubleEndedIterator<Item = &Worker> {
         self.workers.values().map(|worker| &**worker)
@@ -192,6 +202,21 @@ impl Ledger {
     /// The same by environment and project, for those that place executions without looking at all of them.
     pub fn lanes(&self) -> impl Iterator<Item = Lane<'_>> {
         self.lanes.iter()
+    }
+
+    /// Those of a project that wait for the same with the same priority; none when nothing does.
+    pub fn lane(&self, needs: &Arc<Needs>, project: &Arc<str>, priority: i32) -> Option<Lane<'_>> {
+        self.lanes.get(needs, project, priority)
+    }
+
+    /// The start that was promised in an environment.
+    pub fn promise(&self, environment: &str) -> Option<&Promise> {
+        self.promises.get(environment)
+    }
+
+    /// Every start that was promised, by environment.
+    pub fn promises(&self) -> impl Iterator<Item = &Promise> {
+        self.promises.values()
     }
 
     /// Fences of a worker's live attempts; none when it is not known.

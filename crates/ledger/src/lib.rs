@@ -42,6 +42,7 @@ mod pipeline;
 
 mod digest;
 mod feature;
+mod grants;
 mod identity;
 mod invariants;
 mod json;
@@ -51,16 +52,16 @@ mod transcript;
 pub use changes::Subject;
 pub use commands::ENTRY_VERSION;
 pub use contract::link::Device;
-pub use feature::{FEATURE_LEVEL, Knows, TooOld};
+pub use feature::{FEATURE_LEVEL, Knows, PRIORITIES, TooOld};
 pub use ids::Fence;
 pub use lanes::Lane;
 pub use ledger::Ledger;
-pub use needs::{DeviceNeed, Needs};
+pub use needs::{DeviceNeed, MountNeed, Needs};
 pub use outcome::{Applied, Outcome, Refused};
 pub use pipeline::RETRY_LIMIT;
 pub use records::{
     Attempt, Blueprint, Datum, Execution, Input, InputFile, Member, Node, Pipeline, PlannedNode,
-    Project, Recipe, Request, Revocation, Taken, Token, Use, Worker,
+    Project, Promise, Recipe, Request, Revocation, Taken, Token, Use, Worker,
 };
 pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
 pub use transcript::line;
@@ -68,6 +69,9 @@ pub use uuid::Uuid;
 
 /// How many attempts an execution gets before it counts as lost.
 pub const MAX_ATTEMPTS: u32 = 16;
+
+/// Priorities that an execution may have: greater is sooner. One that is given none has 0.
+pub const PRIORITY_RANGE: std::ops::RangeInclusive<i32> = -100..=100;
 
 /// How many join tokens there may be at once.
 pub const MAX_TOKENS: usize = 1_000;

@@ -16,7 +16,29 @@ pub struct Needs {
     pub memory_bytes: u64,
     /// Devices for itself, those that fewer devices answer first.
     pub devices: Vec<DeviceNeed>,
+    /// Container image; counts where a worker grants only some.
+    pub image: String,
+    /// Whether it asks for the machine's own network.
+    pub host_network: bool,
+    /// Directories of the machine that it asks for.
+    pub mounts: Vec<MountNeed>,
 }
+
+/// A directory of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MountNeed {
+    /// Which: absolute.
+    pub source: String,
+    /// Whether for reading only.
+    pub read_only: bool,
+}
+
+/// What one device weighs, in thousandths of a processor.
+const DEVICE_WEIGHT: u64 = 8_000;
+/// How much memory weighs as much as a processor, in bytes.
+const MEMORY_OF_A_PROCESSOR: u64 = 4 << 30;
+/// The variable by which programs written for Valohai ask for a network.
+pub(crate) const NETWORK: &str = "VH_DOCKER_NETWORK";
 
 /// Devices of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +76,32 @@ impl Needs {
             cpu_millis: asked.map_or(0, |needs| needs.cpu_millis),
             memory_bytes: asked.map_or(0, |needs| needs.memory_bytes),
             devices,
+            image: template.image.clone(),
+            host_network: template
+                .environment_variables
+                .get(NETWORK)
+                .is_some_and(|network| network == "host"),
+            mounts: template
+                .mounts
+                .iter()
+                .map(|mount| MountNeed {
+                    source: mount.source.clone(),
+                    read_only: mount.read_only,
+                })
+                .collect(),
         }
+    }
+
+    /// What running it weighs when projects are given equal shares: in thousandths of a processor, 1,000 for its slot, what it has of processors,
+    /// 1,000 for each 4 GiB of its memory and 8,000 for each of its devices.
+    pub fn weight(&self) -> u64 {
+        let memory = self.memory_bytes / (MEMORY_OF_A_PROCESSOR / 1_000);
+        let devices = DEVICE_WEIGHT.saturating_mul(self.device_count() as u64);
+        1_000_u64
+            .saturating_add(self.cpu_millis)
+            .saturating_add(memory)
+            .saturating_add(devices)
+            .min(1 << 40)
     }
 
     /// How many devices it needs in all.
@@ -66,6 +113,9 @@ impl Needs {
     pub fn choose<'a>(&self, free: &[&'a Device]) -> Option<Vec<&'a Device>> {
         let mut taken = BTreeSet::new();
         let mut chosen = Vec::new();
+        if self.device_count() > free.len() {
+            return None;
+        }
         for need in &self.devices {
             let answers = free.iter().enumerate();
             let mut answers: Vec<(u64, usize)> = answers

@@ -11,8 +11,8 @@ use thiserror::Error;
 use crate::ids::Fence;
 use crate::ledger::Ledger;
 use crate::records::{
-    Attempt, Blueprint, Datum, Execution, Input, Member, Node, Pipeline, Project, Recipe, Request,
-    Revocation, Taken, Token, Worker, digest, id, reason, share, state,
+    Attempt, Blueprint, Datum, Execution, Input, Member, Node, Pipeline, Project, Promise, Recipe,
+    Request, Revocation, Taken, Token, Worker, digest, id, reason, share, state,
 };
 
 /// The version of snapshots this program writes, and the newest that it reads.
@@ -71,6 +71,7 @@ impl Ledger {
             members: self.members().map(Member::record).collect(),
             tokens: self.tokens().map(Token::record).collect(),
             revocations: self.revocations().map(Revocation::record).collect(),
+            promises: self.promises().map(Promise::record).collect(),
             digest: prost::bytes::Bytes::copy_from_slice(&self.digest),
         }
     }
@@ -143,6 +144,11 @@ impl Ledger {
         for record in snapshot.requests {
             ledger.remember(Request::restore(record)?);
         }
+        for record in snapshot.promises {
+            let promise = Promise::restore(record);
+            let environment = promise.environment.clone();
+            ledger.promises.insert(environment, promise);
+        }
         for record in snapshot.tokens {
             let token = Token::restore(record)?;
             let token_id = token.token_id.clone();
@@ -203,6 +209,7 @@ impl Ledger {
                 State::Unspecified => None,
                 state => Some(state),
             },
+            priority: record.priority,
         })
     }
 
@@ -256,6 +263,7 @@ impl Ledger {
             revision: record.revision,
             stop_reason: reason(record.stop_reason)?,
             create_index: record.create_index,
+            priority: record.priority,
         })
     }
 }

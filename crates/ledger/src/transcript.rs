@@ -55,6 +55,13 @@ pub fn line(command: &pb::Command) -> String {
             let what = if command.draining { "drain" } else { "undrain" };
             format!("{what} {}", command.name)
         }
+        Some(Kind::PromiseStart(command)) if command.execution == 0 => {
+            format!("take the promise of {:?} back", command.environment)
+        }
+        Some(Kind::PromiseStart(command)) => {
+            let (project, number) = (&command.project, command.execution);
+            format!("promise {project}#{number} its start on {}", command.worker)
+        }
         Some(Kind::ReleaseDevices(command)) => {
             let fences: Vec<String> = command
                 .fences

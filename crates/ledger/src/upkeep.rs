@@ -55,6 +55,12 @@ impl Ledger {
             execution.execution_id,
             (execution.project.clone(), execution.number),
         );
+        let needs = &execution.recipe.needs;
+        for attempt in &execution.attempts {
+            let (project, priority) = (&execution.project, execution.priority);
+            self.lanes
+                .serve(needs, project, priority, attempt.assign_time_ms);
+        }
         self.restand(
             execution.project.clone(),
             Standing::nowhere(execution),
@@ -97,10 +103,16 @@ impl Ledger {
     /// Follows a change of where an execution stands.
     fn restand(&mut self, project: Arc<str>, before: Standing, after: Standing) {
         if before.waiting != after.waiting {
-            let needs = &after.recipe.needs;
+            let (needs, priority) = (&after.recipe.needs, after.priority);
             match after.waiting {
-                true => self.lanes.insert(needs, &project, after.age),
-                false => self.lanes.remove(needs, &project, after.age),
+                true => self.lanes.insert(needs, &project, priority, after.age),
+                false => self.lanes.remove(needs, &project, priority, after.age),
+            }
+            if !after.waiting {
+                self.keep_promise(&needs.environment, &project, after.age.1);
+            }
+            if before.waiting && after.live.is_some() {
+                self.lanes.serve(needs, &project, priority, self.time_ms);
             }
         }
         if before.live == after.live && before.stopping == after.stopping {
@@ -110,6 +122,8 @@ impl Ledger {
         if let Some(owner) = self.projects.get_mut(&project) {
             let owner = Arc::make_mut(owner);
             owner.live = owner.live.saturating_add_signed(change);
+            let weight = i64::from(change) * after.recipe.needs.weight() as i64;
+            owner.live_weight = owner.live_weight.saturating_add_signed(weight);
         }
         if let Some((worker, fence)) = before.live {
             self.update_worker(&worker, |worker| {
@@ -122,6 +136,16 @@ impl Ledger {
                 worker.attempts.push(fence);
                 worker.taken = worker.taken.plus(&after.recipe.needs);
             });
+        }
+    }
+
+    /// A promise to an execution that waits no more is over.
+    fn keep_promise(&mut self, environment: &str, project: &str, number: i64) {
+        let promise = self.promises.get(environment);
+        if promise
+            .is_some_and(|promise| promise.execution == number && *promise.project == *project)
+        {
+            self.promises.remove(environment);
         }
     }
 
@@ -195,6 +219,7 @@ impl Ledger {
         if let Some(project) = self.projects.get_mut(&datum.project) {
             Arc::make_mut(project).data.push_back(datum.datum_id);
         }
+        *self.stored.entry(datum.worker.clone()).or_default() += 1;
         self.data.insert(datum.datum_id, Arc::new(datum));
     }
 
@@ -262,6 +287,7 @@ impl Ledger {
 struct Standing {
     recipe: Arc<Recipe>,
     age: Age,
+    priority: i32,
     waiting: bool,
     live: Option<(Arc<str>, Fence)>,
     stopping: bool,
@@ -283,6 +309,7 @@ impl Standing {
         Self {
             recipe: execution.recipe.clone(),
             age: (execution.create_index, execution.number),
+            priority: execution.priority,
             waiting: false,
             live: None,
             stopping: false,

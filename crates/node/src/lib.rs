@@ -29,7 +29,7 @@ mod blobs;
 mod fault;
 mod faults;
 
-pub use ::coordinator::OnDisconnect;
+pub use ::coordinator::{OnDisconnect, Pool};
 pub use ::disk::raft_log::LogKind as RaftLog;
 pub use fault::Fault;
 pub use feed::{Retention, parse_bytes};

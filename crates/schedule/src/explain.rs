@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ledger::{Device, Execution, Needs};
+use ledger::{Device, Execution, Ledger, Needs};
 
-use crate::machines::Machines;
-use crate::problem::{Machine, Problem, is_plain};
-use crate::solve::{Next, input_bytes, next_in_line, shares, solve};
+use crate::facts::Facts;
+use crate::machine::{Machine, NEVER};
+use crate::queue::Queue;
+use crate::scheduler::{Scheduler, input_bytes};
 
 /// Why an execution runs where it does, or waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +47,13 @@ impl Verdict {
 }
 
 /// Explains one execution. None when it does not exist.
-pub fn explain(problem: &Problem<'_>, project: &str, execution: i64) -> Option<Explanation> {
-    let execution = problem.ledger.execution(project, execution)?;
+pub fn explain(
+    ledger: &Ledger,
+    facts: &Facts,
+    project: &str,
+    execution: i64,
+) -> Option<Explanation> {
+    let execution = ledger.execution(project, execution)?;
     if !execution.is_waiting() {
         let state = execution
             .state()
@@ -66,133 +72,168 @@ pub fn explain(problem: &Problem<'_>, project: &str, execution: i64) -> Option<E
             workers: Vec::new(),
         });
     }
-    let mut machines: Vec<&Machine<'_>> = problem.machines.iter().collect();
-    machines.sort_by_key(|machine| machine.name());
-    let kept = kept(problem);
+    let mut scheduler = Scheduler::new(facts.clone());
+    scheduler.follow(ledger);
+    let machines = scheduler.fleet.machines().to_vec();
+    let plan = scheduler.plan(ledger);
+    let kept: Vec<Kept<'_>> = scheduler
+        .held
+        .values()
+        .map(|held| {
+            let lane = scheduler.queue.lane(held.lane);
+            Kept {
+                worker: &scheduler.fleet.machine(held.at).name,
+                start_ms: held.start_ms,
+                project: &lane.project,
+                number: held.number,
+                needs: &lane.needs,
+            }
+        })
+        .collect();
     let workers: Vec<Verdict> = machines
         .iter()
-        .map(|machine| verdict(problem, machine, execution, kept.as_ref()))
+        .map(|machine| verdict(ledger, machine, execution, &kept))
         .collect();
+    let placed = plan.placements.iter().find(|placement| {
+        placement.project == execution.project && placement.execution == execution.number
+    });
+    let promised = kept.iter().find(|kept| kept.is_for(execution));
+    let standing = match (placed, promised) {
+        (Some(placement), _) => format!("it goes to worker {} next", placement.worker),
+        _ if workers.is_empty() => "there is no worker".to_owned(),
+        (None, Some(kept)) => {
+            let machine = machines.iter().find(|machine| machine.name == *kept.worker);
+            promised_start(ledger, kept, machine)
+        }
+        (None, None) => {
+            let could = |machine: &Machine| machine.could_fit(&execution.recipe.needs);
+            let why = match workers.iter().any(Verdict::fits) {
+                true => "other executions are due first",
+                false if machines.iter().any(could) => "no worker can take it now",
+                false => "no worker there is could ever take it",
+            };
+            format!(
+                "{why}; {}",
+                place_in_line(ledger, &scheduler.queue, execution)
+            )
+        }
+    };
     Some(Explanation {
-        standing: standing(problem, execution, &workers, kept.as_ref()),
+        standing: format!("queued: {standing}"),
         workers,
     })
 }
 
-/// Where an execution that waits stands.
-fn standing(
-    problem: &Problem<'_>,
-    execution: &Execution,
-    workers: &[Verdict],
-    kept: Option<&Kept<'_>>,
-) -> String {
-    let placed = solve(problem).into_iter().find(|placement| {
-        placement.project == execution.project && placement.execution == execution.number
-    });
-    if let Some(placement) = placed {
-        return format!("queued: it goes to worker {} next", placement.worker);
-    }
-    if workers.is_empty() {
-        return "queued: there is no worker".to_owned();
-    }
-    let age = (execution.create_index, execution.number);
-    let needs = &execution.recipe.needs;
-    let lane = problem
-        .lanes
-        .iter()
-        .find(|lane| lane.needs() == needs && *lane.project() == execution.project);
-    let ahead = lane.map_or(0, |lane| {
-        lane.executions().take_while(|other| *other < age).count()
-    });
-    let live = problem
-        .ledger
-        .project(&execution.project)
-        .map_or(0, |project| project.live_count());
-    if let Some(kept) = kept.filter(|kept| kept.is_for(execution)) {
-        let devices = match needs.device_count() {
-            0 => String::new(),
-            count => format!(
-                "; {} of {count} devices are free there",
-                kept.useful_devices
-            ),
-        };
-        return format!(
-            "queued: it is next on worker {}, which is kept for it{devices}",
-            kept.worker
-        );
-    }
-    let why = match workers.iter().any(Verdict::fits) {
-        true => "other executions are due first",
-        false
-            if problem
-                .machines
-                .iter()
-                .any(|machine| machine.could_fit(needs)) =>
-        {
-            "no worker can take it now"
-        }
-        false => "no worker there is could ever take it",
-    };
-    format!(
-        "queued: {why}; {ahead} of its project are before it, {live} of its project are with workers, attempts so far: {}",
-        execution.attempts.len()
-    )
-}
-
-/// A machine that is kept for who needs it next.
+/// A worker that is kept for who was promised its start.
 struct Kept<'a> {
     worker: &'a Arc<str>,
-    useful_devices: usize,
-    next: Next<'a>,
+    /// Unix time in milliseconds; [`NEVER`] when it is not known.
+    start_ms: i64,
+    project: &'a Arc<str>,
+    number: i64,
+    needs: &'a Needs,
 }
 
 impl Kept<'_> {
     fn is_for(&self, execution: &Execution) -> bool {
-        self.next.age == (execution.create_index, execution.number)
-            && *self.next.project == execution.project
+        self.number == execution.number && *self.project == execution.project
     }
 }
 
-fn kept<'a>(problem: &Problem<'a>) -> Option<Kept<'a>> {
-    let waiting = problem.lanes.iter().map(|lane| &**lane.needs());
-    let mut machines = Machines::new(&problem.machines, waiting);
-    let next = next_in_line(&mut shares(problem), &machines)?;
-    let machine = machines.keep(Some(next.needs))?;
-    Some(Kept {
-        worker: machine.name(),
-        useful_devices: machine.useful_devices(next.needs),
-        next,
-    })
+/// Where one stands that was promised its start.
+fn promised_start(ledger: &Ledger, kept: &Kept<'_>, machine: Option<&Machine>) -> String {
+    let devices = match kept.needs.device_count() {
+        0 => String::new(),
+        count => format!(
+            "; {} of {count} devices are free there",
+            machine.map_or(0, |machine| machine.useful_devices(kept.needs))
+        ),
+    };
+    let start = match kept.start_ms {
+        NEVER => "; what is in its way has no time limit".to_owned(),
+        start_ms => format!(
+            "; what is in its way has reached its time limit in {}",
+            duration(start_ms - ledger.time_ms())
+        ),
+    };
+    format!(
+        "it is next on worker {}, which is kept for it{devices}{start}",
+        kept.worker
+    )
+}
+
+/// Where one stands among those that wait.
+fn place_in_line(ledger: &Ledger, queue: &Queue, execution: &Execution) -> String {
+    let (project, priority) = (&execution.project, execution.priority);
+    let age = (execution.create_index, execution.number);
+    let ahead: usize = ledger
+        .lanes()
+        .filter(|lane| {
+            let same = *lane.needs() == execution.recipe.needs;
+            same && lane.project() == project && lane.priority() >= priority
+        })
+        .map(|lane| match lane.priority() == priority {
+            true => lane.executions().take_while(|other| *other < age).count(),
+            false => lane.len(),
+        })
+        .sum();
+    let owner = ledger.project(project);
+    let live = owner.map_or(0, |project| project.live_count());
+    let weight = owner.map_or(0, |project| project.live_weight());
+    let level = queue.level(&execution.recipe.needs, project, priority);
+    let waited = match level - i64::from(priority) {
+        0 => String::new(),
+        hours => format!(" and {hours} for being passed over"),
+    };
+    let (projects, before) = queue.standing(level, weight);
+    let projects = match projects {
+        0 | 1 => String::new(),
+        _ => format!(", {before} of {projects} projects that wait are due before it"),
+    };
+    format!(
+        "priority {priority}{waited}; {ahead} of its project are before it, {live} of its project are with workers (weight {}){projects}, attempts so far: {}",
+        thousandths(weight),
+        execution.attempts.len()
+    )
+}
+
+/// A time for people, in at most two units.
+fn duration(ms: i64) -> String {
+    let minutes = ms.max(0) / 60_000;
+    match (minutes / 1_440, minutes / 60, minutes) {
+        (0, 0, 0) => format!("{} s", ms.max(0) / 1_000),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, _) => format!("{hours} h {} min", minutes % 60),
+        (days, hours, _) => format!("{days} d {} h", hours % 24),
+    }
 }
 
 fn verdict(
-    problem: &Problem<'_>,
-    machine: &Machine<'_>,
+    ledger: &Ledger,
+    machine: &Machine,
     execution: &Execution,
-    kept: Option<&Kept<'_>>,
+    kept: &[Kept<'_>],
 ) -> Verdict {
     let environment = execution.template().environment.as_str();
     let requirement = |met, yes: &str, no: String| Requirement {
         met,
         detail: if met { yes.to_owned() } else { no },
     };
-    let served: Vec<&str> = machine.environments().collect();
-    let served = match served.is_empty() {
+    let (offer, needs) = (&machine.offer, &execution.recipe.needs);
+    let served = match offer.environments.is_empty() {
         true => "no environment".to_owned(),
-        false => served.join(", "),
+        false => offer.environments.join(", "),
     };
-    let slots = format!("{} of {} slots taken", machine.used, machine.slots);
-    let contact = machine.connected && !machine.worker.lost;
-    let silence = if machine.worker.lost {
+    let slots = format!("{} of {} slots taken", machine.used, offer.slot_count);
+    let silence = if machine.lost {
         "declared lost"
     } else {
         "out of contact"
     };
-    let needs = &execution.recipe.needs;
     let mut requirements = vec![
-        requirement(contact, "in contact", silence.to_owned()),
+        requirement(machine.connected, "in contact", silence.to_owned()),
         requirement(
-            !machine.draining && !machine.disk_full,
+            !machine.draining && !offer.disk_full,
             "takes new attempts",
             if machine.draining {
                 "drains"
@@ -207,39 +248,46 @@ fn verdict(
             format!("serves {served}, not {environment}"),
         ),
         Requirement {
-            met: machine.slots > 0 && machine.has_room(),
+            met: offer.slot_count > 0 && machine.has_room(),
             detail: slots,
         },
     ];
+    let refused = needs.refused_by(offer);
+    requirements.extend(refused.map(|rule| Requirement {
+        met: false,
+        detail: format!("does not grant {rule}"),
+    }));
     requirements.extend(resources(machine, needs));
-    if let Some(kept) = kept.filter(|kept| kept.worker == machine.name() && !kept.is_for(execution))
-    {
-        let (project, (_, number)) = (kept.next.project, kept.next.age);
+    let kept = kept.iter().find(|kept| *kept.worker == machine.name);
+    if let Some(kept) = kept.filter(|kept| !kept.is_for(execution)) {
         requirements.push(Requirement {
-            met: is_plain(needs) && machine.used + 1 < machine.slots,
-            detail: format!("kept for {project}#{number}, which is next there"),
+            met: machine.fits(needs) && machine.fits_both(kept.needs, needs),
+            detail: format!(
+                "kept for {}#{}, which is next there",
+                kept.project, kept.number
+            ),
         });
     }
-    let bytes = input_bytes(problem.ledger, Some(execution));
+    let bytes = input_bytes(ledger, Some(execution));
     Verdict {
-        worker: machine.name().clone(),
+        worker: machine.name.clone(),
         requirements,
-        input_bytes: bytes.get(&**machine.name()).copied().unwrap_or_default(),
+        input_bytes: bytes.get(&*machine.name).copied().unwrap_or_default(),
     }
 }
 
 /// What is asked for beside a slot.
-fn resources(machine: &Machine<'_>, needs: &Needs) -> Vec<Requirement> {
+fn resources(machine: &Machine, needs: &Needs) -> Vec<Requirement> {
     let mut all = Vec::new();
-    let offer = &machine.worker.offer;
+    let offer = &machine.offer;
     if needs.cpu_millis > 0 {
         all.push(Requirement {
             met: machine.has_processors(needs),
             detail: format!(
                 "{} of {} processors taken, {} needed",
-                processors(machine.taken.cpu_millis),
-                processors(offer.cpu_millis),
-                processors(needs.cpu_millis)
+                thousandths(machine.taken.cpu_millis),
+                thousandths(offer.cpu_millis),
+                thousandths(needs.cpu_millis)
             ),
         });
     }
@@ -257,7 +305,7 @@ fn resources(machine: &Machine<'_>, needs: &Needs) -> Vec<Requirement> {
     for need in &needs.devices {
         let answers = |device: &&Device| need.is_answered_by(device);
         let here = offer.devices.iter().filter(answers).count();
-        let free = machine.free.iter().copied().filter(answers).count();
+        let free = machine.free_devices().filter(answers).count();
         let memory = match need.memory_bytes {
             0 => String::new(),
             bytes => format!(" of {} MiB or more", bytes >> 20),
@@ -274,7 +322,7 @@ fn resources(machine: &Machine<'_>, needs: &Needs) -> Vec<Requirement> {
 }
 
 /// Thousandths as a number for people.
-fn processors(millis: u64) -> String {
+fn thousandths(millis: u64) -> String {
     match millis % 1_000 {
         0 => (millis / 1_000).to_string(),
         _ => format!("{:.1}", millis as f64 / 1_000.0),

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 /// The binary: `SHOAL` if it is set, else the one beside the tests, built if it is missing. A binary that is there is taken as it
 /// is, so build the whole workspace before its tests, as the test command does.
-pub(super) fn shoal() -> &'static Path {
+pub fn shoal() -> &'static Path {
     static SHOAL: LazyLock<PathBuf> = LazyLock::new(|| match env::var_os("SHOAL") {
         Some(path) => path.into(),
         None => beside_the_tests(),

@@ -32,6 +32,7 @@ mod binary;
 
 use std::time::Duration;
 
+pub use binary::shoal;
 pub use cluster::{Cluster, Coordinator, Worker};
 pub use composed::Composed;
 pub use engine::{BARE, BUSYBOX, Engine};

@@ -43,6 +43,9 @@ pub struct Worker {
     /// Environment it serves; repeat for several
     #[arg(long = "environment", value_name = "SLUG")]
     pub environments: Vec<String>,
+    /// It was made for a pool: when it has had nothing to do for long enough, it is drained and given back
+    #[arg(long)]
+    pub provisioned: bool,
     /// What becomes of its steps when no coordinator hears it: `keep_running`, `wait` (never given to others), or `stop_after=35s`; by
     /// default what the coordinators say
     #[arg(long, value_name = "POLICY")]

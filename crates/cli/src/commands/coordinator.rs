@@ -15,6 +15,7 @@ use node::tls::{CoordinatorJoin, JoinToken, KeyDir, Lifetimes, is_loopback};
 
 use super::{Context, failure};
 use crate::args::{Coordinator, Security};
+use crate::pools;
 use crate::settings::{self, Section};
 use crate::{Exit, Failure};
 
@@ -96,6 +97,7 @@ pub(super) async fn run(context: &Context, mut arguments: Coordinator) -> Result
         config.lost_after = seconds("--lost-after", lost_after)?;
     }
     if let Some(file) = &file {
+        config.pools = pools::read(file.pools())?;
         if let Some(grace) = file.seconds("stop_grace")? {
             config.stop_grace = seconds("stop_grace", grace)?;
         }

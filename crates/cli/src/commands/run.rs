@@ -89,6 +89,7 @@ pub(super) async fn pipeline(
         annotations: BTreeMap::new(),
         environment: launch.environment.clone().unwrap_or_default(),
         validate_only: launch.dry_run,
+        priority: launch.priority,
     };
     let connection = context.connect_as(runs(launch));
     let result = create_pipeline(context, &connection, launch, &loaded.path, request).await;
@@ -213,6 +214,7 @@ pub(super) async fn execution(
         title: launch.title.clone().unwrap_or_default(),
         annotations: BTreeMap::new(),
         validate_only: launch.dry_run,
+        priority: launch.priority,
     };
     let connection = context.connect_as(runs(launch));
     let result = create_execution(context, &connection, launch, &loaded.path, request).await;

@@ -266,6 +266,7 @@ mod tests {
             inputs: owned(inputs),
             parameter_file: parameter_file.map(Path::to_path_buf),
             environment: None,
+            priority: 0,
             title: None,
             detach: false,
             dry_run: false,

@@ -102,6 +102,7 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     config.advertise = arguments.advertise;
     config.metrics = arguments.metrics;
     config.environments = arguments.environments;
+    config.provisioned = arguments.provisioned;
     config.on_disconnect = arguments.on_disconnect;
     config.disk_reserve = arguments
         .disk_reserve

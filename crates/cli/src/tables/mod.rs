@@ -95,7 +95,7 @@ fn standing(state: api::State, reason: api::EndReason) -> String {
 }
 
 /// Text in a cell: safe, and `-` for none.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     if text.is_empty() {
         "-".to_owned()
     } else {

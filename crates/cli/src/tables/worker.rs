@@ -11,6 +11,7 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
         return "no workers; `shoal worker --coordinator ADDRESS --data-dir DIR` runs one\n"
             .to_owned();
     }
+    let newest = workers.iter().map(|worker| numbers(&worker.version)).max();
     let rows: Vec<Vec<String>> = workers
         .iter()
         .map(|worker| {
@@ -23,7 +24,7 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
                 cell(&worker.environments.join(", ")),
                 cell(&worker.runtime),
                 cell(&worker.address),
-                cell(&worker.version),
+                cell(&version(worker, newest)),
             ]
         })
         .collect();
@@ -81,6 +82,23 @@ pub(crate) fn worker(worker: &api::Worker, now: Now) -> String {
     text += "\n";
     text += &table::render(&["DEVICE", "KIND", "PRODUCT", "MEMORY", "HAS IT"], &rows);
     text
+}
+
+/// Its version; one that is older than another's says so.
+fn version(worker: &api::Worker, newest: Option<[u64; 3]>) -> String {
+    match newest.is_some_and(|newest| numbers(&worker.version) < newest) {
+        true => format!("{}, older", worker.version),
+        false => worker.version.clone(),
+    }
+}
+
+/// The three numbers of a version, as they compare.
+fn numbers(version: &str) -> [u64; 3] {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    [(); 3].map(|()| {
+        let number = numbers.next().and_then(|number| number.parse().ok());
+        number.unwrap_or_default()
+    })
 }
 
 fn contact(worker: &api::Worker, now: Now) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use contract::ledger as pb;
 
+use super::priority;
 use super::request::{self, Seen};
 use crate::launch::{self, Labels};
 use crate::ledger::Ledger;
@@ -21,6 +22,7 @@ pub(super) fn apply(
     if command.project.is_empty() {
         return Err(malformed("project is empty"));
     }
+    let priority = priority(ledger, command.priority)?;
     let template = command
         .template
         .clone()
@@ -39,6 +41,7 @@ pub(super) fn apply(
         node: Arc::default(),
         title: Arc::from(command.title.as_str()),
         annotations,
+        priority,
     };
     let number = launch::create(ledger, &project, ready, labels);
     request::remember(ledger, key, Outcome::Execution { project, number })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use contract::api::{EndReason, State};
 use contract::ledger as pb;
 
+use super::priority;
 use super::request::{self, Seen};
 use crate::ids;
 use crate::ledger::Ledger;
@@ -20,6 +21,7 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::CreatePipeline) -> Result
     if command.project.is_empty() {
         return Err(malformed("project is empty"));
     }
+    let priority = priority(ledger, command.priority)?;
     let plan = command
         .plan
         .as_ref()
@@ -60,6 +62,7 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::CreatePipeline) -> Result
         annotations: Arc::new(command.annotations.clone()),
         revision: ledger.revision,
         ending: None,
+        priority,
     });
     pipeline::begin(ledger, &project, number);
     request::remember(ledger, key, Outcome::Pipeline { project, number })

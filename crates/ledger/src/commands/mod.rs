@@ -26,15 +26,18 @@ mod revoke_token;
 mod assign_attempt;
 mod finish_attempt;
 mod lose_attempt;
+mod promise_start;
 mod publish_outputs;
 mod start_attempt;
 
 use contract::ledger as pb;
 use contract::ledger::command::Kind;
 
+use crate::PRIORITY_RANGE;
 use crate::digest;
+use crate::feature::PRIORITIES;
 use crate::ledger::Ledger;
-use crate::outcome::{Applied, Outcome, Refused};
+use crate::outcome::{Applied, Outcome, Refused, malformed};
 
 /// The version of entries this program writes, and the newest that it reads.
 pub const ENTRY_VERSION: u32 = 1;
@@ -69,6 +72,15 @@ pub(crate) fn apply(ledger: &mut Ledger, index: u64, entry: &pb::Entry) -> Appli
     applied
 }
 
+/// The priority that counts. Before there were priorities nothing had one.
+fn priority(ledger: &Ledger, asked: i32) -> Result<i32, Refused> {
+    match PRIORITY_RANGE.contains(&asked) {
+        _ if ledger.feature_level < PRIORITIES => Ok(0),
+        true => Ok(asked),
+        false => Err(malformed("priority is out of its range")),
+    }
+}
+
 fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
     match kind {
         Kind::FoundCluster(command) => found_cluster::apply(ledger, command),
@@ -91,6 +103,7 @@ fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
         Kind::RevokeToken(command) => revoke_token::apply(ledger, command),
         Kind::RevokePrincipal(command) => revoke_principal::apply(ledger, command),
         Kind::DrainWorker(command) => drain_worker::apply(ledger, command),
+        Kind::PromiseStart(command) => promise_start::apply(ledger, command),
         Kind::ReleaseDevices(command) => release_devices::apply(ledger, command),
         Kind::VerifyState(command) => verify_state::apply(ledger, command),
     }

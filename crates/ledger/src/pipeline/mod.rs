@@ -302,11 +302,13 @@ fn start(ledger: &mut Ledger, name: Name<'_>, node: usize, ended: &mut VecDeque<
         let end = End::by_action(effect, &planned.name);
         return end_now(ledger, name, end);
     }
+    let priority = name.of(ledger).map_or(0, |pipeline| pipeline.priority);
     let labels = Labels {
         pipeline: name.number,
         node: planned.name.clone(),
         title: Arc::default(),
         annotations: None,
+        priority,
     };
     let execution = launch::create(ledger, name.project, ready, labels);
     name.update_node(ledger, node, |node| {

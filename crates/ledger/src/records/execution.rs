@@ -59,6 +59,8 @@ pub struct Execution {
     pub stop_reason: EndReason,
     /// Raft index of the entry that created it: its age in the queue.
     pub create_index: u64,
+    /// Which of those that wait goes first, of [`crate::PRIORITY_RANGE`]: greater is sooner.
+    pub priority: i32,
 }
 
 const NO_ANNOTATIONS: &BTreeMap<String, String> = &BTreeMap::new();
@@ -163,6 +165,7 @@ impl Execution {
             revision: self.revision,
             stop_reason: self.stop_reason.into(),
             create_index: self.create_index,
+            priority: self.priority,
         }
     }
 }

@@ -19,6 +19,8 @@ mod worker;
 
 mod member;
 
+mod promise;
+
 mod request;
 
 mod token;
@@ -31,6 +33,7 @@ pub use member::Member;
 pub use pipeline::{Blueprint, Node, Pipeline, PlannedNode};
 pub use project::Project;
 pub(crate) use project::position;
+pub use promise::Promise;
 pub use recipe::Recipe;
 pub use request::Request;
 pub use token::{Revocation, Token, Use};

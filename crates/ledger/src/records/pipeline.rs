@@ -194,6 +194,8 @@ pub struct Pipeline {
     pub revision: u64,
     /// Final state it will have once its executions have ended; none while it goes on.
     pub ending: Option<State>,
+    /// Priority of its executions, of [`crate::PRIORITY_RANGE`].
+    pub priority: i32,
     /// How many of its nodes have not ended.
     pub(crate) open: usize,
 }
@@ -283,6 +285,7 @@ impl Pipeline {
             annotations: (*self.annotations).clone(),
             revision: self.revision,
             ending: self.ending.unwrap_or_default().into(),
+            priority: self.priority,
         }
     }
 }

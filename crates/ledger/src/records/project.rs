@@ -24,6 +24,8 @@ pub struct Project {
     pub(crate) data: Vector<Uuid>,
     /// How many of its attempts are live.
     pub(crate) live: u32,
+    /// What they weigh.
+    pub(crate) live_weight: u64,
 }
 
 impl Project {
@@ -35,6 +37,7 @@ impl Project {
             pipelines: Vector::new(),
             data: Vector::new(),
             live: 0,
+            live_weight: 0,
         }
     }
 
@@ -51,6 +54,11 @@ impl Project {
     /// How many of its executions are with a worker now.
     pub fn live_count(&self) -> u32 {
         self.live
+    }
+
+    /// What its executions that are with a worker weigh in all, as [`crate::Needs::weight`] counts it.
+    pub fn live_weight(&self) -> u64 {
+        self.live_weight
     }
 
     /// The execution of that number.

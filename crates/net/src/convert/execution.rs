@@ -55,6 +55,7 @@ pub(crate) fn execution(ledger: &Ledger, execution: &Execution) -> api::Executio
         time_limit_seconds: template.time_limit_ms as f64 / 1_000.0,
         no_output_timeout_seconds: template.no_output_timeout_ms as f64 / 1_000.0,
         title: execution.title.to_string(),
+        priority: execution.priority,
     }
 }
 

@@ -42,5 +42,6 @@ pub(crate) fn pipeline(pipeline: &Pipeline) -> api::Pipeline {
         parameters: pipeline.blueprint.parameters.clone(),
         annotations: (*pipeline.annotations).clone(),
         revision: int64(pipeline.revision),
+        priority: pipeline.priority,
     }
 }

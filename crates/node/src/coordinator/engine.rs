@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc as channel, oneshot, watch};
 use super::feeds::FeedHost;
 use super::hands::{self, Hands, Reporter};
 use super::peers::Peers;
+use super::pools::{PoolConfig, Pools};
 use super::sources::Sources;
 use super::view::{Leader, View};
 use crate::Fault;
@@ -110,6 +111,8 @@ pub(super) struct Parts {
     pub(super) established: bool,
     /// Counts.
     pub(super) metrics: CoordinatorMetrics,
+    /// Who makes machines.
+    pub(super) pools: Arc<[PoolConfig]>,
 }
 
 /// How far the log reached when it was opened.
@@ -174,6 +177,7 @@ impl Engine {
             sources: parts.sources,
             peers: parts.peers,
             links: parts.links,
+            pools: Pools::new(parts.pools, self.events()),
             publish: inbox.publish,
             say_ready: inbox.say_ready,
             say_leader: inbox.say_leader,
@@ -348,6 +352,7 @@ struct Running {
     sources: Sources,
     peers: Arc<Peers>,
     links: PeerLinks,
+    pools: Pools,
     publish: watch::Sender<Ledger>,
     say_ready: watch::Sender<bool>,
     say_leader: watch::Sender<Leader>,
@@ -587,6 +592,7 @@ impl Running {
             Output::PeerRefused { member, why } => {
                 tracing::warn!(member, why, "a message of another member was refused");
             }
+            Output::CallPool(call) => self.pools.call(*call),
             Output::Halt { why } => return Err(Fault::new(why)),
         }
         Ok(())

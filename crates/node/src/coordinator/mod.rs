@@ -5,6 +5,7 @@ mod engine;
 mod feeds;
 mod hands;
 mod peers;
+mod pools;
 mod recover;
 mod requests;
 mod restore;
@@ -38,6 +39,7 @@ pub(crate) use self::engine::Engine;
 use self::engine::Found;
 use self::feeds::FeedHost;
 use self::peers::Peers;
+pub use self::pools::PoolConfig;
 use self::requests::Requests;
 pub use self::restore::{Restored, restore};
 use self::sources::Sources;
@@ -112,6 +114,8 @@ pub struct CoordinatorConfig {
     pub max_feature_level: Option<u32>,
     /// Where it serves metrics and answers probes by plain HTTP, `host:port`; nowhere if none.
     pub metrics: Option<String>,
+    /// Pools of machines that come and go, and who makes them.
+    pub pools: Vec<PoolConfig>,
 }
 
 impl CoordinatorConfig {
@@ -135,6 +139,7 @@ impl CoordinatorConfig {
             audit: Keep::default(),
             max_feature_level: None,
             metrics: None,
+            pools: Vec::new(),
         }
     }
 
@@ -322,6 +327,7 @@ impl CoordinatorNode {
             sender,
             established: identity.established,
             metrics,
+            pools: config.pools.into(),
         };
         let thread = engine.run(inbox, loop_parts, faults.reporter())?;
         if alone {
@@ -503,8 +509,9 @@ fn open(config: &CoordinatorConfig, address: &str) -> Result<Opened, Fault> {
         stop_grace_ms: config.stop_grace.as_millis() as u64,
         on_disconnect: config.on_disconnect,
     };
-    let mind = Coordinator::new(settings, recovered, ledger.clone())
+    let mut mind = Coordinator::new(settings, recovered, ledger.clone())
         .map_err(|error| Fault::new(format!("the raft log cannot be used: {error}")))?;
+    mind.set_pools(config.pools.iter().map(|pool| pool.pool.clone()).collect());
     let feeds = Feeds::open(&directory("feeds"))?;
     for damage in feeds.damage() {
         tracing::error!("a log is damaged: {damage}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::api;
-use coordinator::{Coordinator, MemberView, Role};
+use coordinator::{Coordinator, MemberView, PoolView, Role};
 use disk::Space;
 use ledger::Ledger;
 use net::ports::Contact;
@@ -35,6 +35,7 @@ pub(super) struct View {
     snapshot: u64,
     /// Logs and source trees that are missing here.
     lacking: (usize, usize),
+    pools: Vec<PoolView>,
 }
 
 impl View {
@@ -55,6 +56,7 @@ impl View {
     pub(super) fn look_at_others(&mut self, mind: &Coordinator, lacking: (usize, usize)) {
         self.lacking = lacking;
         self.progress.clear();
+        self.pools = mind.pools().filter(|_| mind.leads()).collect();
         if mind.leads() {
             let group = mind.group();
             let others = self.members.iter().map(|member| member.member_id);
@@ -109,6 +111,27 @@ impl View {
             known_feature_level: self.knows.cast_signed(),
             lacking_log_count: self.lacking.0 as i64,
             lacking_source_count: self.lacking.1 as i64,
+            pools: self.pools.iter().map(pool).collect(),
         }
+    }
+}
+
+fn pool(pool: &PoolView) -> api::MachinePool {
+    api::MachinePool {
+        environment: pool.environment.clone(),
+        present: pool.present.cast_signed(),
+        wanted: pool.wanted.cast_signed(),
+        maximum: pool.maximum.cast_signed(),
+        ask_time: (pool.asked_ms != 0).then(|| prost_types::Timestamp {
+            seconds: pool.asked_ms.div_euclid(1_000),
+            nanos: pool.asked_ms.rem_euclid(1_000) as i32 * 1_000_000,
+        }),
+        failure: pool.failure.clone(),
+        failure_count: pool.failures.cast_signed(),
+        holding_workers: pool
+            .holding
+            .iter()
+            .map(|name| format!("workers/{name}"))
+            .collect(),
     }
 }

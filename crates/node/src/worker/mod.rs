@@ -73,6 +73,8 @@ pub struct WorkerConfig {
     pub environments: Vec<String>,
     /// What becomes of its attempts when it is out of contact; none means what the coordinators are configured to.
     pub on_disconnect: Option<OnDisconnect>,
+    /// Whether it was made for a pool of its environment, and may be ended when it has nothing to do.
+    pub provisioned: bool,
     /// Bytes to keep free on the disk of its data directory: with less it takes no new attempts. By default a twentieth of the
     /// disk, at most 1 GiB.
     pub disk_reserve: Option<u64>,
@@ -105,6 +107,7 @@ impl WorkerConfig {
             slots,
             environments: Vec::new(),
             on_disconnect: None,
+            provisioned: false,
             disk_reserve: None,
             runtime: RuntimeChoice::default(),
             devices: Inventory::Driver,
@@ -413,6 +416,7 @@ fn open(
             cpu_millis,
             memory_bytes,
             grants: grants(&config.runtime),
+            provisioned: config.provisioned,
         },
         cluster: cluster.clone(),
         limits: WriterLimits::default(),

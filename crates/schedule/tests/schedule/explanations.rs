@@ -33,7 +33,7 @@ fn why_it_waits() {
             p#4 on d
             --
             queued: attempt 1 is with worker d
-            queued: no worker can take it now; 0 of its project are before it, 3 of its project are with workers, attempts so far: 0
+            queued: no worker can take it now; priority 0; 0 of its project are before it, 3 of its project are with workers (weight 3), attempts so far: 0
               a: + in contact, + takes new attempts, - serves no environment, not gpu, + 0 of 1 slots taken
               b: - out of contact, + takes new attempts, + serves the environment, + 0 of 2 slots taken
               c: + in contact, - drains, + serves the environment, + 0 of 1 slots taken
@@ -54,9 +54,9 @@ fn why_others_come_first() {
     check(
         "worker a 1\nrun p 2\nrun q 2\nexplain p#2\nexplain q#1",
         expect![[r#"
-            queued: other executions are due first; 1 of its project are before it, 0 of its project are with workers, attempts so far: 0
+            queued: other executions are due first; priority 0; 1 of its project are before it, 0 of its project are with workers (weight 0), 0 of 2 projects that wait are due before it, attempts so far: 0
               a: + in contact, + takes new attempts, + serves the environment, + 0 of 1 slots taken
-            queued: other executions are due first; 0 of its project are before it, 0 of its project are with workers, attempts so far: 0
+            queued: other executions are due first; priority 0; 0 of its project are before it, 0 of its project are with workers (weight 0), 0 of 2 projects that wait are due before it, attempts so far: 0
               a: + in contact, + takes new attempts, + serves the environment, + 0 of 1 slots taken
         "#]],
     );

@@ -3,6 +3,7 @@
 
 mod world;
 
+mod fairness;
 mod placements;
 
 mod explanations;

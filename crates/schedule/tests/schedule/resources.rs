@@ -10,9 +10,11 @@ fn each_gpu_has_one_and_the_smallest_that_will_do_is_given() {
     check(
         "worker a 8 gpus=big:80,small:16\nrun p 3 gpus=1\nrun p gpus=1:40\nplace\nfinish p#2 0\nplace\nfinish p#1 0\nplace",
         expect![[r#"
+            p#3 is promised a
             p#1 on a with small
             p#2 on a with big
             --
+            p#4 is promised a
             p#3 on a with big
             --
             --
@@ -25,12 +27,13 @@ fn processors_and_memory_are_kept() {
     check(
         "worker a 8 cpu=4 mb=1000\nrun p 2 cpu=2 mb=400\nrun p cpu=1\nrun p mb=300\nrun p mb=100\nrun p\nplace\nexplain p#3\nfinish p#1 0\nplace",
         expect![[r#"
+            p#3 is promised a
             p#1 on a
             p#2 on a
             p#5 on a
             p#6 on a
             --
-            queued: it is next on worker a, which is kept for it
+            queued: it is next on worker a, which is kept for it; what is in its way has no time limit
               a: + in contact, + takes new attempts, + serves the environment, + 4 of 8 slots taken, - 4 of 4 processors taken, 1 needed
             p#3 on a
             p#4 on a
@@ -44,6 +47,7 @@ fn what_needs_more_than_a_slot_is_not_assigned_ahead() {
     check(
         "worker a 1+4 cpu=8 gpus=g:16\nrun p\nrun p gpus=1\nrun p cpu=1\nrun p 2\nplace",
         expect![[r#"
+            p#2 is promised a
             p#1 on a
             p#4 on a
             p#5 on a
@@ -61,16 +65,19 @@ fn what_needs_many_gpus_is_next_where_it_fits_and_small_ones_do_not_pass_it_for_
             p#1 on a with a0
             p#2 on b with b0
             --
+            p#3 is promised a
             p#7 on a
             --
-            queued: it is next on worker a, which is kept for it; 1 of 2 devices are free there
+            queued: it is next on worker a, which is kept for it; 1 of 2 devices are free there; what is in its way has no time limit
               a: + in contact, + takes new attempts, + serves the environment, + 2 of 8 slots taken, - 1 of 2 nvidia.com/gpu free, 2 needed
               b: + in contact, + takes new attempts, + serves the environment, + 1 of 8 slots taken, - 0 of 1 nvidia.com/gpu free, 2 needed
-            queued: no worker can take it now; 0 of its project are before it, 3 of its project are with workers, attempts so far: 0
+            queued: no worker can take it now; priority 0; 0 of its project are before it, 3 of its project are with workers (weight 19), attempts so far: 0
               a: + in contact, + takes new attempts, + serves the environment, + 2 of 8 slots taken, + 1 of 2 nvidia.com/gpu free, 1 needed, - kept for p#3, which is next there
               b: + in contact, + takes new attempts, + serves the environment, + 1 of 8 slots taken, - 0 of 1 nvidia.com/gpu free, 1 needed
+            p#4 is promised a
             p#3 on a with a0, a1
             --
+            p#5 is promised a
             p#4 on b with b0
             --
         "#]],
@@ -84,9 +91,9 @@ fn what_no_machine_can_run_keeps_nothing() {
         expect![[r#"
             p#3 on a with g
             --
-            queued: no worker there is could ever take it; 0 of its project are before it, 1 of its project are with workers, attempts so far: 0
+            queued: no worker there is could ever take it; priority 0; 0 of its project are before it, 1 of its project are with workers (weight 9), attempts so far: 0
               a: + in contact, + takes new attempts, + serves the environment, + 1 of 2 slots taken, - 0 of 1 nvidia.com/gpu free, 4 needed
-            queued: no worker there is could ever take it; 0 of its project are before it, 1 of its project are with workers, attempts so far: 0
+            queued: no worker there is could ever take it; priority 0; 0 of its project are before it, 1 of its project are with workers (weight 9), attempts so far: 0
               a: + in contact, + takes new attempts, + serves the environment, + 1 of 2 slots taken, - 0 of 0 nvidia.com/gpu of 81920 MiB or more free, 1 needed
         "#]],
     );

@@ -1,8 +1,9 @@
 //! A ledger and the workers' facts, built by a script.
 //!
 //! ```text
-//! worker NAME SLOTS[+BACKLOG] [env=A,B] [silent] [draining] [full] [cpu=N] [mb=N] [gpus=ID:GIB,..]
-//! run PROJECT [COUNT] [env=A] [in=PROJECT#N] [cpu=N] [mb=N] [gpus=COUNT[:GIB]]     input: what that execution made
+//! worker NAME SLOTS[+AHEAD PER SLOT] [env=A,B] [silent] [draining] [full] [cpu=N] [mb=N] [gpus=ID:GIB,..] [mounts=A,B]
+//! run PROJECT [COUNT] [env=A] [in=PROJECT#N] [cpu=N] [mb=N] [gpus=COUNT[:GIB]] [prio=N] [limit=MIN] [mount=PATH]   in: what that execution made
+//! pass MIN                                       time passes
 //! finish PROJECT#N SIZE                          completes it with one output of that size
 //! place                                          solves and applies; solving again must place nothing
 //! explain PROJECT#N
@@ -15,23 +16,37 @@ use contract::ledger::{self as pb, Command, Entry, command::Kind};
 use contract::link;
 use expect_test::Expect;
 use ledger::Ledger;
-use schedule::{Facts, Placement, Problem, WorkerFact, explain, solve};
+use schedule::{Facts, Placement, Plan, Scheduler, WorkerFact, explain};
 
-#[derive(Default)]
 pub struct World {
     pub ledger: Ledger,
     pub facts: Facts,
+    /// Follows the ledger all along.
+    scheduler: Scheduler,
     runs: u64,
+    pub now_ms: i64,
+}
+
+/// What an execution is.
+#[derive(Clone, Default)]
+pub struct Run<'a> {
+    pub environment: &'a str,
+    /// An execution whose outputs are its inputs, `p#1`.
+    pub input: Option<&'a str>,
+    pub needs: Option<pb::Needs>,
+    pub priority: i32,
+    pub limit_ms: u64,
+    pub mount: Option<&'a str>,
 }
 
 /// Runs a script and compares what `place` and `explain` say.
 pub fn check(script: &str, expected: Expect) {
-    expected.assert_eq(&play(&mut World::default(), script));
+    expected.assert_eq(&play(&mut World::new(), script));
 }
 
 /// The world after a script.
 pub fn build(script: &str) -> World {
-    let mut world = World::default();
+    let mut world = World::new();
     play(&mut world, script);
     world
 }
@@ -69,15 +84,18 @@ fn play(world: &mut World, script: &str) -> String {
                         cpu_millis: number("cpu") * 1_000,
                         memory_bytes: number("mb") * 1_000_000,
                         devices: gpus.collect(),
+                        slot_count: slots.parse().unwrap(),
+                        draining: words.contains(&"draining"),
+                        disk_full: words.contains(&"full"),
+                        grants: get("mounts").map(|mounts| link::Grants {
+                            mounts: mounts.split(',').map(str::to_owned).collect(),
+                            ..link::Grants::default()
+                        }),
                         ..link::Offer::default()
                     },
                     WorkerFact {
-                        name: (*name).to_owned(),
-                        connected: !words.contains(&"silent"),
-                        slots: slots.parse().unwrap(),
-                        backlog: backlog.parse().unwrap(),
-                        draining: words.contains(&"draining"),
-                        disk_full: words.contains(&"full"),
+                        incarnation: (!words.contains(&"silent")).then_some(1),
+                        ahead_per_slot: backlog.parse().unwrap(),
                     },
                 );
             }
@@ -102,13 +120,32 @@ fn play(world: &mut World, script: &str) -> String {
                     ..pb::Needs::default()
                 };
                 for _ in 0..count {
-                    let environment = get("env").unwrap_or_default();
-                    world.run_with(project, environment, get("in"), Some(needs.clone()));
+                    world.run(
+                        project,
+                        Run {
+                            environment: get("env").unwrap_or_default(),
+                            input: get("in"),
+                            needs: Some(needs.clone()),
+                            priority: get("prio").map_or(0, |n| n.parse().unwrap()),
+                            limit_ms: number("limit") * 60_000,
+                            mount: get("mount"),
+                        },
+                    );
                 }
             }
+            ["pass", minutes] => world.now_ms += minutes.parse::<i64>().unwrap() * 60_000,
             ["finish", execution, size] => world.finish(execution, size.parse().unwrap()),
             ["place"] => {
-                for placement in world.place() {
+                let plan = world.place();
+                for promise in &plan.promises {
+                    writeln!(
+                        out,
+                        "{}#{} is promised {}",
+                        promise.project, promise.execution, promise.worker
+                    )
+                    .unwrap();
+                }
+                for placement in plan.placements {
                     let devices = match placement.device_ids.as_slice() {
                         [] => String::new(),
                         ids => format!(" with {}", ids.join(", ")),
@@ -124,8 +161,8 @@ fn play(world: &mut World, script: &str) -> String {
             }
             ["explain", execution] => {
                 let (project, number) = execution.split_once('#').unwrap();
-                let problem = Problem::reduce(&world.ledger, &world.facts);
-                let explanation = explain(&problem, project, number.parse().unwrap());
+                let number = number.parse().unwrap();
+                let explanation = explain(&world.ledger, &world.facts, project, number);
                 writeln!(out, "{}", explanation.expect("it exists")).unwrap();
             }
             [] => {}
@@ -136,14 +173,29 @@ fn play(world: &mut World, script: &str) -> String {
 }
 
 impl World {
-    fn apply(&mut self, kinds: Vec<Kind>) {
+    pub fn new() -> Self {
+        let mut world = Self {
+            ledger: Ledger::new(),
+            facts: Facts::new(),
+            scheduler: Scheduler::default(),
+            runs: 0,
+            now_ms: 0,
+        };
+        world.apply(vec![Kind::RaiseFeatureLevel(pb::RaiseFeatureLevel {
+            level: ledger::FEATURE_LEVEL,
+            version: "test".to_owned(),
+        })]);
+        world
+    }
+
+    pub fn apply(&mut self, kinds: Vec<Kind>) {
         let commands = kinds
             .into_iter()
             .map(|kind| Command { kind: Some(kind) })
             .collect();
         let entry = Entry {
             version: 1,
-            leader_time_ms: 0,
+            leader_time_ms: self.now_ms,
             commands,
         };
         let applied = self.ledger.apply(self.ledger.revision() + 1, &entry);
@@ -152,16 +204,9 @@ impl World {
         }
     }
 
-    pub fn worker(&mut self, name: &str, environments: &[&str], fact: WorkerFact) {
-        let offer = link::Offer {
-            environments: environments.iter().map(|slug| (*slug).to_owned()).collect(),
-            ..link::Offer::default()
-        };
-        self.offer(name, offer, fact);
-    }
-
     pub fn offer(&mut self, name: &str, offer: link::Offer, fact: WorkerFact) {
-        self.facts.workers.push(fact);
+        self.facts.insert(name.to_owned(), fact);
+        self.scheduler.see(name, fact);
         self.apply(vec![Kind::RegisterWorker(pb::RegisterWorker {
             name: name.to_owned(),
             incarnation: 1,
@@ -169,19 +214,9 @@ impl World {
         })]);
     }
 
-    pub fn run(&mut self, project: &str, environment: &str, input: Option<&str>) {
-        self.run_with(project, environment, input, None);
-    }
-
-    pub fn run_with(
-        &mut self,
-        project: &str,
-        environment: &str,
-        input: Option<&str>,
-        needs: Option<pb::Needs>,
-    ) {
+    pub fn run(&mut self, project: &str, run: Run<'_>) {
         self.runs += 1;
-        let uris = input.map(|maker| {
+        let uris = run.input.map(|maker| {
             let (project, number) = maker.split_once('#').unwrap();
             let execution = self
                 .ledger
@@ -198,6 +233,12 @@ impl World {
             uris,
             ..pb::TemplateInput::default()
         });
+        let mount = run.mount.map(|source| contract::api::Mount {
+            source: source.to_owned(),
+            destination: "/d".to_owned(),
+            read_only: true,
+            ..contract::api::Mount::default()
+        });
         let mut request_id = [0; 16];
         request_id[..8].copy_from_slice(&self.runs.to_le_bytes());
         self.apply(vec![Kind::CreateExecution(pb::CreateExecution {
@@ -206,10 +247,13 @@ impl World {
                 digest: vec![0; 32].into(),
             }),
             project: project.to_owned(),
+            priority: run.priority,
             template: Some(pb::StepTemplate {
-                environment: environment.to_owned(),
-                needs,
+                environment: run.environment.to_owned(),
+                needs: run.needs,
                 inputs: inputs.into_iter().collect(),
+                time_limit_ms: run.limit_ms,
+                mounts: mount.into_iter().collect(),
                 ..pb::StepTemplate::default()
             }),
             ..pb::CreateExecution::default()
@@ -242,9 +286,33 @@ impl World {
         })]);
     }
 
-    /// Solves, applies, and makes sure that nothing is left to place.
-    pub fn place(&mut self) -> Vec<Placement> {
-        let placements = solve(&Problem::reduce(&self.ledger, &self.facts));
+    /// Executions that are with a worker, as `p#1`.
+    pub fn live(&self) -> Vec<String> {
+        let projects = self.ledger.projects();
+        let executions = projects.flat_map(|project| self.ledger.executions(&project.name));
+        executions
+            .filter(|execution| execution.live_attempt().is_some())
+            .map(|execution| format!("{}#{}", execution.project, execution.number))
+            .collect()
+    }
+
+    /// Drains the worker `wN`, if there is one, or lets it take work again.
+    pub fn drain(&mut self, worker: usize, draining: bool) {
+        let name = format!("w{worker}");
+        if self.ledger.worker(&name).is_some() {
+            self.apply(vec![Kind::DrainWorker(pb::DrainWorker {
+                request: None,
+                name,
+                draining,
+            })]);
+        }
+    }
+
+    /// Plans, as one made anew does; applies, and makes sure that nothing is left to decide.
+    pub fn place(&mut self) -> Plan {
+        let plan = self.scheduler.plan(&self.ledger);
+        let anew = Scheduler::new(self.facts.clone()).plan(&self.ledger);
+        assert_eq!(plan, anew, "what was decided before decides");
         let assign = |placement: &Placement| {
             Kind::AssignAttempt(pb::AssignAttempt {
                 project: placement.project.to_string(),
@@ -253,13 +321,34 @@ impl World {
                 device_ids: placement.device_ids.clone(),
             })
         };
-        self.apply(placements.iter().map(assign).collect());
+        let mut kinds: Vec<Kind> = plan.placements.iter().map(assign).collect();
+        kinds.extend(plan.promises.iter().map(|promise| {
+            Kind::PromiseStart(pb::PromiseStart {
+                environment: promise.environment.to_string(),
+                project: promise.project.to_string(),
+                execution: promise.execution,
+                worker: promise.worker.to_string(),
+                start_time_ms: promise.start_time_ms,
+            })
+        }));
+        kinds.extend(plan.withdrawn.iter().map(|environment| {
+            Kind::PromiseStart(pb::PromiseStart {
+                environment: environment.to_string(),
+                ..pb::PromiseStart::default()
+            })
+        }));
+        self.apply(kinds);
         self.ledger.check_invariants().unwrap();
+        for worker in self.ledger.workers() {
+            let (taken, offer) = (worker.taken(), &worker.offer);
+            assert!(taken.cpu_millis <= offer.cpu_millis, "{}", worker.name);
+            assert!(taken.memory_bytes <= offer.memory_bytes, "{}", worker.name);
+        }
         assert_eq!(
-            solve(&Problem::reduce(&self.ledger, &self.facts)),
-            [],
-            "solving twice changes something"
+            self.scheduler.plan(&self.ledger),
+            Plan::default(),
+            "planning twice changes something"
         );
-        placements
+        plan
     }
 }

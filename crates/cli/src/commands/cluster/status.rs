@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::Context;
 use crate::print::{table, units};
+use crate::tables::{Now, cell};
 use crate::{Exit, Failure};
 
 /// The cluster as its members see it together.
@@ -157,9 +158,16 @@ impl Status {
             .iter()
             .map(|member| self.member(member))
             .collect();
+        let pools = self.cluster.pools.iter().map(|pool| {
+            json!({
+                "environment": pool.environment, "present": pool.present, "wanted": pool.wanted, "maximum": pool.maximum,
+                "failure": pool.failure, "failure_count": pool.failure_count, "holding_workers": pool.holding_workers,
+            })
+        });
         json!({
             "cluster_id": self.cluster.cluster_id,
             "members": members,
+            "pools": pools.collect::<Vec<Value>>(),
             "leader_id": self.cluster.leader_id,
             "term": self.cluster.term,
             "commit_index": self.cluster.commit_index,
@@ -253,7 +261,11 @@ impl Status {
         if let Some(trouble) = self.trouble() {
             text += &format!("{trouble}\n");
         }
-        format!("{text}\n{}", table::render(&heads, &rows))
+        let pools = match self.cluster.pools.is_empty() {
+            true => String::new(),
+            false => format!("\n{}", pools(&self.cluster.pools)),
+        };
+        format!("{text}\n{}{pools}", table::render(&heads, &rows))
     }
 }
 
@@ -295,4 +307,41 @@ pub(super) async fn needs(context: &Context, member: i64) -> Option<Failure> {
             "wait until `shoal cluster status` shows all members to be ready, or use --force",
         ),
     )
+}
+
+/// Pools of machines that come and go.
+fn pools(pools: &[api::MachinePool]) -> String {
+    let now = Now::real();
+    let rows: Vec<Vec<String>> = pools
+        .iter()
+        .map(|pool| {
+            let asked = match &pool.ask_time {
+                Some(time) => now.ago(Some(time)),
+                None => "never".to_owned(),
+            };
+            let holding: Vec<&str> = pool
+                .holding_workers
+                .iter()
+                .map(|name| name.trim_start_matches("workers/"))
+                .collect();
+            let trouble = match (pool.failure_count, holding.as_slice()) {
+                (0, []) => String::new(),
+                (0, held) => format!(
+                    "not given back, they alone have outputs: {}",
+                    held.join(", ")
+                ),
+                (count, _) => format!("failed {count} times: {}", pool.failure),
+            };
+            vec![
+                cell(&pool.environment),
+                format!(
+                    "{} of {}, at most {}",
+                    pool.present, pool.wanted, pool.maximum
+                ),
+                asked,
+                cell(&trouble),
+            ]
+        })
+        .collect();
+    table::render(&["POOL", "MACHINES", "ASKED", "TROUBLE"], &rows)
 }

@@ -125,6 +125,8 @@ impl Host {
                 let others = others.map(|member| member.member_id).collect();
                 self.feed(stage, wires, FeedInput::Members(others));
             }
+            // Nobody makes machines here.
+            Output::CallPool(_) => {}
             Output::SendSnapshot { message } => {
                 self.send_snapshot(stage, wires, *message);
             }
