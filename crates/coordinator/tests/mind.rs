@@ -165,6 +165,7 @@ impl World {
             | Output::Fresh { .. }
             | Output::Members(_)
             | Output::PeerRefused { .. }
+            | Output::CallPool(_)
             | Output::Halt { .. }
             | Output::Publish(_)
             | Output::EndSession { .. }

@@ -343,6 +343,7 @@ impl World {
             Output::Members(members) => node.members = members,
             Output::Halt { why } => node.halted = Some(why),
             Output::PeerRefused { why, .. } => node.refused.push(why.into()),
+            Output::CallPool(_) => panic!("nobody has pools here"),
             Output::EndSession { session, refusal } => node.ended.push((session.0, refusal)),
             Output::Desired { desired, .. } => node.desired.push(desired),
             Output::SealFeed { .. } => {}
