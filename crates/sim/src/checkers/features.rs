@@ -1,6 +1,6 @@
 //! I-12: no coordinator goes on with a ledger that needs more than its program knows, and the feature level never falls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checker, Fact, Moment, Outcome};
 use crate::event::CoordinatorId;
@@ -12,6 +12,8 @@ pub(super) struct Features {
     knows: BTreeMap<CoordinatorId, u32>,
     /// The most that each coordinator has known since it became the member that it is.
     knew: BTreeMap<CoordinatorId, u32>,
+    /// Those that have published since then. The level may rise while somebody joins whom the leader does not know yet.
+    take_part: BTreeSet<CoordinatorId>,
 }
 
 impl Checker for Features {
@@ -28,6 +30,7 @@ impl Checker for Features {
             }
             Fact::DiskLost { coordinator } => {
                 self.knew.remove(coordinator);
+                self.take_part.remove(coordinator);
             }
             Fact::Published {
                 coordinator,
@@ -35,6 +38,7 @@ impl Checker for Features {
                 is_newest,
                 ..
             } => {
+                self.take_part.insert(*coordinator);
                 let level = ledger.feature_level();
                 let knows = self.knows.get(coordinator).copied().unwrap_or_default();
                 if level > knows {
@@ -50,6 +54,7 @@ impl Checker for Features {
                     let known = ledger.member(**member);
                     known.is_some_and(|known| !known.is_removed())
                 });
+                let members = members.filter(|(_, id)| self.take_part.contains(id));
                 let mut knew = members.filter_map(|(_, id)| self.knew.get(id));
                 if level > self.level && knew.any(|knew| *knew < level) {
                     return Err(format!("the level rises to {level} before all know it"));
