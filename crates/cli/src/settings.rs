@@ -415,6 +415,7 @@ mod tests {
             values: "join_token_file = 'token'\ninsecure = true"
                 .parse()
                 .unwrap(),
+            pools: None,
         };
         let mut security = Security {
             join_token: None,
