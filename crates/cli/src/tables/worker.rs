@@ -86,7 +86,9 @@ pub(crate) fn worker(worker: &api::Worker, now: Now) -> String {
 
 /// Its version; one that is older than another's says so.
 fn version(worker: &api::Worker, newest: Option<[u64; 3]>) -> String {
-    match newest.is_some_and(|newest| numbers(&worker.version) < newest) {
+    // Of one that does not tell its version, nobody knows.
+    let is_known = !worker.version.is_empty();
+    match is_known && newest.is_some_and(|newest| numbers(&worker.version) < newest) {
         true => format!("{}, older", worker.version),
         false => worker.version.clone(),
     }
