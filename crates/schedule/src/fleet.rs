@@ -16,9 +16,10 @@ pub(crate) type Class = usize;
 
 /// No place for it there.
 const NO_RANK: u64 = u64::MAX;
-const NO_PROSPECT: u128 = u128::MAX;
 /// Bits of a rank that are the position of the worker.
 const POSITION_BITS: u32 = 25;
+/// How many workers are looked at for a promise.
+const LOOKED_AT: usize = 8;
 /// What an execution may take beside its time limit before its program starts, in milliseconds: its image, its inputs.
 const PREPARATION_MS: i64 = 600_000;
 
@@ -30,6 +31,8 @@ pub(crate) struct Fleet {
     /// Positions of those that changed, in that order; those before `forgotten` are not here any more.
     changed: Vec<usize>,
     forgotten: usize,
+    /// Rises when what a worker is changes, beside what it has.
+    shapes: u64,
     classes: Vec<Orders>,
     /// Those that are kept for one that needs more than is free.
     kept: Vec<Kept>,
@@ -41,8 +44,8 @@ struct Orders {
     needs: Arc<Needs>,
     /// Those with room, the best first.
     room: Order<u64>,
-    /// Those that could have room, the soonest first.
-    prospects: Order<u128>,
+    /// Those that could have room, by position, with when that was so.
+    able: Option<(u64, Vec<usize>)>,
 }
 
 /// One order.
@@ -84,10 +87,11 @@ impl Fleet {
         self.machines = machines;
         self.changed.clear();
         self.forgotten = 0;
+        self.shapes += 1;
         self.kept.clear();
         for orders in &mut self.classes {
             orders.room = Order::new();
-            orders.prospects = Order::new();
+            orders.able = None;
         }
     }
 
@@ -112,7 +116,7 @@ impl Fleet {
         self.classes.push(Orders {
             needs: needs.clone(),
             room: Order::new(),
-            prospects: Order::new(),
+            able: None,
         });
         self.classes.len() - 1
     }
@@ -125,12 +129,17 @@ impl Fleet {
     pub(crate) fn forget_orders(&mut self, class: Class) {
         let orders = &mut self.classes[class];
         orders.room = Order::new();
-        orders.prospects = Order::new();
+        orders.able = None;
     }
 
     /// Changes a worker.
     pub(crate) fn change(&mut self, at: usize, change: impl FnOnce(&mut Machine)) {
-        change(&mut self.machines[at]);
+        let machine = &mut self.machines[at];
+        let (took, offer) = (machine.takes_work(), machine.offer.clone());
+        change(machine);
+        if machine.takes_work() != took || !Arc::ptr_eq(&machine.offer, &offer) {
+            self.shapes += 1;
+        }
         self.note(at);
     }
 
@@ -240,35 +249,40 @@ impl Fleet {
         room.look(machines.len(), changed, *forgotten, rank, NO_RANK)
     }
 
-    /// The worker that could have room soonest and is not kept, with when that is: [`NEVER`] when that is not known.
-    pub(crate) fn soonest(&mut self, class: Class) -> Option<(usize, i64)> {
+    /// Of some workers that could have room and are not kept, the one that has it soonest, with when that is: [`NEVER`] when that is not known. Which
+    /// are looked at, where there are many, follows from `seed`.
+    pub(crate) fn soonest(&mut self, class: Class, seed: u64) -> Option<(usize, i64)> {
         let Self {
             machines,
-            changed,
-            forgotten,
             classes,
             kept,
+            shapes,
             ..
         } = self;
-        let Orders {
-            needs, prospects, ..
-        } = &mut classes[class];
-        let prospect = |at: usize| {
+        let Orders { needs, able, .. } = &mut classes[class];
+        if able.as_ref().is_none_or(|(known, _)| known != shapes) {
+            let could = machines.iter().enumerate();
+            let could =
+                could.filter(|(_, machine)| machine.takes_work() && machine.could_fit(needs));
+            *able = Some((*shapes, could.map(|(at, _)| at).collect()));
+        }
+        let (_, able) = able.as_ref()?;
+        let first = (seed % (able.len() as u64).max(1)) as usize;
+        let from_there = able[first..].iter().chain(&able[..first]).copied();
+        let some = from_there
+            .filter(|at| kept.iter().all(|kept| kept.at != *at))
+            .take(LOOKED_AT);
+        let prospects = some.map(|at| {
             let machine = &machines[at];
-            let is_kept = kept.iter().any(|kept| kept.at == at);
-            if is_kept || !machine.takes_work() || !machine.could_fit(needs) {
-                return NO_PROSPECT;
-            }
             let (in_the_way, end) = match machine.in_the_way(needs) {
                 Some((in_the_way, end)) => (in_the_way.len(), end),
                 None => (machine.runs.len() + 1, NEVER),
             };
             // The soonest, then where least has to end, then by name.
-            (u128::from(end.max(0) as u64) << 64) | ((in_the_way as u128) << 32) | at as u128
-        };
-        let key = prospects.look(machines.len(), changed, *forgotten, prospect, NO_PROSPECT)?;
-        let at = (key & u128::from(u32::MAX)) as usize;
-        Some((at, (key >> 64) as i64))
+            (end, in_the_way, at)
+        });
+        let (end, _, at) = prospects.min()?;
+        Some((at, end))
     }
 
     /// Whether one may start on a kept worker: it has ended by the time at which the worker is needed, or is not in the way.

@@ -422,7 +422,9 @@ impl Scheduler {
                     continue;
                 }
                 fleet.unkeep(environment);
-                if let Some((at, start_ms)) = fleet.soonest(class) {
+                if let Some((at, start_ms)) =
+                    fleet.soonest(class, head.age.0 ^ head.age.1.cast_unsigned())
+                {
                     let number = head.age.1;
                     let claim = claim.clone();
                     let now = Held {
