@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use cluster_tests::harness::{BARE, BUSYBOX, Cluster, Engine, Log, OwnEngine, PATIENCE, Place};
+use expect_test::expect_file;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -319,11 +320,12 @@ fn every_way_to_fail_says_why_and_the_docs_know_it() {
     };
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/containers.md");
     let docs = fs::read_to_string(docs).unwrap();
+    let mut shown = SHOWN.to_owned();
     let shared = cluster.place.path().join("shared");
     std::os::unix::fs::symlink("/srv", shared.join("link")).unwrap();
     for (at, failure) in FAILURES.iter().enumerate() {
         let number = at as i64 + 1;
-        fail(&cluster.place, failure, number);
+        shown += &fail(&cluster.place, failure, number);
         let execution = cluster.place.execution(number);
         let told = |key: &str| execution[key].as_str().unwrap_or_default().to_owned();
         let (name, message) = (failure.name, told("message"));
@@ -348,6 +350,7 @@ fn every_way_to_fail_says_why_and_the_docs_know_it() {
             );
         }
     }
+    expect_file!["../../docs/failures.md"].assert_eq(&shown);
     let host = "    environment-variables: [{name: VH_DOCKER_NETWORK, default: host}]\n";
     let socket = "    mounts: ['/var/run/docker.sock:/var/run/docker.sock']\n";
     let refused = [
@@ -390,25 +393,116 @@ fn write(place: &Place, image: &str, command: &str, more: &str) {
     ));
 }
 
-fn fail(place: &Place, failure: &Failure, number: i64) {
+/// What stands before all of it.
+const SHOWN: &str = "\
+# How steps fail, as people see it
+
+What `shoal execution run` says at the end of each way to fail of `docs/containers.md`, and what is in the log, on a worker with `--container-memory=128 --container-pids=64 --container-disk=16 --image-pull=never`. Written by
+`UPDATE_EXPECT=1 cargo test -p cluster-tests --test containers`, and compared with what is printed now by the same test. Times are not shown as they were.
+";
+
+/// Lets a step fail; gives what a person sees of it.
+fn fail(place: &Place, failure: &Failure, number: i64) -> String {
     let shared = place.path().join("shared");
     let more = failure
         .more
         .replace("SHARED", &shared.display().to_string());
     write(place, failure.image, failure.command, &more);
-    if failure.cancel_at.is_empty() {
+    let (command, ran) = if failure.cancel_at.is_empty() {
         let ran = place.run(&["execution", "run", "it"]);
         assert_ne!(ran.code, Some(0), "{}", failure.name);
-        return;
+        ("shoal execution run it".to_owned(), ran)
+    } else {
+        place
+            .run(&["execution", "run", "it", "--detach"])
+            .succeeds();
+        let typed = number.to_string();
+        let mut log = place.start(&["execution", "logs", &typed, "--follow"]);
+        log.wait_for(failure.cancel_at);
+        place.run(&["execution", "cancel", &typed]).succeeds();
+        let ran = place.run(&["execution", "watch", &typed]);
+        (format!("shoal execution watch {number}"), ran)
+    };
+    let printed = [ran.stdout, ran.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    // What was seen while it ran comes in whatever order it came; what is said at the end does not.
+    let ending = printed.rfind("\nexecution #").map_or(0, |at| at + 1);
+    let log = place.log_of(number, None);
+    let logged: String = log.records.iter().map(|(_, text)| text.as_str()).collect();
+    // Empty lines are what is left where many spoke at once.
+    let logged: Vec<&str> = logged
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let logged = logged.join("\n");
+    let shared = shared.display().to_string();
+    let (ended, logged) = (
+        unchanging(&printed[ending..].replace(&shared, "/shared")),
+        unchanging(&logged.replace(&shared, "/shared")),
+    );
+    let (name, image) = (failure.name, failure.image);
+    let more = failure.more.trim_start();
+    let yaml = format!("image: {image}\ncommand: {}\n{more}", failure.command);
+    let yaml = yaml.trim_end();
+    let logged = match logged.as_str() {
+        "" => String::new(),
+        logged => format!("\n$ shoal execution logs {number}\n{logged}"),
+    };
+    format!(
+        "\n## {name}\n\n```yaml\n{yaml}\n```\n\n```text\n$ {command}\n…\n{ended}{logged}\n```\n"
+    )
+}
+
+/// A text without what differs from run to run; what is said again and again is said once, for how often is chance, and so is what of a crowd
+/// is left at the end.
+fn unchanging(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.trim_end().lines().map(unchanging_line) {
+        if line.ends_with(" left in the background") || line.trim() == "sh:" {
+            continue;
+        }
+        if line.trim().is_empty() || !lines.contains(&line) {
+            lines.push(line);
+        }
     }
-    place
-        .run(&["execution", "run", "it", "--detach"])
-        .succeeds();
-    let number = number.to_string();
-    let mut log = place.start(&["execution", "logs", &number, "--follow"]);
-    log.wait_for(failure.cancel_at);
-    place.run(&["execution", "cancel", &number]).succeeds();
-    place.run(&["execution", "watch", &number]);
+    lines.join("\n")
+}
+
+/// A line without what differs from run to run.
+fn unchanging_line(line: &str) -> String {
+    // Many say it at once, into each other's lines.
+    if line.contains("can't fork") || line.contains("temporarily unavailable") {
+        return "sh: can't fork: Resource temporarily unavailable".to_owned();
+    }
+    let mut line = line.to_owned();
+    let units = [" s", " ms", " s)"];
+    if let Some(at) = line.rfind(" in ")
+        && line[at + 4..].starts_with(|first: char| first.is_ascii_digit())
+        && let Some(unit) = units.iter().find(|unit| line.ends_with(*unit))
+    {
+        let end = if unit.ends_with(')') { ")" } else { "" };
+        line.replace_range(at.., &format!(" in 1.0 s{end}"));
+    }
+    for (before, after, instead) in [
+        ("the limit of processes was reached ", " times", "87"),
+        ("the program wrote ", " MiB", "38"),
+        ("exited with code ", "", "1"),
+        ("sha256:", "", "…"),
+    ] {
+        // The code of a command that is not found is what is to be shown.
+        if line.contains("code 127") || line.contains("code 137") {
+            continue;
+        }
+        let Some(at) = line.find(before).map(|at| at + before.len()) else {
+            continue;
+        };
+        let word = line[at..].find(|letter: char| !letter.is_ascii_alphanumeric());
+        let end = word.map_or(line.len(), |word| at + word);
+        if line[end..].starts_with(after) {
+            line.replace_range(at..end, instead);
+        }
+    }
+    line
 }
 
 /// Kills in seeded orders: I-06, I-12, I-17, I-21. So many by default; `SHOAL_KILL_ORDERS` says otherwise.

@@ -306,6 +306,23 @@ Examples:
         #[arg(long)]
         latest: bool,
     },
+    /// Draw what it uses of its machine: processors, memory, disk, network, devices
+    #[command(after_help = "\
+Examples:
+  shoal execution metrics 3               curves of the whole run so far
+  shoal execution metrics 3 --follow      curves that go on
+  shoal execution metrics 3 -o json       every sample, for programs")]
+    Metrics {
+        /// Which.
+        #[command(flatten)]
+        number: Number,
+        /// Go on with what is measured later, until it ends
+        #[arg(long, short = 'F')]
+        follow: bool,
+        /// Of another attempt than the newest
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+        attempt: Option<i32>,
+    },
     /// List its output files, or download them
     Outputs {
         /// Which.
@@ -382,7 +399,7 @@ pub struct Logs {
     /// Of another attempt than the newest
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
     pub attempt: Option<i32>,
-    /// Only this stream: stdout, stderr, or status for Shoal's own words
+    /// Only this stream: stdout, stderr, status for Shoal's own words, or metric for what was measured
     #[arg(long, value_enum, value_name = "STREAM", hide_possible_values = true)]
     pub stream: Option<StreamName>,
     /// The bytes exactly as printed, also on a terminal
@@ -399,6 +416,8 @@ pub enum StreamName {
     Stderr,
     /// Shoal's own words
     Status,
+    /// What was measured
+    Metric,
 }
 
 /// Runs a coordinator.

@@ -295,6 +295,12 @@ pub fn worker(worker: &api::Worker) -> Value {
         "cpu_millis_taken": worker.cpu_millis_taken,
         "memory_bytes": worker.memory_bytes,
         "memory_bytes_taken": worker.memory_bytes_taken,
+        "usage": worker.usage.as_ref().map(|usage| json!({
+            "cpu_millis": usage.cpu_millis,
+            "memory_bytes": usage.memory_bytes,
+            "disk_available_bytes": usage.disk_available_bytes,
+            "disk_total_bytes": usage.disk_total_bytes,
+        })),
     })
 }
 
@@ -305,6 +311,10 @@ fn device(device: &api::WorkerDevice) -> Value {
         "product": text(&device.product),
         "memory_bytes": device.memory_bytes,
         "execution": text(&device.execution),
+        "utilization_percent": device.utilization_percent,
+        "memory_bytes_taken": device.memory_bytes_taken,
+        "temperature_celsius": device.temperature_celsius,
+        "power_milliwatts": device.power_milliwatts,
     })
 }
 

@@ -62,6 +62,9 @@ const SECTIONS: [(&str, &[&str]); 3] = [
             "runtime",
             "devices",
             "devices_file",
+            "device_readings",
+            "measure_every",
+            "log_limit",
             "insecure",
             "join_token_file",
             "metrics",
@@ -317,6 +320,14 @@ pub fn worker(section: &Section, arguments: &mut Worker) -> Result<(), Failure> 
     if let Some(mib) = section.count("disk_reserve")? {
         arguments.disk_reserve.get_or_insert(mib);
     }
+    section.path("device_readings", &mut arguments.device_readings)?;
+    if let Some(seconds) = section.seconds("measure_every")? {
+        arguments.measure_every.get_or_insert(seconds);
+    }
+    let limit = section.get("log_limit", "a number of MiB, 0 or more", |value| {
+        u64::try_from(value.as_integer()?).ok()
+    })?;
+    arguments.log_limit = arguments.log_limit.or(limit);
     section.text("runtime", &mut arguments.containers.runtime)?;
     section.security(&mut arguments.security)?;
     section.text("metrics", &mut arguments.metrics)?;

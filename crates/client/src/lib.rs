@@ -30,7 +30,7 @@ pub use blobs::{BlobSource, Progress};
 pub use calls::{Client, Options};
 pub use cluster::BackupPart;
 pub use error::{Error, Kind, Violation};
-pub use log::{LogEvent, LogStart, MetadataEvent};
+pub use log::{LogEvent, LogStart, MetadataEvent, MetricEvent};
 pub use resolve::{Fixed, Resolve};
 pub use tokio_stream::{Stream, StreamExt};
 pub use tonic::async_trait;

@@ -1,11 +1,11 @@
-//! Logs and metadata of executions, record by record.
+//! Logs, metadata and metrics of executions, record by record.
 
 use contract::api::log_service_client::LogServiceClient;
 use contract::api::read_log_request::Start;
 use contract::api::read_log_response::Event;
 use contract::api::{
-    LogGap, LogGapCause, LogRecord, MetadataRecord, ReadLogRequest, ReadLogResponse,
-    ReadMetadataRequest, ReadMetadataResponse,
+    LogGap, LogGapCause, LogRecord, MetadataRecord, MetricSample, ReadLogRequest, ReadLogResponse,
+    ReadMetadataRequest, ReadMetadataResponse, ReadMetricsRequest, ReadMetricsResponse,
 };
 use tokio_stream::Stream;
 use tonic::transport::Channel;
@@ -95,6 +95,37 @@ pub enum MetadataEvent {
     },
 }
 
+/// What a series of machine metrics tells. Every sample from the start on comes once, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MetricEvent {
+    /// Samples, one after the other.
+    Samples {
+        /// Number of the attempt that was measured.
+        attempt: i32,
+        /// The samples.
+        samples: Vec<MetricSample>,
+    },
+    /// All that there is so far was told.
+    InSync {
+        /// Number of the attempt.
+        attempt: i32,
+        /// Log record to resume with.
+        next_record: i64,
+    },
+    /// Records of the log that cannot be had any more: what was measured in them is not told.
+    Gap {
+        /// Number of the attempt.
+        attempt: i32,
+        /// Which, and why.
+        gap: LogGap,
+    },
+    /// The series of an attempt is complete.
+    Sealed {
+        /// Number of the attempt.
+        attempt: i32,
+    },
+}
+
 impl Client {
     /// Reads a log, of an execution's newest attempt (`projects/P/executions/N`) or of a certain one (`…/attempts/M`), across
     /// lost connections. With `follow` it goes on until the log is complete; that of an execution until the execution has
@@ -127,6 +158,24 @@ impl Client {
     ) -> impl Stream<Item = Result<MetadataEvent, Error>> + Send + Unpin + use<> {
         let start = LogStart::Record(start_record);
         resume::read::<Metadata>(
+            self.clone(),
+            Opening {
+                name: name.to_owned(),
+                start,
+                follow,
+            },
+        )
+    }
+
+    /// Reads what an attempt used of its machine, span by span, from log record `start_record` on. Otherwise as [`Client::read_log`].
+    pub fn read_metrics(
+        &self,
+        name: &str,
+        start_record: i64,
+        follow: bool,
+    ) -> impl Stream<Item = Result<MetricEvent, Error>> + Send + Unpin + use<> {
+        let start = LogStart::Record(start_record);
+        resume::read::<Metrics>(
             self.clone(),
             Opening {
                 name: name.to_owned(),
@@ -213,6 +262,61 @@ impl Series for Log {
             None => None,
         };
         Ok(event.into_iter().collect())
+    }
+}
+
+struct Metrics;
+
+#[tonic::async_trait]
+impl Series for Metrics {
+    type Message = ReadMetricsResponse;
+    type Event = MetricEvent;
+
+    async fn open(
+        channel: Channel,
+        opening: Opening,
+    ) -> Result<Streaming<ReadMetricsResponse>, Status> {
+        let start_record = match opening.start {
+            LogStart::Record(number) => number,
+            LogStart::Tail(_) => 0,
+        };
+        let request = ReadMetricsRequest {
+            name: opening.name,
+            follow: opening.follow,
+            start_record,
+        };
+        Ok(LogServiceClient::new(channel)
+            .read_metrics(request)
+            .await?
+            .into_inner())
+    }
+
+    fn attempt(message: &ReadMetricsResponse) -> i32 {
+        message.attempt
+    }
+
+    fn take(message: ReadMetricsResponse, place: &mut Place) -> Result<Vec<MetricEvent>, Skipped> {
+        let (attempt, next_record) = (message.attempt, message.next_record);
+        let mut samples = message.samples;
+        samples.retain(|sample| place.is_new(sample.record));
+        // Samples are sparse: what was looked at is what must follow on what was read.
+        place.advance(message.start_record, next_record)?;
+        let mut events = Vec::new();
+        if let Some(gap) = message.gap {
+            events.push(MetricEvent::Gap { attempt, gap });
+        }
+        if !samples.is_empty() {
+            events.push(MetricEvent::Samples { attempt, samples });
+        } else if !message.sealed {
+            events.push(MetricEvent::InSync {
+                attempt,
+                next_record,
+            });
+        }
+        if message.sealed && !std::mem::replace(&mut place.sealed, true) {
+            events.push(MetricEvent::Sealed { attempt });
+        }
+        Ok(events)
     }
 }
 

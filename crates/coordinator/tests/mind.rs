@@ -206,7 +206,7 @@ impl World {
             }),
             attempts,
             desired_generation: u64::MAX,
-            coordinator_ids: Vec::new(),
+            ..SynchronizeRequest::default()
         };
         self.handle(Input::WorkerState {
             session: SessionId(session),

@@ -38,6 +38,8 @@ mod cursor;
 
 mod retention;
 
+mod sample;
+
 pub use batch::{Batch, BatchError, BatchRecords};
 pub use cursor::{Cursor, CursorError, Start};
 pub use frame::{
@@ -50,6 +52,7 @@ pub use lines::{Line, LineAssembler, MAX_LINE_LEN};
 pub use metadata::parse_metadata;
 pub use record::{Fence, MAX_RECORD_LEN, Record, Stream};
 pub use retention::{Ended, Retention, parse_bytes};
+pub use sample::{Reading, Sample, span_us};
 pub use seal::{Seal, SealHasher};
 pub use splitter::Splitter;
 pub use writer::{HolderId, Push, UnknownHolder, Writer, WriterLimits};

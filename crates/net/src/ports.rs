@@ -6,7 +6,7 @@ use std::time::Duration;
 use blob::{Digest, Manifest};
 use bytes::Bytes;
 use contract::api;
-use contract::link::{SynchronizeRequest, SynchronizeResponse};
+use contract::link::{SynchronizeRequest, SynchronizeResponse, Usage};
 use contract::peer::{Envelope, HelloResponse, Promise};
 use coordinator::{Answer, Refusal, Request};
 use feed::{Batch, Fence, Seal};
@@ -96,12 +96,14 @@ pub trait Surroundings: Send + Sync + 'static {
 }
 
 /// A worker's contact with this coordinator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Contact {
     /// Whether it is in contact now.
     pub connected: bool,
     /// Unix time in milliseconds at which it last was.
     pub time_ms: i64,
+    /// How busy its machine is, as it said last.
+    pub usage: Option<Usage>,
 }
 
 pub use coordinator::feeds::FeedKey;

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -66,7 +66,7 @@ pub enum DeviceError {
         error: io::Error,
     },
     /// The driver's program failed, or hangs.
-    #[error("nvidia-smi: {0}")]
+    #[error("{0}")]
     Driver(String),
 }
 
@@ -157,8 +157,19 @@ fn driver() -> Result<Vec<Device>, DeviceError> {
 
 /// What the driver's program prints; none when there is no such program.
 fn ask(arguments: &[&str]) -> Result<Option<String>, DeviceError> {
-    let failed = |error: io::Error| DeviceError::Driver(error.to_string());
-    let mut command = Command::new("nvidia-smi");
+    output_of("nvidia-smi".as_ref(), arguments, PATIENCE)
+}
+
+/// What a program that tells of devices prints, no more than a pipe holds; none when there is no such program.
+pub(crate) fn output_of(
+    program: &Path,
+    arguments: &[&str],
+    patience: Duration,
+) -> Result<Option<String>, DeviceError> {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let told = |words: String| DeviceError::Driver(format!("{name}: {words}"));
+    let failed = |error: io::Error| told(error.to_string());
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .stdin(Stdio::null())
@@ -170,17 +181,15 @@ fn ask(arguments: &[&str]) -> Result<Option<String>, DeviceError> {
         Err(error) => return Err(failed(error)),
     };
     // A pipe holds more than such a table has.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let status = loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
             break status;
         }
         if Instant::now() > deadline {
             drop((child.kill(), child.wait()));
-            let patience = PATIENCE.as_secs();
-            return Err(DeviceError::Driver(format!(
-                "no answer within {patience} s"
-            )));
+            let patience = patience.as_secs();
+            return Err(told(format!("no answer within {patience} s")));
         }
         #[allow(
             clippy::disallowed_methods,
@@ -194,7 +203,7 @@ fn ask(arguments: &[&str]) -> Result<Option<String>, DeviceError> {
     }
     match status.success() {
         true => Ok(Some(text)),
-        false => Err(DeviceError::Driver(format!("{status}: {}", text.trim()))),
+        false => Err(told(format!("{status}: {}", text.trim()))),
     }
 }
 

@@ -45,6 +45,8 @@ pub mod docker;
 
 pub mod inputs;
 
+pub mod measure;
+
 pub mod outputs;
 
 pub mod workspace;
@@ -66,6 +68,6 @@ pub use attempts::{Attempts, Kept, Scanned};
 pub use folder::Folder;
 pub use launcher::{LaunchError, Launcher};
 pub use notify::NotifySocket;
-pub use program::{EndReason, Exit, Interpreter, Program, View};
+pub use program::{EndReason, Exit, Interpreter, Metrics, Program, View};
 pub use runtime::{Launched, OverQuota, Processes, Runtime, Told};
 pub use tail::FeedTail;

@@ -14,6 +14,10 @@ pub(crate) struct Process {
     pub(crate) start_ticks: u64,
     /// It has ended and waits for its parent to ask.
     pub(crate) zombie: bool,
+    /// Processor time in clock ticks, with that of all children that it has asked about.
+    pub(crate) cpu_ticks: u64,
+    /// Pages of it that are in memory.
+    pub(crate) resident_pages: u64,
     /// The first 15 bytes of the name of its program.
     pub(crate) name: String,
 }
@@ -29,12 +33,16 @@ fn parse_stat(pid: Pid, stat: &str) -> Option<Process> {
     let (head, tail) = stat.rsplit_once(')')?;
     let (_, name) = head.split_once('(')?;
     let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let times = (11..15).map(|at| number(at).unwrap_or(0));
     Some(Process {
         pid,
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
         start_ticks: fields.get(19)?.parse().ok()?,
         zombie: matches!(*fields.first()?, "Z" | "X"),
+        cpu_ticks: times.sum(),
+        resident_pages: number(21).unwrap_or(0),
         name: name.to_owned(),
     })
 }
@@ -50,6 +58,13 @@ pub(crate) fn processes() -> io::Result<Vec<Process>> {
 
 /// The processes that descend from `ancestor`, itself not among them, parents first; zombies are left out.
 pub(crate) fn descendants(ancestor: Pid) -> io::Result<Vec<Process>> {
+    let mut found = below(ancestor)?;
+    found.retain(|p| !p.zombie);
+    Ok(found)
+}
+
+/// The processes that descend from `ancestor`, itself not among them, parents first.
+pub(crate) fn below(ancestor: Pid) -> io::Result<Vec<Process>> {
     let mut rest = processes()?;
     let mut found: Vec<Process> = Vec::new();
     let mut parents = vec![ancestor.as_raw_nonzero().get()];
@@ -63,7 +78,6 @@ pub(crate) fn descendants(ancestor: Pid) -> io::Result<Vec<Process>> {
         found.extend(children);
         rest = others;
     }
-    found.retain(|p| !p.zombie);
     Ok(found)
 }
 
@@ -164,6 +178,10 @@ mod tests {
         let process = parse_stat(pid, stat).unwrap();
         assert_eq!((process.parent, process.group), (3, 5));
         assert_eq!((process.start_ticks, process.zombie), (998_877, false));
+        assert_eq!(
+            (process.cpu_ticks, process.resident_pages),
+            (5 + 6 + 7 + 8, 20)
+        );
         assert_eq!(process.name, "a) Z (b");
         assert_eq!(parse_stat(pid, "7 (cut"), None);
     }

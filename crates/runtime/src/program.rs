@@ -29,6 +29,24 @@ pub struct Program {
     pub want_namespace: bool,
     /// What a person should be told about the attempt before its program prints anything, a sentence each.
     pub notices: Vec<String>,
+    /// What is measured while it runs; none for nothing.
+    pub metrics: Option<Metrics>,
+    /// Most bytes of what it prints that are kept; what follows is left out, and said to be. None for no limit.
+    pub log_limit_bytes: Option<u64>,
+}
+
+/// What is measured of a program while it runs, as records of its feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metrics {
+    /// Between two samples of a young attempt; see [`feed::span_us`].
+    pub span_ms: u64,
+    /// It has a network of its own, so that what goes over it is its own.
+    pub own_network: bool,
+    /// Devices that are its own.
+    pub devices: Vec<String>,
+    /// Where the daemon shows what devices' drivers tell: see [`Board`](crate::measure::Board).
+    pub board: PathBuf,
 }
 
 /// What runs a script that has no `#!` line.

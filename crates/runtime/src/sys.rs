@@ -192,6 +192,18 @@ pub(crate) fn ignore_children(ignore: bool) {
     unsafe { libc::signal(libc::SIGCHLD, disposition) };
 }
 
+/// Processor time of all children that have ended and were asked about, in microseconds.
+pub(crate) fn children_cpu_us() -> u64 {
+    // SAFETY: all-zero bytes are a valid rusage, which the call overwrites.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
+        usage
+    };
+    let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    us(usage.ru_utime) + us(usage.ru_stime)
+}
+
 /// Marks every descriptor from 3 on as not to be inherited by programs, whatever the daemon was started with.
 pub(crate) fn close_on_exec_from_3() {
     // SAFETY: no descriptor is closed now; only the flag of each is set. An old kernel refuses, which changes nothing.

@@ -1,6 +1,6 @@
 //! All that can happen to a worker.
 
-use contract::link::{Assignment, Device, OutputFile, ResolvedInput, SynchronizeResponse};
+use contract::link::{Assignment, Device, OutputFile, ResolvedInput, SynchronizeResponse, Usage};
 use feed::{Batch, HolderId};
 
 use crate::fence::Fence;
@@ -25,6 +25,8 @@ pub enum Input {
     DiskFull(bool),
     /// The devices that attempts can have, all of them, in the order in which they are given out.
     Devices(Vec<Device>),
+    /// How busy the machine is. Passed on for people to see; nothing depends on it.
+    Usage(Usage),
 
     /// An attempt's inputs and source are in place, or cannot be.
     Prepared {

@@ -12,6 +12,8 @@ use crate::verdict::signed;
 pub(crate) const SOON_US: u64 = 20_000;
 /// The same for new metadata.
 pub(crate) const METADATA_US: u64 = 1_000_000;
+/// The same for how busy the machine is, which is for people only.
+pub(crate) const USAGE_US: u64 = 1_000_000;
 /// While many attempts wait for each slot, nobody waits for one that is over. What those printed that end within so much time goes
 /// to the coordinators together, and costs them one sync.
 pub(crate) const PUSHED_US: u64 = 10_000;

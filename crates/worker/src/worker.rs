@@ -5,7 +5,7 @@ mod desired;
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::api::EndReason;
-use contract::link::{Device, Offer, SynchronizeRequest};
+use contract::link::{Device, Offer, SynchronizeRequest, Usage};
 use feed::{Batch, HolderId, WriterLimits};
 
 use crate::attempt::{Attempt, Keep, Life};
@@ -15,7 +15,7 @@ use crate::fence::Fence;
 use crate::input::Input;
 use crate::output::Output;
 use crate::printed::Printed;
-use crate::report::{self, METADATA_US, Pace, SOON_US};
+use crate::report::{self, METADATA_US, Pace, SOON_US, USAGE_US};
 
 /// How often a stop condition over time alone is looked at.
 const CONDITION_US: u64 = 1_000_000;
@@ -80,6 +80,8 @@ pub struct Worker {
     generation: u64,
     /// Of the newest desired state seen. Older ones are not heeded: they may desire what is gone, or lack what is new.
     desired_generation: u64,
+    /// How busy the machine is, as it was told last.
+    usage: Option<Usage>,
     /// Coordinators that feeds can be pushed to.
     up: BTreeSet<HolderId>,
     contact: Contact,
@@ -100,6 +102,7 @@ impl Worker {
             arrivals: 0,
             generation: 0,
             desired_generation: 0,
+            usage: None,
             up: BTreeSet::new(),
             contact: Contact::default(),
             pace: Pace::default(),
@@ -196,6 +199,10 @@ impl Worker {
                 }
             }
             Input::Devices(devices) => self.found_devices(now, devices),
+            Input::Usage(usage) => {
+                self.usage = Some(usage);
+                self.pace.by(now + USAGE_US);
+            }
             Input::Prepared { fence, outcome } => self.with(fence, |attempt, _| {
                 attempt.prepared(outcome);
                 Keep::Yes
@@ -432,6 +439,7 @@ impl Worker {
             attempts: attempts.map(|a| report::of_attempt(a, now)).collect(),
             desired_generation: self.desired_generation,
             coordinator_ids: self.counted(),
+            usage: self.usage.clone(),
         };
         self.outputs.push(Output::Report(Box::new(state)));
         self.contact.told(self.generation, now);

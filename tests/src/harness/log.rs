@@ -3,12 +3,14 @@
 use serde_json::Value;
 
 /// The records of one attempt, checked to be numbered without a gap or a repeat up to the seal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// Number of the attempt.
     pub attempt: i64,
-    /// Stream and text of each record, in order. Text that is not UTF-8 is in hexadecimal.
+    /// Stream and text of each record that was printed, in order. Text that is not UTF-8 is in hexadecimal.
     pub records: Vec<(String, String)>,
+    /// What was measured meanwhile, in order: records of the same log.
+    pub samples: Vec<Value>,
 }
 
 impl Log {
@@ -19,6 +21,7 @@ impl Log {
         let mut log = Self {
             attempt: 0,
             records: Vec::new(),
+            samples: Vec::new(),
         };
         let mut sealed = None;
         for line in text.lines() {
@@ -33,7 +36,7 @@ impl Log {
                 sealed = value["sealed"]["record_count"].as_u64();
                 continue;
             }
-            let expected = log.records.len() as u64;
+            let expected = (log.records.len() + log.samples.len()) as u64;
             assert_eq!(
                 value["number"].as_u64(),
                 Some(expected),
@@ -43,17 +46,17 @@ impl Log {
                 .as_str()
                 .or(value["hex"].as_str())
                 .expect("a record has its data");
-            log.records.push((
-                value["stream"]
-                    .as_str()
-                    .expect("a record has its stream")
-                    .to_owned(),
-                data.to_owned(),
-            ));
+            let stream = value["stream"].as_str().expect("a record has its stream");
+            match stream {
+                "metric" => log
+                    .samples
+                    .push(serde_json::from_str(data).expect("a sample is JSON")),
+                _ => log.records.push((stream.to_owned(), data.to_owned())),
+            }
         }
         assert_eq!(
             sealed,
-            Some(log.records.len() as u64),
+            Some((log.records.len() + log.samples.len()) as u64),
             "I-21: the seal counts the records:\n{text}"
         );
         log

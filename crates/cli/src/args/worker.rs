@@ -57,6 +57,16 @@ pub struct Worker {
     /// Read the devices from this file, one a line; it is read again every few seconds
     #[arg(long, value_name = "FILE", conflicts_with = "devices")]
     pub devices_file: Option<PathBuf>,
+    /// Where it is told how busy the devices are, a line for each: ID, busy percent, MiB of memory, degrees Celsius, watts, with commas between. A file
+    /// that can be run is run, and what it prints is read; by default what `nvidia-smi` tells
+    #[arg(long, value_name = "FILE")]
+    pub device_readings: Option<PathBuf>,
+    /// How often steps and the machine are measured, in seconds; 0 for never [default: 1]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub measure_every: Option<f64>,
+    /// Most that is kept of what a step prints, in MiB; the log says where it was cut off; 0 for all [default: 4096]
+    #[arg(long, value_name = "MIB")]
+    pub log_limit: Option<u64>,
     /// Room to keep free on its disk, in MiB: with less it takes no new steps; by default a twentieth of the disk, at most 1024
     #[arg(long, value_name = "MIB")]
     pub disk_reserve: Option<u64>,
@@ -79,6 +89,15 @@ pub struct Worker {
 pub enum WorkerCommand {
     /// List the workers
     List,
+    /// Show what the workers are doing, again and again: processors, memory, disks, devices, executions
+    Top {
+        /// Show it once
+        #[arg(long)]
+        once: bool,
+        /// How often, in seconds
+        #[arg(long, default_value_t = 2.0, value_name = "SECONDS", value_parser = seconds)]
+        every: f64,
+    },
     /// Show one worker, with its devices and who has them
     Show {
         /// Its name
@@ -94,4 +113,11 @@ pub enum WorkerCommand {
         /// Its name
         name: String,
     },
+}
+
+/// A number of seconds, 0 or more and at most a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok();
+    let fits = number.filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    fits.ok_or_else(|| "expected a number of seconds, 0 to 86400".to_owned())
 }

@@ -1,6 +1,9 @@
 //! `shoal worker`: running one, or looking at them.
 
+mod top;
+
 use std::path::PathBuf;
+use std::time::Duration;
 
 use contract::api;
 use node::tls::KeyDir;
@@ -49,6 +52,7 @@ pub(super) async fn execute(context: &Context, arguments: Worker) -> Result<Exit
             )?;
             Ok(Exit::Done)
         }
+        Some(WorkerCommand::Top { once, every }) => top::top(context, *once, *every).await,
         Some(WorkerCommand::Drain { name }) => drain(context, name, true).await,
         Some(WorkerCommand::Undrain { name }) => drain(context, name, false).await,
     }
@@ -108,6 +112,16 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
         .disk_reserve
         .map(|mib| mib.saturating_mul(1 << 20));
     config.devices = inventory(&arguments.devices, arguments.devices_file)?;
+    config.device_readings = arguments
+        .device_readings
+        .map(|path| context.current.join(path));
+    if let Some(seconds) = arguments.measure_every {
+        config.measure_every = Duration::try_from_secs_f64(seconds)
+            .map_err(|_| Failure::usage(format!("--measure-every: {seconds} are no seconds")))?;
+    }
+    if let Some(mib) = arguments.log_limit {
+        config.log_limit = (mib > 0).then(|| mib.saturating_mul(1 << 20));
+    }
     config.join_token = token;
     config.insecure = arguments.security.insecure;
     config.runtime = arguments.containers.choice();

@@ -136,10 +136,14 @@ impl Board {
                 } else {
                     format!(": {}", execution.message)
                 };
+                // One that never started took no time.
+                let after = match self.rows[at].elapsed().as_str() {
+                    "" => String::new(),
+                    elapsed => format!(" after {elapsed}"),
+                };
                 format!(
-                    "{row} {} after {}{}",
+                    "{row} {}{after}{}",
                     json::state(execution.state()),
-                    self.rows[at].elapsed(),
                     escape::for_line(&why)
                 )
             }

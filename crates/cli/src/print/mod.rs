@@ -3,6 +3,7 @@
 pub mod board;
 pub mod escape;
 pub mod keys;
+pub(crate) mod live;
 pub mod metadata;
 pub mod table;
 pub mod units;

@@ -92,11 +92,17 @@ pub(crate) fn end_of_pipeline(
 
 /// The end of a single execution.
 pub(crate) fn end_of_execution(execution: &api::Execution, now: Now) -> String {
-    let took = now.took(execution.start_time.as_ref(), execution.end_time.as_ref());
+    // One that never started took no time.
+    let took = execution
+        .start_time
+        .as_ref()
+        .map_or_else(String::new, |start| {
+            format!(" in {}", now.took(Some(start), execution.end_time.as_ref()))
+        });
     let state = standing(execution.state(), execution.end_reason());
     let step = escape::for_line(&execution.step);
     let mut text = format!(
-        "execution {} {step}: {state} in {took}\n",
+        "execution {} {step}: {state}{took}\n",
         number(&execution.name)
     );
     if !execution.message.is_empty() {

@@ -5,6 +5,7 @@
 mod ending;
 mod execution;
 mod explanation;
+mod metrics;
 mod pipeline;
 mod token;
 mod worker;
@@ -26,9 +27,10 @@ use crate::print::{escape, metadata, units};
 pub(crate) use ending::{end_of_execution, end_of_pipeline};
 pub(crate) use execution::{execution, executions, outputs};
 pub(crate) use explanation::explanation;
+pub(crate) use metrics::{Curves, sample_line};
 pub(crate) use pipeline::{pipeline, pipelines};
 pub(crate) use token::{how_to_join, tokens, where_it_is};
-pub(crate) use worker::{worker, workers};
+pub(crate) use worker::{top, worker, workers};
 
 /// The time it is, in seconds since 1970.
 #[derive(Debug, Clone, Copy)]

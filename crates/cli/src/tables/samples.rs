@@ -231,6 +231,10 @@ pub(super) fn workers() -> Vec<api::Worker> {
                 product: "NVIDIA A100-SXM4-80GB".into(),
                 memory_bytes: 80 << 30,
                 execution: "projects/digits/executions/43".into(),
+                utilization_percent: Some(93),
+                memory_bytes_taken: Some(71 << 30),
+                temperature_celsius: Some(64),
+                power_milliwatts: Some(311_400),
             },
             api::WorkerDevice {
                 device_id: "MIG-77aa".into(),
@@ -242,6 +246,12 @@ pub(super) fn workers() -> Vec<api::Worker> {
         cpu_millis_taken: 4_500,
         memory_bytes: 128 << 30,
         memory_bytes_taken: 16 << 30,
+        usage: Some(api::WorkerUsage {
+            cpu_millis: Some(5_250),
+            memory_bytes: Some(20 << 30),
+            disk_available_bytes: Some(300 << 30),
+            disk_total_bytes: Some(900 << 30),
+        }),
     };
     let away = api::Worker {
         name: "workers/gpu-2".into(),

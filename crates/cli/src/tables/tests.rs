@@ -234,3 +234,16 @@ fn why_an_execution_waits() {
     "#]]
     .assert_eq(&super::explanation(42, &explained));
 }
+
+#[test]
+fn what_workers_are_doing() {
+    expect![[r#"
+        WORKER  BUSY  PROCESSORS            MEMORY               DISK FREE           EXECUTIONS
+        gpu-1   1/4   5.25 of 32            20.0 GiB of 128 GiB  300 GiB of 900 GiB  digits #43
+        gpu-2   0/4   away, seen 3 min ago                                           -
+
+        WORKER  DEVICE    PRODUCT                BUSY  MEMORY                TEMPERATURE  POWER  HAS IT
+        gpu-1   GPU-5f0c  NVIDIA A100-SXM4-80GB  93 %  71.0 GiB of 80.0 GiB  64 °C        311 W  digits #43
+        gpu-1   MIG-77aa  -                      -     -                     -            -      free
+    "#]].assert_eq(&super::top(&workers(), NOW));
+}

@@ -2,7 +2,8 @@
 
 use contract::api;
 
-use super::{Now, cell};
+use super::metrics::short;
+use super::{Now, cell, number};
 use crate::print::{table, units};
 
 /// A list of workers.
@@ -101,6 +102,130 @@ fn numbers(version: &str) -> [u64; 3] {
         let number = numbers.next().and_then(|number| number.parse().ok());
         number.unwrap_or_default()
     })
+}
+
+/// What the workers are doing: the machines, then their devices.
+pub(crate) fn top(workers: &[api::Worker], now: Now) -> String {
+    if workers.is_empty() {
+        return self::workers(workers, now);
+    }
+    let rows: Vec<Vec<String>> = workers.iter().map(|worker| busy(worker, now)).collect();
+    let heading = [
+        "WORKER",
+        "BUSY",
+        "PROCESSORS",
+        "MEMORY",
+        "DISK FREE",
+        "EXECUTIONS",
+    ];
+    let mut text = table::render(&heading, &rows);
+    let devices = workers.iter().flat_map(|worker| {
+        let devices = worker.devices.iter();
+        devices.map(|device| busy_device(worker, device))
+    });
+    let rows: Vec<Vec<String>> = devices.collect();
+    if !rows.is_empty() {
+        let heading = [
+            "WORKER",
+            "DEVICE",
+            "PRODUCT",
+            "BUSY",
+            "MEMORY",
+            "TEMPERATURE",
+            "POWER",
+            "HAS IT",
+        ];
+        text += "\n";
+        text += &table::render(&heading, &rows);
+    }
+    text
+}
+
+/// A machine in one row.
+fn busy(worker: &api::Worker, now: Now) -> Vec<String> {
+    let name = cell(worker.name.trim_start_matches("workers/"));
+    let slots = format!("{}/{}", worker.executions.len(), worker.slot_count);
+    let executions: Vec<String> = worker
+        .executions
+        .iter()
+        .map(|name| of_project(name))
+        .collect();
+    let executions = cell(&executions.join(", "));
+    if !worker.connected {
+        let away = self::contact(worker, now);
+        return vec![name, slots, away, String::new(), String::new(), executions];
+    }
+    let usage = worker.usage.unwrap_or_default();
+    let of = |part: Option<i64>, whole: i64| match (part, whole) {
+        (None, _) => "-".to_owned(),
+        (Some(part), 0) => bytes(part),
+        (Some(part), whole) => format!("{} of {}", bytes(part), bytes(whole)),
+    };
+    let processors = usage.cpu_millis.map(|busy| {
+        let busy = busy as f64 / 1_000.0;
+        match worker.cpu_millis {
+            0 => format!("{busy:.2}"),
+            all => format!("{busy:.2} of {}", all as f64 / 1_000.0),
+        }
+    });
+    vec![
+        name,
+        slots,
+        processors.unwrap_or_else(|| "-".to_owned()),
+        of(usage.memory_bytes, worker.memory_bytes),
+        of(
+            usage.disk_available_bytes,
+            usage.disk_total_bytes.unwrap_or(0),
+        ),
+        executions,
+    ]
+}
+
+fn busy_device(worker: &api::Worker, device: &api::WorkerDevice) -> Vec<String> {
+    let known = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let memory = device
+        .memory_bytes_taken
+        .map(|taken| match device.memory_bytes {
+            0 => bytes(taken),
+            all => format!("{} of {}", bytes(taken), bytes(all)),
+        });
+    let holder = match device.execution.as_str() {
+        "" => "free".to_owned(),
+        execution => of_project(execution),
+    };
+    vec![
+        cell(worker.name.trim_start_matches("workers/")),
+        short(&device.device_id),
+        cell(&device.product),
+        known(
+            device
+                .utilization_percent
+                .map(|percent| format!("{percent} %")),
+        ),
+        known(memory),
+        known(
+            device
+                .temperature_celsius
+                .map(|degrees| format!("{degrees} °C")),
+        ),
+        known(
+            device
+                .power_milliwatts
+                .map(|mw| format!("{} W", mw / 1_000)),
+        ),
+        holder,
+    ]
+}
+
+/// `project #3`, from the name of an execution.
+fn of_project(name: &str) -> String {
+    let mut parts = name.split('/');
+    let project = parts.nth(1).unwrap_or_default();
+    format!("{} {}", cell(project), number(name))
+}
+
+fn bytes(count: i64) -> String {
+    units::size(count.max(0) as u64)
 }
 
 fn contact(worker: &api::Worker, now: Now) -> String {

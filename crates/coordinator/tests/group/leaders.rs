@@ -137,7 +137,7 @@ fn state(generation: u64, attempts: Vec<AttemptReport>) -> SynchronizeRequest {
         }),
         attempts,
         desired_generation: u64::MAX,
-        coordinator_ids: Vec::new(),
+        ..SynchronizeRequest::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Workers.
 
 use contract::api;
+use contract::link::DeviceUsage;
 use ledger::{Device, Ledger, Worker};
 
 use super::{from_millis, int64, name};
@@ -8,6 +9,15 @@ use crate::ports::Contact;
 
 /// A worker with its contact and what it runs.
 pub(crate) fn worker(ledger: &Ledger, worker: &Worker, contact: Option<Contact>) -> api::Worker {
+    let (connected, time_ms) = match &contact {
+        Some(contact) => (contact.connected, Some(contact.time_ms)),
+        None => (false, None),
+    };
+    // What a machine said that is away says nothing of how it is now.
+    let usage = contact
+        .and_then(|contact| contact.usage)
+        .filter(|_| connected);
+    let devices = usage.as_ref().map_or(&[][..], |usage| &usage.devices);
     let executions = worker
         .attempts()
         .iter()
@@ -18,8 +28,8 @@ pub(crate) fn worker(ledger: &Ledger, worker: &Worker, contact: Option<Contact>)
         environments: worker.offer.environments.clone(),
         slot_count: i32::try_from(worker.offer.slot_count).unwrap_or(i32::MAX),
         version: worker.offer.version.clone(),
-        connected: contact.is_some_and(|contact| contact.connected),
-        contact_time: contact.and_then(|contact| from_millis(contact.time_ms)),
+        connected,
+        contact_time: time_ms.and_then(from_millis),
         executions: executions
             .map(|execution| name::execution(&execution.project, execution.number))
             .collect(),
@@ -29,17 +39,29 @@ pub(crate) fn worker(ledger: &Ledger, worker: &Worker, contact: Option<Contact>)
             .offer
             .devices
             .iter()
-            .map(|known| device(ledger, worker, known))
+            .map(|known| device(ledger, worker, known, devices))
             .collect(),
         cpu_millis: int64(worker.offer.cpu_millis),
         cpu_millis_taken: int64(worker.taken().cpu_millis),
         memory_bytes: int64(worker.offer.memory_bytes),
         memory_bytes_taken: int64(worker.taken().memory_bytes),
+        usage: usage.map(|usage| api::WorkerUsage {
+            cpu_millis: usage.cpu_millis.map(int64),
+            memory_bytes: usage.memory_bytes.map(int64),
+            disk_available_bytes: usage.disk_available_bytes.map(int64),
+            disk_total_bytes: usage.disk_total_bytes.map(int64),
+        }),
     }
 }
 
-/// A device with who has it.
-fn device(ledger: &Ledger, worker: &Worker, device: &Device) -> api::WorkerDevice {
+/// A device with who has it, and how busy it is.
+fn device(
+    ledger: &Ledger,
+    worker: &Worker,
+    device: &Device,
+    usage: &[DeviceUsage],
+) -> api::WorkerDevice {
+    let usage = usage.iter().find(|one| one.device_id == device.device_id);
     let holder = worker.holds().get(device.device_id.as_str());
     let holder = holder.and_then(|fence| ledger.execution_by_id(&fence.execution_id));
     api::WorkerDevice {
@@ -50,5 +72,11 @@ fn device(ledger: &Ledger, worker: &Worker, device: &Device) -> api::WorkerDevic
         execution: holder
             .map(|execution| name::execution(&execution.project, execution.number))
             .unwrap_or_default(),
+        utilization_percent: usage
+            .and_then(|usage| usage.utilization_percent)
+            .map(|percent| i32::try_from(percent).unwrap_or(i32::MAX)),
+        memory_bytes_taken: usage.and_then(|usage| usage.memory_bytes).map(int64),
+        temperature_celsius: usage.and_then(|usage| usage.temperature_celsius),
+        power_milliwatts: usage.and_then(|usage| usage.power_milliwatts).map(int64),
     }
 }

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::log_pump::{Gap, Part, Pump, Read, Start};
 use super::metadata::Metadata;
+use super::metrics::Metrics;
 use crate::context::{Context, checked, unsigned};
 use crate::convert::name::LogName;
 use crate::convert::{from_micros, int64};
@@ -88,6 +89,21 @@ impl LogService for Logs {
         let first = unsigned("start_record", request.start_record).map_err(status)?;
         let mut metadata = Metadata::new(first);
         let make = move |read| metadata.take(read);
+        self.open(&request.name, Start::Record(first), request.follow, make)
+            .await
+            .map(Response::new)
+    }
+
+    type ReadMetricsStream = Answers<api::ReadMetricsResponse>;
+
+    async fn read_metrics(
+        &self,
+        request: Request<api::ReadMetricsRequest>,
+    ) -> Result<Response<Self::ReadMetricsStream>, Status> {
+        let request = checked(request)?;
+        let first = unsigned("start_record", request.start_record).map_err(status)?;
+        let mut metrics = Metrics::new(first);
+        let make = move |read| metrics.take(read);
         self.open(&request.name, Start::Record(first), request.follow, make)
             .await
             .map(Response::new)

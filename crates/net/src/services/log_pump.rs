@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contract::api::{ErrorReason, LogGapCause};
 use coordinator::Refusal;
-use feed::{Batch, Record, Seal};
+use feed::{Batch, Record, Seal, Stream};
 use ledger::{Execution, Ledger};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -24,6 +24,9 @@ const BATCH_BYTES: usize = 512 << 10;
 /// How often a log with nothing new says that it is alive.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
+/// The least that is looked back at for the end of a log, once it was looked at in vain.
+const LEAST_BACK: u64 = 1_024;
+
 /// How long who does not follow a log that has ended waits for the rest of it, which other coordinators have.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
@@ -32,7 +35,7 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 pub(super) enum Start {
     /// At this record.
     Record(u64),
-    /// With the last so many.
+    /// With the last so many; those of machine metrics do not count.
     Tail(u64),
 }
 
@@ -225,7 +228,12 @@ impl Pump {
         if let (Close::Sealed(seal), true) = (ending.0, self.is_purged(key, ending)) {
             (end.next_record, end.seal) = (seal.record_count, Some(seal));
         }
-        let mut next = self.first_record(number, start, end)?;
+        let mut next = match start {
+            Start::Tail(count) if !self.is_purged(key, ending) => {
+                self.tail(key, count, end.next_record).await?
+            }
+            start => self.first_record(number, start, end)?,
+        };
         let mut told = None;
         let mut quiet_until = Instant::now() + PROGRESS_EVERY;
         let patience = Instant::now() + CATCH_UP;
@@ -327,6 +335,44 @@ impl Pump {
                 .await?;
         }
         self.send(attempt, Part::Sealed(end, digest)).await
+    }
+
+    /// The record that the last `count` before `end` begin with, machine metrics not counted. Looks back further and further until there are
+    /// so many: how many metrics lie between, nobody knows beforehand.
+    async fn tail(&self, key: FeedKey, count: u64, end: u64) -> Result<u64, Stop> {
+        let mut back = count;
+        loop {
+            let start = end.saturating_sub(back);
+            let mut printed = Vec::new();
+            let mut next = start;
+            while next < end {
+                let batches = self.context.feeds.read(key, next, BATCH_BYTES).await?;
+                let Some(last) = batches.last() else { break };
+                let found = last.end_record();
+                for batch in &batches {
+                    let numbered = records(&batch.from_record(next).map_err(damaged)?)?;
+                    let others = numbered
+                        .iter()
+                        .filter(|(_, record)| record.stream != Stream::Metric);
+                    printed.extend(
+                        others
+                            .map(|(number, _)| *number)
+                            .filter(|number| *number < end),
+                    );
+                }
+                if found <= next {
+                    break;
+                }
+                next = found;
+            }
+            let surplus = (printed.len() as u64).checked_sub(count);
+            match surplus.and_then(|surplus| printed.get(surplus as usize)) {
+                Some(first) => return Ok(*first),
+                None if count == 0 => return Ok(end),
+                None if start == 0 || next < end => return Ok(start),
+                None => back = back.saturating_mul(2).max(LEAST_BACK),
+            }
+        }
     }
 
     fn first_record(&self, number: u32, start: Start, end: FeedEnd) -> Result<u64, Refusal> {

@@ -10,6 +10,8 @@ mod log_pump;
 
 mod metadata;
 
+mod metrics;
+
 pub(crate) mod join;
 
 pub(crate) mod token;

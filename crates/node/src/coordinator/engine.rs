@@ -340,7 +340,7 @@ impl net::ports::Surroundings for Engine {
     }
 
     fn contact(&self, worker: &str) -> Option<Contact> {
-        lock(&self.view).contacts.get(worker).copied()
+        lock(&self.view).contacts.get(worker).cloned()
     }
 }
 
@@ -491,10 +491,10 @@ impl Running {
     /// Keeps what people ask about a worker's contact.
     fn note_contact(&mut self, input: &Input) {
         let time_ms = self.now().unix_ms;
-        let (worker, connected) = match input {
+        let (worker, connected, usage) = match input {
             Input::WorkerState { session, state } => {
                 self.workers.insert(*session, state.worker.clone());
-                (state.worker.clone(), true)
+                (state.worker.clone(), true, state.usage.clone())
             }
             Input::WorkerGone { session } => {
                 self.sessions.remove(session);
@@ -503,13 +503,19 @@ impl Running {
                 };
                 // A worker that came back on a new connection before the old one ended is still in contact.
                 let connected = self.workers.values().any(|other| *other == worker);
-                (worker, connected)
+                (worker, connected, None)
             }
             _ => return,
         };
-        lock(&self.view)
-            .contacts
-            .insert(worker, Contact { connected, time_ms });
+        let mut view = lock(&self.view);
+        let known = view.contacts.get(&worker);
+        let usage = usage.or_else(|| known.and_then(|known| known.usage.clone()));
+        let contact = Contact {
+            connected,
+            time_ms,
+            usage,
+        };
+        view.contacts.insert(worker, contact);
     }
 
     /// Does what the mind asks for until it asks for nothing more.

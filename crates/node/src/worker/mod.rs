@@ -11,11 +11,13 @@ mod prepare;
 mod room;
 mod standing;
 mod uplink;
+mod usage;
 mod wildcard;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use contract::link::{Device, DisconnectPolicy, Grants, Offer};
 use coordinator::OnDisconnect;
@@ -35,7 +37,7 @@ use self::container::Containers;
 use self::engine::Engine;
 use self::fetch::{Fetched, Fetcher};
 use self::hands::Hands;
-use self::prepare::Kitchen;
+use self::prepare::{Kitchen, Measured};
 use self::standing::Standing;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
@@ -43,6 +45,9 @@ use crate::home::{Home, Ownership};
 use crate::metrics::{self, WorkerMetrics, WorkerView};
 use crate::tls::{self, Dialers, JoinToken, KeyDir};
 use crate::{Fault, VERSION};
+
+/// Most bytes that are kept of what an attempt prints, unless told otherwise.
+pub const LOG_LIMIT: u64 = 4 << 30;
 
 /// What steps are run in.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -82,6 +87,12 @@ pub struct WorkerConfig {
     pub runtime: RuntimeChoice,
     /// Where its devices are told from.
     pub devices: Inventory,
+    /// Where it is told from how busy its devices are: a file, or a program that prints; none means the driver, where that tells of them.
+    pub device_readings: Option<PathBuf>,
+    /// How often it and its attempts are measured; zero means never.
+    pub measure_every: Duration,
+    /// Most bytes that are kept of what an attempt prints; none means all.
+    pub log_limit: Option<u64>,
     /// What lets it join a cluster with TLS, the first time.
     pub join_token: Option<JoinToken>,
     /// Whether to do without TLS, also off loopback.
@@ -111,6 +122,9 @@ impl WorkerConfig {
             disk_reserve: None,
             runtime: RuntimeChoice::default(),
             devices: Inventory::Driver,
+            device_readings: None,
+            measure_every: Duration::from_secs(1),
+            log_limit: Some(LOG_LIMIT),
             join_token: None,
             insecure: false,
             metrics: None,
@@ -232,6 +246,15 @@ impl WorkerNode {
         if let Some(probed) = probed {
             let view = WorkerView::new(&metrics, blobs.clone(), &config.data_dir);
             metrics::serve(probed, metrics.registry.clone(), view, &stopping);
+        }
+        if !config.measure_every.is_zero() {
+            tokio::spawn(usage::watch(
+                config.data_dir.clone(),
+                config.measure_every,
+                (config.device_readings, config.devices.clone()),
+                engine.clone(),
+                stopping.clone(),
+            ));
         }
         tokio::spawn(room::watch(
             config.data_dir,
@@ -429,6 +452,11 @@ fn open(
             fetcher,
             machine,
             view,
+            measured: Measured {
+                every: config.measure_every,
+                board: usage::board(&std::path::absolute(&config.data_dir)?),
+            },
+            log_limit: config.log_limit,
             containers: docker.map(|docker| Containers {
                 docker,
                 pool,

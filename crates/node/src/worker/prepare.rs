@@ -3,14 +3,15 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use blob::Digest;
 use contract::link::{AssignedFile, AssignedInput, ResolvedFile, ResolvedInput};
 use disk::blobs::Blobs;
-use runtime::docker::Container;
-use runtime::{Folder, Program, View, inputs, workspace};
+use runtime::docker::{Container, Network};
+use runtime::{Folder, Metrics, Program, View, inputs, workspace};
 use worker::placement::{self, Naming, Source};
 use worker::program::{self, Layout, Machine};
 use worker::{PrepareError, Prepared};
@@ -45,8 +46,31 @@ pub(super) struct Kitchen {
     pub(super) fetcher: Fetcher,
     pub(super) machine: Machine,
     pub(super) view: View,
+    pub(super) measured: Measured,
+    /// Most bytes that are kept of what an attempt prints; none means all.
+    pub(super) log_limit: Option<u64>,
     /// None where steps are plain processes.
     pub(super) containers: Option<Containers>,
+}
+
+/// How attempts are measured.
+pub(super) struct Measured {
+    /// How often; zero means never.
+    pub(super) every: Duration,
+    /// Where readings of devices are seen.
+    pub(super) board: PathBuf,
+}
+
+impl Measured {
+    fn of(&self, attempt: &Attempt, container: Option<&Container>) -> Option<Metrics> {
+        let devices = attempt.assignment.devices.iter();
+        (!self.every.is_zero()).then(|| Metrics {
+            span_ms: self.every.as_millis() as u64,
+            own_network: container.is_some_and(|one| one.grant.network == Network::Bridge),
+            devices: devices.map(|device| device.device_id.clone()).collect(),
+            board: self.board.clone(),
+        })
+    }
 }
 
 /// Prepares an attempt; blocks until all is in place.
@@ -115,6 +139,8 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
         grace_ms: attempt.assignment.stop_grace_ms,
         want_namespace: kitchen.view == View::Namespace,
         notices: notices.into_iter().flatten().collect(),
+        metrics: kitchen.measured.of(attempt, container.as_ref()),
+        log_limit_bytes: kitchen.log_limit,
         ..Program::default()
     };
     Ok(Ready {

@@ -256,5 +256,12 @@ fn give(shim: UnixStream, run: &RunFile, feed: &OwnedFd, request: &Request) -> i
     run.write_shim(pid.unwrap_or(0))?;
     fs::remove_file(request.dir.join("launch/socket"))?;
     request::send_file(&shim, feed.as_fd())?;
-    request.send(&shim, run.as_fd())
+    request.send(&shim, run.as_fd())?;
+    let metrics = request.program.metrics.as_ref();
+    if let Some(metrics) = metrics.filter(|metrics| !metrics.devices.is_empty()) {
+        // One that says nothing stands in for a board that is not there: its shim waits for one.
+        let board = fs::File::open(&metrics.board).or_else(|_| fs::File::open("/dev/null"))?;
+        request::send_file(&shim, board.as_fd())?;
+    }
+    Ok(())
 }

@@ -37,9 +37,15 @@ pub(super) fn run() -> io::Result<()> {
     let feed = request::receive_file(&host)?;
     let received = Request::receive(&host)?;
     let (request, file) = received.ok_or_else(|| io::Error::other("the host has gone"))?;
+    let metrics = request.program.metrics.as_ref();
+    let needs_board = metrics.is_some_and(|metrics| !metrics.devices.is_empty());
+    // A program whose devices are not measured runs as well.
+    let board = needs_board
+        .then(|| request::receive_file(&host).ok())
+        .flatten();
     drop(host);
     let confined = Confined::new();
-    Shim::new()?.contained(&request, RunFile::from_host(file), feed, confined)
+    Shim::new()?.contained(&request, RunFile::from_host(file), feed, confined, board)
 }
 
 /// What this process is beside being the shim: the one that must not be touched.

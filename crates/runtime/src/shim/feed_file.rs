@@ -16,6 +16,10 @@ pub(super) struct FeedFile {
     written_records: u64,
     /// A write failed: nothing more is taken.
     broken: bool,
+    /// Bytes of what the program prints that may still be taken.
+    room: Option<u64>,
+    /// Bytes of it that were left out.
+    left_out: u64,
 }
 
 impl FeedFile {
@@ -39,11 +43,33 @@ impl FeedFile {
             written_bytes: 0,
             written_records: 0,
             broken: false,
+            room: None,
+            left_out: 0,
         })
     }
 
-    /// Adds one record.
+    /// From now on at most so many bytes of what the program prints are taken.
+    pub(super) fn limit(&mut self, bytes: Option<u64>) {
+        self.room = bytes;
+    }
+
+    /// Bytes of what the program printed that were left out for the limit.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Adds one record. Once one of the program's own does not fit within the limit, no further one is taken, so that a log ends somewhere
+    /// instead of having holes.
     pub(super) fn push(&mut self, stream: Stream, partial: bool, time_us: u64, data: &[u8]) {
+        let is_printed = matches!(stream, Stream::Stdout | Stream::Stderr);
+        if let Some(room) = self.room.as_mut().filter(|_| is_printed) {
+            let len = data.len() as u64;
+            if self.left_out > 0 || len > *room {
+                self.left_out += len;
+                return;
+            }
+            *room -= len;
+        }
         if !self.broken {
             feed::encode_parts(stream, partial, time_us, data, &mut self.gathered);
             let pieces = data.len().div_ceil(feed::MAX_RECORD_LEN).max(1);

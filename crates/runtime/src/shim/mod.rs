@@ -32,6 +32,8 @@ mod output;
 
 mod stop;
 
+mod meter;
+
 mod feed_file;
 
 pub(crate) mod request;

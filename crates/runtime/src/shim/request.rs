@@ -12,6 +12,7 @@
 //! ```text
 //!  host ── one byte, with the empty feed ──> shim
 //!  host ── length, request as JSON, with the locked run file ──> shim
+//!  host ── if devices are measured: one byte, with the board of their readings ──> shim
 //! ```
 
 use crate::program::Program;

@@ -16,6 +16,7 @@ use crate::shim::view::Namespace;
 use crate::shim::{SIGNALS, spawner, start};
 use crate::sys::{self, SingleThreaded};
 use feed::Stream;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -119,8 +120,10 @@ impl Shim {
         file: RunFile,
         feed: OwnedFd,
         confined: Confined,
+        board: Option<OwnedFd>,
     ) -> io::Result<()> {
         self.standing.confined = Some(confined);
+        self.standing.board = board.map(File::from);
         let attempt = attempt_name(&request.dir);
         let place = Place::Container { attempt: &attempt };
         // The host watches the files themselves.
@@ -180,6 +183,7 @@ impl Shim {
         view: &mut View,
     ) -> Result<Ended, NotStarted> {
         let mut feed = feed?;
+        feed.limit(program.log_limit_bytes);
         let mut notice = |text: &str| {
             let now_us = micros(SystemTime::now());
             feed.push(Stream::Status, false, now_us, text.as_bytes());

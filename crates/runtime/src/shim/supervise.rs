@@ -8,6 +8,7 @@ use crate::program::{EndReason, Program};
 use crate::run_file::RunFile;
 use crate::shim::contained::Confined;
 use crate::shim::feed_file::FeedFile;
+use crate::shim::meter::Meter;
 use crate::shim::output::Output;
 use crate::shim::stop;
 use crate::sys;
@@ -15,6 +16,7 @@ use feed::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -52,6 +54,8 @@ pub(super) struct Standing {
     pub(super) buffer: Vec<u8>,
     /// Set where this is the first process of a container.
     pub(super) confined: Option<Confined>,
+    /// Where readings of devices are seen, if it came open.
+    pub(super) board: Option<File>,
 }
 
 impl Standing {
@@ -61,6 +65,7 @@ impl Standing {
             signals,
             buffer: vec![0; 64 * 1024],
             confined: None,
+            board: None,
         }
     }
 
@@ -78,6 +83,9 @@ pub(super) struct Supervisor<'a> {
     file: &'a RunFile,
     signals: &'a OwnedFd,
     outputs: [Output; 2],
+    meter: Option<Meter<'a>>,
+    /// That the log is cut off was said.
+    told_cut: bool,
     buffer: &'a mut [u8],
     /// This is the first process of a container.
     is_confined: bool,
@@ -116,8 +124,12 @@ impl<'a> Supervisor<'a> {
             signals,
             buffer,
             confined,
+            board,
         } = standing;
         let is_confined = confined.is_some();
+        let own = rustix::process::getpid();
+        let meter = program.metrics.as_ref().filter(|asked| asked.span_ms > 0);
+        let meter = meter.map(|asked| Meter::new(asked, is_confined, own, now, board.take()));
         Supervisor {
             program,
             notifier,
@@ -125,9 +137,11 @@ impl<'a> Supervisor<'a> {
             file,
             signals,
             outputs,
+            meter,
+            told_cut: false,
             buffer,
             is_confined,
-            own: rustix::process::getpid(),
+            own,
             main,
             main_status: None,
             alone: false,
@@ -153,6 +167,7 @@ impl<'a> Supervisor<'a> {
             self.wait(self.next_deadline(), true);
             self.take_signals();
             self.read_outputs();
+            self.measure();
             self.flush_if_due();
         }
     }
@@ -306,10 +321,34 @@ impl<'a> Supervisor<'a> {
         }
         if printed {
             self.last_output = now;
+            self.tell_cut();
         }
         if (printed || given_out) && self.feed.gathered_bytes() > 0 {
             self.flush_by(now + GATHER);
         }
+    }
+
+    fn measure(&mut self) {
+        let now = Instant::now();
+        let sample = self.meter.as_mut().and_then(|meter| meter.sample(now));
+        if let Some(sample) = sample {
+            let data = sample.to_data();
+            self.feed.push(Stream::Metric, false, now_us(), &data);
+            self.flush_by(now + GATHER);
+        }
+    }
+
+    /// Says once that what the program prints is kept no longer.
+    fn tell_cut(&mut self) {
+        if self.told_cut || self.feed.left_out() == 0 {
+            return;
+        }
+        self.told_cut = true;
+        let limit = self.program.log_limit_bytes.unwrap_or_default();
+        self.notice(&format!(
+            "TRUNCATED: the program has printed more than the {} that this worker keeps of a log; the rest is left out\n",
+            mebibytes(limit)
+        ));
     }
 
     fn flush_by(&mut self, at: Instant) {
@@ -348,6 +387,7 @@ impl<'a> Supervisor<'a> {
             owed,
             stdout.partial_due(),
             stderr.partial_due(),
+            self.meter.as_ref().map(Meter::due),
         ];
         limits.into_iter().chain(others).flatten().min()
     }
@@ -465,6 +505,13 @@ impl<'a> Supervisor<'a> {
             }
             output.finish(&mut self.feed, time_us);
         }
+        self.tell_cut();
+        if self.told_cut {
+            let left_out = mebibytes(self.feed.left_out());
+            self.notice(&format!(
+                "{left_out} of what the program printed were left out\n"
+            ));
+        }
     }
 
     fn notice(&mut self, text: &str) {
@@ -481,6 +528,14 @@ fn oom_kills(is_confined: bool) -> Option<u64> {
 
 fn now_us() -> u64 {
     micros(SystemTime::now())
+}
+
+/// Bytes as people read them, where it is not about single ones.
+fn mebibytes(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{bytes} bytes"),
+        _ => format!("{} MiB", bytes >> 20),
+    }
 }
 
 /// Milliseconds as seconds, without needless digits.

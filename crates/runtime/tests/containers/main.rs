@@ -22,6 +22,8 @@ mod images;
 
 mod limits;
 
+mod measured;
+
 mod hostile;
 
 mod adoption;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
             conformance::TESTS,
             images::TESTS,
             limits::TESTS,
+            measured::TESTS,
             hostile::TESTS,
             adoption::TESTS,
             restarts::TESTS,

@@ -107,10 +107,12 @@ impl Printer {
 
     fn wants(&self, stream: LogStream) -> bool {
         match self.only {
-            None => stream != LogStream::Metric,
+            // Programs get all, so that they see the numbers without a gap; people see what was printed.
+            None => self.json || stream != LogStream::Metric,
             Some(StreamName::Stdout) => stream == LogStream::Stdout,
             Some(StreamName::Stderr) => stream == LogStream::Stderr,
             Some(StreamName::Status) => stream == LogStream::Status,
+            Some(StreamName::Metric) => stream == LogStream::Metric,
         }
     }
 
@@ -123,6 +125,9 @@ impl Printer {
             }
         } else if self.exact {
             out.extend_from_slice(&record.data);
+            if record.stream() == LogStream::Metric {
+                out.push(b'\n');
+            }
         } else {
             out.extend_from_slice(escape::for_terminal(&record.data).as_bytes());
         }

@@ -3,6 +3,7 @@
 mod command;
 mod logs;
 mod metadata;
+mod metrics;
 mod outputs;
 
 use contract::api;
@@ -36,6 +37,11 @@ pub(super) async fn execute(context: &Context, command: Execution) -> Result<Exi
             follow,
             latest,
         } => metadata::metadata(context, number.number, follow, latest).await,
+        Execution::Metrics {
+            number,
+            follow,
+            attempt,
+        } => metrics::metrics(context, number.number, follow, attempt).await,
         Execution::Outputs {
             number,
             download,

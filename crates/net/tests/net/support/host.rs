@@ -370,6 +370,7 @@ impl Surroundings for Host {
         (worker == "w").then_some(Contact {
             connected: true,
             time_ms: 5,
+            usage: None,
         })
     }
 }
