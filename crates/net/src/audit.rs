@@ -1,6 +1,6 @@
 //! Who changed what, and who was kept from what: told to the host, for its audit trail.
 //!
-//! The layer before all services notes who calls what for as long as a call is answered ([`Call`]); whoever changes or denies
+//! The layer before all services notes who calls what for as long as a call is answered; whoever changes or denies
 //! something within it tells so. Denials are told one by one up to a number for each address and minute, so that an attacker cannot
 //! fill a disk.
 
