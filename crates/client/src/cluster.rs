@@ -28,9 +28,23 @@ impl Client {
     /// How the coordinator at an address sees the cluster, whether or not it leads, unless it takes long to say.
     ///
     /// # Errors
-    /// Kind [`Kind::Unavailable`] when it cannot be reached or does not answer in time; nothing is tried again.
+    /// Kind [`Kind::Unavailable`] when it cannot be reached or does not answer in time; nothing is tried again. Kind [`Kind::Denied`] when the
+    /// certificate of this end has expired.
     pub async fn look(&self, address: &str) -> Result<api::Cluster, Error> {
-        connection::look(&self.connection.ways, address).await
+        let ways = &self.connection.ways;
+        let looked = connection::look(ways, address).await;
+        // It may have expired on the way: calls that are repeated find that out when they connect again.
+        if let (
+            Err(Error {
+                kind: Kind::Unavailable,
+                ..
+            }),
+            Some(credentials),
+        ) = (&looked, &ways.0)
+        {
+            pki::check_own(credentials).map_err(|own| Error::new(Kind::Denied, own.to_string()))?;
+        }
+        looked
     }
 
     /// Reads a backup of the whole replicated state.

@@ -102,8 +102,12 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A certificate that has expired is not worth a connection: the server's answer would say less.
-fn check_own(credentials: &Credentials) -> Result<(), DialError> {
+/// Whether the certificate of this end counts now. One that has expired is not worth a connection: the server's answer would say less, and is
+/// lost when the connection is reset before it was read.
+///
+/// # Errors
+/// [`DialError::OwnCertificate`].
+pub fn check_own(credentials: &Credentials) -> Result<(), DialError> {
     let now_s = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs() as i64);

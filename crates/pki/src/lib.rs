@@ -39,7 +39,7 @@ mod error;
 pub use authority::{Authority, Key, Lifetimes};
 pub use certificate::{Certificate, date, digest_of_key};
 pub use credentials::{Clients, Credentials};
-pub use dial::{Connector, Dialer, handshake_refused};
+pub use dial::{Connector, Dialer, check_own, handshake_refused};
 pub use error::{DialError, PkiError};
 pub use principal::{Principal, Role};
 pub use text::{Kind, from_text, to_text};

@@ -301,13 +301,17 @@ impl Fleet {
         }
     }
 
-    /// Waits until no coordinator lacks a log or a source tree: before that another may be the only one that has it.
+    /// Waits until no coordinator but one lacks a log or a source tree: before that the one may be the only one that has it. Those that are
+    /// down are not asked.
     ///
     /// # Errors
     /// When that takes too long.
-    async fn all_are_whole(&self) -> anyhow::Result<()> {
+    async fn others_are_whole(&self, one: usize) -> anyhow::Result<()> {
         let until = Instant::now() + PATIENCE;
-        for at in 0..self.size() {
+        for at in (0..self.size()).filter(|at| *at != one) {
+            if self.coordinators[at].daemon.state() != State::Serving {
+                continue;
+            }
             let client = self.client_of(at, PATIENCE);
             loop {
                 let answer = client.get_cluster(api::GetClusterRequest {}).await?;
@@ -342,7 +346,7 @@ impl Fleet {
         let members = answer.cluster.unwrap_or_default().members;
         let member = members.iter().find(|member| member.address == address);
         let id = member.context("it is no member")?.member_id.to_string();
-        self.all_are_whole().await?;
+        self.others_are_whole(at).await?;
         self.coordinators[at].daemon.kill();
         let entry = self.coordinators[other].proxy.address();
         self.place.use_cluster(&entry);
