@@ -69,6 +69,16 @@ struct Kept {
     lends: BTreeMap<Class, bool>,
 }
 
+/// Where one with some needs can start soonest.
+pub(crate) struct Prospect {
+    pub at: usize,
+    /// When; [`NEVER`] when that is not known.
+    pub start_ms: i64,
+    /// Whether room has to be saved up for it: more than one attempt has to end, or a part of what is missing is free, so that what is smaller could pass
+    /// it bit by bit. Who waits for one attempt alone is due like anything else once it has ended.
+    pub saves_up: bool,
+}
+
 /// A place for an execution.
 pub(crate) struct Place {
     pub at: usize,
@@ -251,7 +261,7 @@ impl Fleet {
 
     /// Of some workers that could have room and are not kept, the one that has it soonest, with when that is: [`NEVER`] when that is not known. Which
     /// are looked at, where there are many, follows from `seed`.
-    pub(crate) fn soonest(&mut self, class: Class, seed: u64) -> Option<(usize, i64)> {
+    pub(crate) fn soonest(&mut self, class: Class, seed: u64) -> Option<Prospect> {
         let Self {
             machines,
             classes,
@@ -281,8 +291,13 @@ impl Fleet {
             // The soonest, then where least has to end, then by name.
             (end, in_the_way, at)
         });
-        let (end, _, at) = prospects.min()?;
-        Some((at, end))
+        let (end, in_the_way, at) = prospects.min()?;
+        let saves_up = in_the_way > 1 || machines[at].has_part_of(needs);
+        Some(Prospect {
+            at,
+            start_ms: end,
+            saves_up,
+        })
     }
 
     /// Whether one may start on a kept worker: it has ended by the time at which the worker is needed, or is not in the way.

@@ -11,7 +11,8 @@
 //!
 //! *Promises*: in each environment the one with the oldest claim that needs more than is free is promised its start on the worker that can have room
 //! for it soonest (of eight, in a large fleet), which is kept for it: from then on others start there only if they have ended by then, or are not in its way. An hour of age
-//! counts as much as a priority greater by one, so a later one of no greater priority never takes a promise over.
+//! counts as much as a priority greater by one, so a later one of no greater priority never takes a promise over. Nothing is promised where nothing has to
+//! be saved up: to who waits for one attempt alone, while nothing of what is missing is free.
 //!
 //! The cost of a decision follows what changed and how many kinds of needs wait, not how many executions or workers there are.
 

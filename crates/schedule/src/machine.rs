@@ -138,6 +138,14 @@ impl Machine {
         needs.memory_bytes == 0 || taken <= self.offer.memory_bytes
     }
 
+    /// Whether a part of what is missing for these needs is free: what is smaller could take it meanwhile.
+    pub(crate) fn has_part_of(&self, needs: &Needs) -> bool {
+        let (offer, taken) = (&self.offer, &self.taken);
+        (!self.has_processors(needs) && taken.cpu_millis < offer.cpu_millis)
+            || (!self.has_memory(needs) && taken.memory_bytes < offer.memory_bytes)
+            || (self.choose(needs).is_none() && self.useful_devices(needs) > 0)
+    }
+
     /// Its devices that nobody has.
     pub(crate) fn free_devices(&self) -> impl Iterator<Item = &Device> {
         self.free.iter().map(|at| &self.offer.devices[*at])

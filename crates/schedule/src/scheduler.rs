@@ -392,7 +392,9 @@ impl Scheduler {
         true
     }
 
-    /// Promises a start to those with the oldest claim, one in each environment, that need more than is free. Says whether anything changed.
+    /// Promises a start to who has the oldest claim of those that need more than is free, one in each environment, if room has to be saved up for it.
+    /// Were a worker kept for everybody who waits, the oldest claim would always go before shares and priorities, and before what needs a slot alone.
+    /// Says whether anything changed.
     fn promise(&mut self, now_ms: i64) -> bool {
         let Self {
             fleet,
@@ -408,7 +410,8 @@ impl Scheduler {
                 .filter_map(|class| Some((queue.elder(*class)?, *class)))
                 .filter(|(claim, _)| {
                     let known = held.get(environment);
-                    known.is_none_or(|known| **claim < known.claim)
+                    // Who was there before and was promised nothing had room then, or did not need it saved up.
+                    known.is_none_or(|known| **claim < known.claim && claim.1 > known.claim.1)
                 })
                 .collect();
             claims.sort_unstable();
@@ -422,19 +425,16 @@ impl Scheduler {
                     continue;
                 }
                 fleet.unkeep(environment);
-                if let Some((at, start_ms)) =
-                    fleet.soonest(class, head.age.0 ^ head.age.1.cast_unsigned())
-                {
-                    let number = head.age.1;
-                    let claim = claim.clone();
+                let prospect = fleet.soonest(class, head.age.0 ^ head.age.1.cast_unsigned());
+                if let Some(prospect) = prospect.as_ref().filter(|found| found.saves_up) {
                     let now = Held {
                         lane,
-                        number,
-                        at,
-                        start_ms,
-                        claim,
+                        number: head.age.1,
+                        at: prospect.at,
+                        start_ms: prospect.start_ms,
+                        claim: claim.clone(),
                     };
-                    fleet.keep(at, environment, class, start_ms);
+                    fleet.keep(now.at, environment, class, now.start_ms);
                     held.insert(environment.clone(), now);
                     changed = true;
                     break;
@@ -442,6 +442,10 @@ impl Scheduler {
                 if let Some(known) = held.get(environment) {
                     let class = queue.lane(known.lane).class;
                     fleet.keep(known.at, environment, class, known.start_ms);
+                }
+                // Who comes after it is promised nothing that it may have to take over.
+                if prospect.is_some() {
+                    break;
                 }
             }
         }

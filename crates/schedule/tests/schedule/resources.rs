@@ -10,11 +10,9 @@ fn each_gpu_has_one_and_the_smallest_that_will_do_is_given() {
     check(
         "worker a 8 gpus=big:80,small:16\nrun p 3 gpus=1\nrun p gpus=1:40\nplace\nfinish p#2 0\nplace\nfinish p#1 0\nplace",
         expect![[r#"
-            p#3 is promised a
             p#1 on a with small
             p#2 on a with big
             --
-            p#4 is promised a
             p#3 on a with big
             --
             --
@@ -27,13 +25,12 @@ fn processors_and_memory_are_kept() {
     check(
         "worker a 8 cpu=4 mb=1000\nrun p 2 cpu=2 mb=400\nrun p cpu=1\nrun p mb=300\nrun p mb=100\nrun p\nplace\nexplain p#3\nfinish p#1 0\nplace",
         expect![[r#"
-            p#3 is promised a
             p#1 on a
             p#2 on a
             p#5 on a
             p#6 on a
             --
-            queued: it is next on worker a, which is kept for it; what is in its way has no time limit
+            queued: no worker can take it now; priority 0; 0 of its project are before it, 4 of its project are with workers (weight 8.2), attempts so far: 0
               a: + in contact, + takes new attempts, + serves the environment, + 4 of 8 slots taken, - 4 of 4 processors taken, 1 needed
             p#3 on a
             p#4 on a
@@ -74,10 +71,8 @@ fn what_needs_many_gpus_is_next_where_it_fits_and_small_ones_do_not_pass_it_for_
             queued: no worker can take it now; priority 0; 0 of its project are before it, 3 of its project are with workers (weight 19), attempts so far: 0
               a: + in contact, + takes new attempts, + serves the environment, + 2 of 8 slots taken, + 1 of 2 nvidia.com/gpu free, 1 needed, - kept for p#3, which is next there
               b: + in contact, + takes new attempts, + serves the environment, + 1 of 8 slots taken, - 0 of 1 nvidia.com/gpu free, 1 needed
-            p#4 is promised a
             p#3 on a with a0, a1
             --
-            p#5 is promised a
             p#4 on b with b0
             --
         "#]],
