@@ -23,6 +23,16 @@ pub enum LogStart {
     Tail(i64),
 }
 
+impl LogStart {
+    /// The record that a series without a tail of its own begins with.
+    fn record(self) -> i64 {
+        match self {
+            Self::Record(number) => number,
+            Self::Tail(_) => 0,
+        }
+    }
+}
+
 /// What a log tells. Every record of an attempt from the start on comes once, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LogEvent {
@@ -276,10 +286,7 @@ impl Series for Metrics {
         channel: Channel,
         opening: Opening,
     ) -> Result<Streaming<ReadMetricsResponse>, Status> {
-        let start_record = match opening.start {
-            LogStart::Record(number) => number,
-            LogStart::Tail(_) => 0,
-        };
+        let start_record = opening.start.record();
         let request = ReadMetricsRequest {
             name: opening.name,
             follow: opening.follow,
@@ -331,10 +338,7 @@ impl Series for Metadata {
         channel: Channel,
         opening: Opening,
     ) -> Result<Streaming<ReadMetadataResponse>, Status> {
-        let start_record = match opening.start {
-            LogStart::Record(number) => number,
-            LogStart::Tail(_) => 0,
-        };
+        let start_record = opening.start.record();
         let request = ReadMetadataRequest {
             name: opening.name,
             follow: opening.follow,

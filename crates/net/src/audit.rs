@@ -198,16 +198,21 @@ impl Call {
             ErrorReason::Unauthenticated | ErrorReason::NotPermitted
         );
         if let Some(trail) = self.trail.as_ref().filter(|_| is_told) {
-            let source = self.caller.as_ref().map(|caller| caller.remote.ip());
-            trail.denied(
-                source,
-                Event {
-                    outcome: reason(refusal),
-                    message: refusal.message.clone(),
-                    ..self.event(EventKind::AuthDenied)
-                },
-            );
+            self.refused(trail, self.event(EventKind::AuthDenied), refusal);
         }
+    }
+
+    /// Tells of a denial, in the words that the caller was given.
+    fn refused(&self, trail: &Trail, event: Event, refusal: &Refusal) {
+        let source = self.caller.as_ref().map(|caller| caller.remote.ip());
+        trail.denied(
+            source,
+            Event {
+                outcome: reason(refusal),
+                message: refusal.message.clone(),
+                ..event
+            },
+        );
     }
 
     /// Tells that an administrator reads what nobody else may.
@@ -241,50 +246,34 @@ impl Call {
         let Asked {
             joiner,
             kind,
-            mut object,
-            request_id,
-            digest,
-        } = asked;
-        let of = |kind| {
-            let event = self.event(kind);
-            match joiner {
-                Some(principal) => Event { principal, ..event },
-                None => event,
-            }
-        };
-        let outcome = match answer {
-            Ok(Answer::Valid { .. } | Answer::Explained { .. }) => return,
-            Ok(answer) => {
-                if let Some(made) = made(answer) {
-                    object = made;
-                }
-                "OK".to_owned()
-            }
-            // The caller repeats it, here or elsewhere, and is answered then.
-            Err(refusal) if is_put_off(refusal.reason) => return,
-            Err(refusal) => {
-                if refusal.reason == ErrorReason::JoinDenied {
-                    let source = self.caller.as_ref().map(|caller| caller.remote.ip());
-                    return trail.denied(
-                        source,
-                        Event {
-                            object,
-                            outcome: reason(refusal),
-                            message: refusal.message.clone(),
-                            ..of(EventKind::JoinDenied)
-                        },
-                    );
-                }
-                reason(refusal)
-            }
-        };
-        trail.audit.record(Event {
             object,
             request_id,
             digest,
-            outcome,
-            ..of(kind)
-        });
+        } = asked;
+        let mut event = Event {
+            object,
+            request_id,
+            digest,
+            ..self.event(kind)
+        };
+        if let Some(principal) = joiner {
+            event.principal = principal;
+        }
+        match answer {
+            Ok(Answer::Valid { .. } | Answer::Explained { .. }) => return,
+            Ok(answer) => {
+                event.object = made(answer).unwrap_or(event.object);
+                event.outcome = "OK".to_owned();
+            }
+            // The caller repeats it, here or elsewhere, and is answered then.
+            Err(refusal) if is_put_off(refusal.reason) => return,
+            Err(refusal) if refusal.reason == ErrorReason::JoinDenied => {
+                event.kind = EventKind::JoinDenied;
+                return self.refused(trail, event, refusal);
+            }
+            Err(refusal) => event.outcome = reason(refusal),
+        }
+        trail.audit.record(event);
     }
 }
 

@@ -58,6 +58,27 @@ struct Common {
     record: bool,
 }
 
+impl Common {
+    /// Appends a line to the ledger, if that was asked for.
+    fn note(
+        &self,
+        layer: &str,
+        faults: u64,
+        operations: u64,
+        violations: usize,
+        command: &str,
+    ) -> anyhow::Result<()> {
+        if !self.record {
+            return Ok(());
+        }
+        let Self {
+            coordinators, seed, ..
+        } = self;
+        let command = format!("campaign {command} --coordinators {coordinators} --seed {seed}");
+        storage::record(layer, *seed, faults, operations, violations, &command)
+    }
+}
+
 #[derive(Debug, Args)]
 struct Run {
     /// Its name, several with commas, or `all`
@@ -220,21 +241,14 @@ fn told(run: &Run, plan: &Plan, outcome: anyhow::Result<Outcome>) -> anyhow::Res
         println!("    {violation}");
     }
     // Too few operations show nothing, so there is nothing to record.
-    if run.common.record && (outcome.is_good() || !outcome.report.violations.is_empty()) {
-        let Common {
-            coordinators, seed, ..
-        } = run.common;
-        storage::record(
-            "L4",
-            seed,
-            outcome.faults,
-            outcome.report.tally.ok,
-            outcome.report.violations.len(),
-            &format!(
-                "campaign run --workload {workload} --nemesis {nemesis} --seconds {} --coordinators {coordinators} --seed {seed}",
-                run.seconds
-            ),
-        )?;
+    if outcome.is_good() || !outcome.report.violations.is_empty() {
+        let (done, violations) = (outcome.report.tally.ok, outcome.report.violations.len());
+        let command = format!(
+            "run --workload {workload} --nemesis {nemesis} --seconds {}",
+            run.seconds
+        );
+        run.common
+            .note("L4", outcome.faults, done, violations, &command)?;
     }
     Ok(outcome.is_good())
 }
@@ -271,19 +285,9 @@ async fn power_cut(cuts: &PowerCut) -> anyhow::Result<bool> {
         found.violations.len(),
         storage::seconds(start)
     );
-    if common.record {
-        storage::record(
-            "L5",
-            common.seed,
-            found.trials,
-            found.acknowledged,
-            found.violations.len(),
-            &format!(
-                "campaign power-cut --cuts {} --writes {} --coordinators {} --seed {}",
-                cuts.cuts, cuts.writes, common.coordinators, common.seed
-            ),
-        )?;
-    }
+    let command = format!("power-cut --cuts {} --writes {}", cuts.cuts, cuts.writes);
+    let violations = found.violations.len();
+    common.note("L5", found.trials, found.acknowledged, violations, &command)?;
     Ok(found.violations.is_empty())
 }
 
@@ -309,19 +313,9 @@ async fn damage(asked: &DamageTrials) -> anyhow::Result<bool> {
         found.violations.len(),
         storage::seconds(start)
     );
-    if common.record {
-        storage::record(
-            "L5",
-            common.seed,
-            found.trials,
-            found.acknowledged,
-            found.violations.len(),
-            &format!(
-                "campaign damage --trials {} --coordinators {} --seed {}",
-                asked.trials, common.coordinators, common.seed
-            ),
-        )?;
-    }
+    let command = format!("damage --trials {}", asked.trials);
+    let violations = found.violations.len();
+    common.note("L5", found.trials, found.acknowledged, violations, &command)?;
     Ok(found.violations.is_empty())
 }
 
@@ -346,18 +340,7 @@ async fn loaded(asked: &Loaded) -> anyhow::Result<bool> {
         seen.idle_percent.unwrap_or(f64::NAN),
         seen.memory_mib
     );
-    if common.record {
-        storage::record(
-            "L4",
-            common.seed,
-            0,
-            seen.completed,
-            seen.violations.len(),
-            &format!(
-                "campaign load --seconds {} --coordinators {} --seed {}",
-                asked.seconds, common.coordinators, common.seed
-            ),
-        )?;
-    }
+    let command = format!("load --seconds {}", asked.seconds);
+    common.note("L4", 0, seen.completed, seen.violations.len(), &command)?;
     Ok(seen.violations.is_empty())
 }
