@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -15,6 +16,8 @@ use super::{Clock, Fleet, Settings};
 
 /// Fewer operations than this show nothing.
 pub const LEAST_OPERATIONS: u64 = 500;
+/// A run in which little succeeds, because everything comes late, say, may go on for so many times as long.
+const LONGER: u32 = 5;
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -23,7 +26,7 @@ pub struct Plan {
     pub workload: Workload,
     /// What breaks.
     pub nemesis: Nemesis,
-    /// For how long things break.
+    /// For how long things break; up to [`LONGER`] times as long until [`least_operations`](Self::least_operations) have succeeded.
     pub faulty: Duration,
     /// How many coordinators there are.
     pub coordinators: usize,
@@ -123,6 +126,7 @@ async fn under_faults(
     chance: &mut ChaCha8Rng,
 ) -> anyhow::Result<(Report, u64)> {
     let (phase, follow) = watch::channel(Phase::Faults);
+    let succeeded = Arc::new(AtomicU64::new(0));
     let context = Arc::new(Context {
         addresses: fleet.addresses(),
         direct: (0..fleet.size())
@@ -130,13 +134,21 @@ async fn under_faults(
             .collect(),
         place: fleet.place.path().to_owned(),
         clock: Clock::new(),
+        succeeded: succeeded.clone(),
         phase: follow,
         seed: chance.random(),
         may_cost_attempts: plan.nemesis.may_cost_attempts(),
     });
     let workload = tokio::spawn(plan.workload.drive(context));
-    let until = tokio::time::Instant::now() + plan.faulty;
-    let faults = plan.nemesis.rage(fleet, chance, until).await;
+    let begun = tokio::time::Instant::now();
+    let (until, last) = (begun + plan.faulty, begun + plan.faulty * LONGER);
+    let enough = plan.least_operations;
+    let is_over = || {
+        let now = tokio::time::Instant::now();
+        let is_enough = succeeded.load(Ordering::Relaxed) >= enough;
+        now >= last || (is_enough && now >= until)
+    };
+    let faults = plan.nemesis.rage(fleet, chance, until, is_over).await;
     let healed = fleet.heal().await;
     phase.send_replace(Phase::Healed);
     let faults = faults.and_then(|faults| healed.map(|()| faults));

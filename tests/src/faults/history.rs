@@ -1,6 +1,8 @@
 //! What clients remember of their calls.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use check::{Operation, Outcome};
@@ -57,7 +59,7 @@ impl Call {
 }
 
 /// How calls ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Answered as they should be.
     pub ok: u64,
@@ -65,13 +67,29 @@ pub struct Tally {
     pub unknown: u64,
     /// Refused or failed otherwise, by kind.
     pub refused: BTreeMap<&'static str, u64>,
+    /// What all tallies of a run have counted as they should be answered, while it goes on.
+    live: Arc<AtomicU64>,
 }
 
 impl Tally {
+    /// An empty one that counts for its run too.
+    pub fn of_run(live: &Arc<AtomicU64>) -> Self {
+        Self {
+            live: live.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// One more was answered as it should be.
+    pub fn succeeded(&mut self) {
+        self.ok += 1;
+        self.live.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts how a call ended.
     pub fn count<T>(&mut self, result: &Result<T, client::Error>) {
         match result {
-            Ok(_) => self.ok += 1,
+            Ok(_) => self.succeeded(),
             Err(error) if error.kind == Kind::Unavailable => self.unknown += 1,
             Err(error) => *self.refused.entry(error.kind.as_str()).or_default() += 1,
         }

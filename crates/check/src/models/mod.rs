@@ -7,5 +7,5 @@ mod numbers;
 mod register;
 
 pub use life::{Life, LifeAnswer, LifeCall, Phase};
-pub use numbers::{NumberAnswer, NumberCall, Numbers};
+pub use numbers::{Misplaced, NumberAnswer, NumberCall, Numbers, in_order};
 pub use register::{Register, RegisterCall};

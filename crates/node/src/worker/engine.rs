@@ -1,13 +1,13 @@
 //! The worker's loop: one thread that owns the mind. Programs, files and links talk to it through one channel; what takes
 //! long goes to the hands and comes back as an input.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use contract::link::{Fence as WireFence, PushFeedRequest};
+use contract::link::{Assignment, Fence as WireFence, PushFeedRequest};
 use feed::HolderId;
 use net::FeedLinkEvent;
 use runtime::{LaunchError, Launched};
@@ -110,6 +110,7 @@ pub(super) fn start(
         uplink: parts.uplink,
         standing: parts.standing,
         metrics: parts.metrics,
+        coming: VecDeque::new(),
         phases: HashMap::new(),
         next_look: HashMap::new(),
     };
@@ -130,6 +131,8 @@ struct Running {
     uplink: Uplink,
     standing: Standing,
     metrics: WorkerMetrics,
+    /// What is to be prepared, one between two looks at the inbox: a slot whose step has ended does not wait for all of it.
+    coming: VecDeque<(Fence, Box<Assignment>)>,
     /// What is being done for attempts, and since when.
     phases: HashMap<Fence, (Phase, Instant)>,
     /// When to look at a running attempt although nothing is heard of it.
@@ -140,15 +143,16 @@ impl Running {
     fn run(&mut self, inbox: &mpsc::Receiver<Event>) -> Result<(), Fault> {
         self.adopt()?;
         loop {
-            let event = match self.wait() {
+            let (event, waited) = match self.wait() {
+                _ if !self.coming.is_empty() => (inbox.try_recv().ok(), false),
                 Some(wait) => match inbox.recv_timeout(wait) {
-                    Ok(event) => Some(event),
-                    Err(mpsc::RecvTimeoutError::Timeout) => None,
+                    Ok(event) => (Some(event), true),
+                    Err(mpsc::RecvTimeoutError::Timeout) => (None, true),
                     Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
                 },
-                None => inbox.recv().ok(),
+                None => (inbox.recv().ok(), true),
             };
-            let nothing_came = event.is_none();
+            let nothing_came = waited && event.is_none();
             for event in event.into_iter().chain(inbox.try_iter().take(BATCH)) {
                 match event {
                     Event::Input(input) => self.feed_mind(input)?,
@@ -170,6 +174,9 @@ impl Running {
             let is_due = self.mind.poll_wakeup().is_some_and(|at| at <= now_us());
             if is_due || nothing_came {
                 self.feed_mind(Input::Tick)?;
+            }
+            if let Some((fence, assignment)) = self.coming.pop_front() {
+                self.prepare(fence, &assignment)?;
             }
         }
     }
@@ -293,23 +300,33 @@ impl Running {
         }
     }
 
+    fn prepare(&mut self, fence: Fence, assignment: &Assignment) -> Result<(), Fault> {
+        self.begin(fence, Phase::Prepare);
+        match self.attempts.begin(fence, assignment) {
+            Ok(attempt) => self.answered(|hands| hands.prepare(fence, attempt)),
+            // A full disk is the trouble of one attempt: what others leave when they end makes room.
+            Err(error) if is_full(&error) => {
+                let outcome = Err(PrepareError::DiskFull(format!(
+                    "the worker's disk is full: {error}"
+                )));
+                self.feed_mind(Input::Prepared { fence, outcome })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Nobody wants it prepared any more.
+    fn is_not_coming(&mut self, fence: Fence) {
+        self.coming.retain(|(other, _)| *other != fence);
+    }
+
     fn perform(&mut self, output: Output) -> Result<(), Fault> {
         match output {
-            Output::Prepare { fence, assignment } => {
-                self.begin(fence, Phase::Prepare);
-                match self.attempts.begin(fence, &assignment) {
-                    Ok(attempt) => self.answered(|hands| hands.prepare(fence, attempt))?,
-                    // A full disk is the trouble of one attempt: what others leave when they end makes room.
-                    Err(error) if is_full(&error) => {
-                        let outcome = Err(PrepareError::DiskFull(format!(
-                            "the worker's disk is full: {error}"
-                        )));
-                        self.feed_mind(Input::Prepared { fence, outcome })?;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+            Output::Prepare { fence, assignment } => self.coming.push_back((fence, assignment)),
+            Output::Abandon { fence } => {
+                self.is_not_coming(fence);
+                self.attempts.abandon(fence);
             }
-            Output::Abandon { fence } => self.attempts.abandon(fence),
             Output::Launch { fence } => {
                 self.begin(fence, Phase::Launch);
                 let (time_us, own) = (now_us(), self.hands.engine());
@@ -373,6 +390,7 @@ impl Running {
                 }
             }
             Output::Remove { fence } => {
+                self.is_not_coming(fence);
                 self.phases.remove(&fence);
                 self.next_look.remove(&fence);
                 if let Some(attempt) = self.attempts.remove(fence)? {

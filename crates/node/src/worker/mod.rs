@@ -218,8 +218,8 @@ impl WorkerNode {
             attempts.runtime(),
             tokio::runtime::Handle::current(),
         );
-        uplink::listen(socket, engine.clone())?;
         let stopping = CancellationToken::new();
+        uplink::listen(socket, engine.clone(), stopping.clone())?;
         if let Some(credentials) = credentials.clone() {
             let keeper = tls::Keeper::of_worker(credentials, config.coordinators.clone(), keys);
             tokio::spawn(keeper.keep(stopping.clone()));

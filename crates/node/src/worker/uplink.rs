@@ -2,7 +2,8 @@
 //! coordinator.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::net::Shutdown;
+use std::sync::Arc;
 
 use contract::api::ErrorReason;
 use contract::link::PushFeedRequest;
@@ -21,19 +22,31 @@ use crate::Fault;
 /// Longest name of an attempt's directory.
 const MAX_NAME: usize = 255;
 
-/// Hands what shims notify to the loop.
-pub(super) fn listen(socket: NotifySocket, engine: Engine) -> std::io::Result<()> {
-    let socket = std::os::unix::net::UnixDatagram::from(OwnedFd::from(socket.into_socket()));
-    socket.set_nonblocking(true)?;
-    let socket = tokio::net::UnixDatagram::from_std(socket)?;
-    tokio::spawn(async move {
-        let mut name = [0; MAX_NAME];
-        while let Ok(length) = socket.recv(&mut name).await {
-            let name = String::from_utf8_lossy(&name[..length]).into_owned();
-            if !engine.notified(name.into()) {
-                return;
+/// Hands what shims notify to the loop, until `stopping`. On a thread of its own: a slot waits for it, and must not wait for whatever else
+/// the pool does.
+pub(super) fn listen(
+    socket: NotifySocket,
+    engine: Engine,
+    stopping: CancellationToken,
+) -> std::io::Result<()> {
+    let socket = Arc::new(socket.into_socket());
+    socket.set_nonblocking(false)?;
+    let (listening, stopped) = (socket.clone(), stopping.clone());
+    std::thread::Builder::new()
+        .name("shims".into())
+        .spawn(move || {
+            let mut name = [0; MAX_NAME];
+            while let Ok(length) = listening.recv(&mut name) {
+                let name = String::from_utf8_lossy(&name[..length]).into_owned();
+                if stopped.is_cancelled() || !engine.notified(name.into()) {
+                    return;
+                }
             }
-        }
+        })?;
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        // Wakes the thread. It fails only where that is not there any more.
+        drop(socket.shutdown(Shutdown::Read));
     });
     Ok(())
 }

@@ -110,6 +110,12 @@ impl Shim {
         file.commit(&dir_fd, &attempt_name(dir.path()), &exit)?;
         notifier.send_last();
         self.notifier = Some(notifier);
+        if self.is_fit
+            && let Some(namespace) = &mut self.namespace
+        {
+            // What fails now fails again when the next attempt is shown, which is told it.
+            let _ = namespace.hide();
+        }
         Ok(())
     }
 
@@ -236,7 +242,7 @@ impl Shim {
 
     /// Makes the attempt's directories the program's `/valohai`.
     fn show(&mut self, dir: &AttemptDir) -> io::Result<()> {
-        let shown = match &self.namespace {
+        let shown = match &mut self.namespace {
             Some(namespace) => namespace.show(&dir.root()),
             None => Namespace::enter(&dir.root()).map(|entered| self.namespace = Some(entered)),
         };

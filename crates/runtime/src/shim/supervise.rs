@@ -33,6 +33,10 @@ const DYING: Duration = Duration::from_secs(10);
 /// How often the killing looks for processes that were forked meanwhile.
 const DYING_ROUND: Duration = Duration::from_millis(20);
 
+/// What the kernel has killed for memory is counted for the whole machine, and is told slowly: a count serves the attempts that a shim begins within
+/// so much time.
+const COUNT_SERVES: Duration = Duration::from_secs(1);
+
 /// Bytes of a `signalfd_siginfo`: it begins with the number of the signal, an error, and how it was sent.
 const INFO: usize = 128;
 
@@ -56,6 +60,8 @@ pub(super) struct Standing {
     pub(super) confined: Option<Confined>,
     /// Where readings of devices are seen, if it came open.
     pub(super) board: Option<File>,
+    /// What the kernel had killed for memory, and when that was counted.
+    oom_kills: Option<(Instant, Option<u64>)>,
 }
 
 impl Standing {
@@ -66,6 +72,7 @@ impl Standing {
             buffer: vec![0; 64 * 1024],
             confined: None,
             board: None,
+            oom_kills: None,
         }
     }
 
@@ -101,6 +108,8 @@ pub(super) struct Supervisor<'a> {
     stopping: Option<Stopping>,
     kill_asked: bool,
     oom_kills_before: Option<u64>,
+    /// The count that the next attempt may begin with.
+    counted: &'a mut Option<(Instant, Option<u64>)>,
 }
 
 struct Stopping {
@@ -125,9 +134,14 @@ impl<'a> Supervisor<'a> {
             buffer,
             confined,
             board,
+            oom_kills: counted,
         } = standing;
         let is_confined = confined.is_some();
         let own = rustix::process::getpid();
+        let oom_kills_before = match *counted {
+            Some((at, count)) if !is_confined && now < at + COUNT_SERVES => count,
+            _ => counted.insert((now, oom_kills(is_confined))).1,
+        };
         let meter = program.metrics.as_ref().filter(|asked| asked.span_ms > 0);
         let meter = meter.map(|asked| Meter::new(asked, is_confined, own, now, board.take()));
         Supervisor {
@@ -150,7 +164,8 @@ impl<'a> Supervisor<'a> {
             flush_at: Some(now + GATHER_NOTICE),
             stopping: None,
             kill_asked: false,
-            oom_kills_before: oom_kills(is_confined),
+            oom_kills_before,
+            counted,
         }
     }
 
@@ -426,6 +441,9 @@ impl<'a> Supervisor<'a> {
         let signal = status.and_then(WaitStatus::terminating_signal);
         // A shell reports that its program was killed by SIGKILL as 128 + 9.
         let killed = signal == Some(libc::SIGKILL) || code == Some(128 + libc::SIGKILL);
+        if killed {
+            *self.counted = None;
+        }
         // In a container the kernel counts for this program alone: one that failed after a kill failed of it.
         let failed = killed || (self.is_confined && code != Some(0));
         let oom = failed && self.stopping.is_none() && self.kernel_killed_for_memory();

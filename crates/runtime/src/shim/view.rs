@@ -28,6 +28,8 @@ pub(super) struct Namespace {
     mounts: OwnedFd,
     /// The next attempt's program may have it, with another directory as its `/valohai`.
     serves_again: bool,
+    /// An attempt's directory is there.
+    is_shown: bool,
 }
 
 impl Namespace {
@@ -41,16 +43,28 @@ impl Namespace {
             mounts,
             // A new root shows of the machine what it had when it was made; the next program is to see what there is then.
             serves_again: way == Way::Bound,
+            is_shown: true,
         };
         namespace.has_changed();
         Ok(namespace)
     }
 
     /// Makes `root` the `/valohai` of a namespace that is [as it was](Self::is_as_it_was).
-    pub(super) fn show(&self, root: &Path) -> io::Result<()> {
-        rustix::mount::unmount(VALOHAI, UnmountFlags::DETACH)?;
+    pub(super) fn show(&mut self, root: &Path) -> io::Result<()> {
+        self.hide()?;
         rustix::mount::mount_bind(root, VALOHAI)?;
+        self.is_shown = true;
         self.has_changed();
+        Ok(())
+    }
+
+    /// Takes the directory of the attempt before away. The kernel waits for all processors when it unmounts, so this is best done while nobody
+    /// waits for a program.
+    pub(super) fn hide(&mut self) -> io::Result<()> {
+        if self.is_shown {
+            rustix::mount::unmount(VALOHAI, UnmountFlags::DETACH)?;
+            self.is_shown = false;
+        }
         Ok(())
     }
 

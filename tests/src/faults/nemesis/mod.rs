@@ -106,7 +106,7 @@ impl Nemesis {
         self == Self::PauseWorker
     }
 
-    /// Breaks things until a moment, and mends them. How many faults there were.
+    /// Breaks things until `is_over`, which is about at `until`, and mends them. How many faults there were.
     ///
     /// # Errors
     /// When something does not come back after it was mended.
@@ -115,9 +115,10 @@ impl Nemesis {
         fleet: &mut Fleet,
         chance: &mut ChaCha8Rng,
         until: Instant,
+        is_over: impl Fn() -> bool,
     ) -> anyhow::Result<u64> {
         let mut faults = 0;
-        while Instant::now() < until {
+        while !is_over() {
             pause(chance, 500, 1_500).await;
             match self {
                 Self::Calm => {}

@@ -72,7 +72,7 @@ async fn lane(context: Arc<Context>, at: usize) -> Vec<Seen> {
             name: None,
             history: Vec::new(),
             open: None,
-            tally: Tally::default(),
+            tally: context.tally(),
             violations: Vec::new(),
         };
         make(&context, &clients[0], &mut seen).await;
@@ -141,7 +141,7 @@ async fn look(
     name: &str,
     gaps: [Duration; 3],
 ) -> (Vec<Op>, Tally) {
-    let (mut history, mut tally) = (Vec::new(), Tally::default());
+    let (mut history, mut tally) = (Vec::new(), context.tally());
     for gap in gaps {
         sleep(gap).await;
         let call = Call::begin(context.clock);
@@ -164,7 +164,7 @@ async fn stop(
     cancel: Option<&api::CancelExecutionRequest>,
     before: Duration,
 ) -> (Vec<Op>, Tally) {
-    let mut tally = Tally::default();
+    let mut tally = context.tally();
     let Some(cancel) = cancel else {
         return (Vec::new(), tally);
     };

@@ -135,7 +135,7 @@ async fn create(
 async fn client(context: Arc<Context>, at: usize, config: String) -> (Tally, Vec<Asked>) {
     let mut chance = ChaCha8Rng::seed_from_u64(context.seed ^ ((at as u64) << 52));
     let client = context.client(at, IMPATIENT);
-    let (mut tally, mut all) = (Tally::default(), Vec::new());
+    let (mut tally, mut all) = (context.tally(), Vec::new());
     while context.faulty() {
         let mut asked = Asked {
             id: calls::request_id(&mut chance),

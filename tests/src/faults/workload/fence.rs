@@ -70,7 +70,7 @@ async fn client(
 ) -> (Tally, BTreeSet<String>, Vec<String>) {
     let mut chance = ChaCha8Rng::seed_from_u64(context.seed ^ ((at as u64) << 48));
     let client = context.client(at, IMPATIENT);
-    let (mut tally, mut made, mut open) = (Tally::default(), BTreeSet::new(), Vec::new());
+    let (mut tally, mut made, mut open) = (context.tally(), BTreeSet::new(), Vec::new());
     let mut running: Vec<String> = Vec::new();
     while context.faulty() {
         if running.len() < AHEAD {

@@ -17,6 +17,7 @@ mod witness;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use client::{Client, Fixed, Options};
@@ -103,6 +104,8 @@ pub struct Context {
     pub place: PathBuf,
     /// The clock of the histories.
     pub clock: Clock,
+    /// How many operations were answered as they should be, so far.
+    pub succeeded: Arc<AtomicU64>,
     /// What of the run it is.
     pub phase: watch::Receiver<Phase>,
     /// Chance.
@@ -132,6 +135,11 @@ impl Context {
             silence: Duration::from_secs(15),
         };
         Client::with_options(Fixed(addresses), options)
+    }
+
+    /// A tally of a part of the run.
+    pub fn tally(&self) -> Tally {
+        Tally::of_run(&self.succeeded)
     }
 
     /// Whether things still break.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use check::models::{NumberAnswer, NumberCall, Numbers};
-use check::{Limit, Operation, Verdict, linearizable};
+use check::Operation;
+use check::models::{Misplaced, NumberAnswer, NumberCall, in_order};
 use client::{Client, Kind};
 use contract::api;
 use rand::{Rng as _, SeedableRng as _};
@@ -67,7 +67,10 @@ async fn client(context: Arc<Context>, at: usize, newest: Arc<AtomicU64>) -> Mem
     let mut chance = ChaCha8Rng::seed_from_u64(context.seed ^ ((at as u64) << 32));
     let mine = context.client(at, IMPATIENT);
     let other = context.client(at + 1, IMPATIENT);
-    let mut memory = Memory::default();
+    let mut memory = Memory {
+        tally: context.tally(),
+        ..Memory::default()
+    };
     while context.faulty() {
         match chance.random_range(0..10) {
             0..5 => {
@@ -175,7 +178,7 @@ async fn look_for(context: &Context, memory: &mut Memory, client: &Client, numbe
         Err(error) if error.kind == Kind::NotFound => false,
         failed => return memory.tally.count(&failed),
     };
-    memory.tally.ok += 1;
+    memory.tally.succeeded();
     let answer = NumberAnswer::Exists(exists);
     let operation = call.answered(context.clock, NumberCall::Exists(number), answer);
     memory.history.push(operation);
@@ -223,19 +226,15 @@ async fn finish(context: &Context, all: &mut Memory, report: &mut Report) -> any
 }
 
 fn judge(all: &Memory, report: &mut Report) {
-    let mut history = all.history.clone();
-    history.sort_by_key(|operation| operation.start);
-    match linearizable(&Numbers, &history, Limit::default()) {
-        Verdict::Linearizable(_) => {}
-        Verdict::Undecided => report.broken("I-03: the history could not be judged in time"),
-        Verdict::Violation(blocked) => {
-            let last: Vec<_> = blocked.done.iter().rev().take(5).collect();
-            report.broken(format!(
-                "I-03: {:?} has no place after {} others, the last of which are {:#?}",
-                history[blocked.stuck],
-                blocked.done.len(),
-                last.iter().map(|at| &history[**at]).collect::<Vec<_>>()
-            ));
-        }
-    }
+    let history = &all.history;
+    let Err(misplaced) = in_order(history) else {
+        return;
+    };
+    let places: &[usize] = match &misplaced {
+        Misplaced::NeverMade(_) => &[],
+        Misplaced::MadeTwice(_, places) | Misplaced::NoTime(_, places) => places,
+        Misplaced::Impossible(at) => std::slice::from_ref(at),
+    };
+    let operations: Vec<_> = places.iter().map(|at| &history[*at]).collect();
+    report.broken(format!("I-03: {misplaced}: {operations:#?}"));
 }

@@ -79,7 +79,7 @@ pub(super) async fn drive(context: Arc<Context>) -> anyhow::Result<Report> {
 async fn printer(context: Arc<Context>, at: usize, known: Shared) -> Tally {
     let mut chance = ChaCha8Rng::seed_from_u64(context.seed ^ ((at as u64) << 36));
     let client = context.client(at, IMPATIENT);
-    let mut tally = Tally::default();
+    let mut tally = context.tally();
     let mut running: Option<String> = None;
     while context.faulty() {
         if let Some(name) = running.clone() {
@@ -113,7 +113,7 @@ async fn printer(context: Arc<Context>, at: usize, known: Shared) -> Tally {
 /// Reads logs, breaks off, and goes on with the next record at another coordinator.
 async fn subscriber(context: Arc<Context>, at: usize, known: Shared) -> Tally {
     let mut chance = ChaCha8Rng::seed_from_u64(context.seed ^ ((at as u64) << 20) ^ 0xFEED);
-    let mut tally = Tally::default();
+    let mut tally = context.tally();
     while context.faulty() {
         let name = {
             let known = lock(&known);
@@ -157,7 +157,7 @@ async fn read_through(
                 break;
             };
             if !std::mem::replace(&mut heard, true) {
-                tally.ok += 1;
+                tally.succeeded();
             }
             if let LogEvent::Sealed { .. } = event {
                 note(known, name, event, &mut place);
