@@ -30,7 +30,8 @@ pub enum LifeCall {
     Create,
     /// Reads where it is.
     Read,
-    /// Cancels it.
+    /// Cancels it. How far it is when that is answered is a [`Read`](Self::Read) of its own at the same time: who asks again, after a leader's end say,
+    /// is answered with how things are now, and may have cancelled it long before.
     Cancel,
 }
 
@@ -65,9 +66,11 @@ impl Model for Life {
             (LifeCall::Read | LifeCall::Cancel, _) => *state,
         };
         // What was cancelled while it waited is stopped at once, and what had ended by itself stays so: both are led to.
-        match answer {
-            Some(answer) => after.leads_to(*answer).then_some(*answer),
-            None => Some(after),
+        match (call, answer) {
+            (_, None) => Some(after),
+            (_, Some(answer)) if !after.leads_to(*answer) => None,
+            (LifeCall::Cancel, Some(_)) => Some(after),
+            (_, Some(answer)) => Some(*answer),
         }
     }
 }
@@ -112,6 +115,21 @@ mod tests {
         ]));
     }
 
+    /// A leader dies between a cancel and its answer, and the client asks again.
+    #[test]
+    fn a_cancel_may_be_answered_long_after_it_was_done() {
+        let during = |call, answer, start, end| Operation::answered(call, answer, start, end);
+        let history = [
+            during(Create, Live, 0, 1),
+            during(Cancel, Complete, 2, 9),
+            during(Read, Complete, 2, 9),
+            during(Read, Stopping, 3, 4),
+            during(Read, Complete, 6, 7),
+        ];
+        let found = linearizable(&Life, &history, Limit::default());
+        assert!(matches!(found, Verdict::Linearizable(_)), "{found:?}");
+    }
+
     #[test]
     fn lives_that_cannot_be() {
         assert!(!holds(&[(Create, Live), (Read, Absent)]), "lost");
@@ -123,6 +141,8 @@ mod tests {
             !holds(&[(Create, Live), (Cancel, Stopping), (Read, Live)]),
             "cancel lost"
         );
+        assert!(!holds(&[(Create, Live), (Cancel, Live)]), "cancel ignored");
+        assert!(!holds(&[(Create, Live), (Cancel, Absent)]), "cancel missed");
         assert!(
             !holds(&[(Create, Live), (Read, Complete), (Cancel, Stopping)]),
             "final is final"

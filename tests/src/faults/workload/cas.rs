@@ -172,17 +172,19 @@ async fn stop(
     let call = Call::begin(context.clock);
     let answer = client.cancel_execution(cancel.clone()).await;
     tally.count(&answer);
-    let operation = match answer {
-        Ok(answer) => {
-            let stage = stage(answer.execution.unwrap_or_default().state());
-            call.answered(context.clock, LifeCall::Cancel, stage)
+    let stage = match answer {
+        Ok(answer) => stage(answer.execution.unwrap_or_default().state()),
+        Err(error) if error.kind == Kind::NotFound => Stage::Absent,
+        Err(_) => {
+            return (
+                vec![Operation::unknown(LifeCall::Cancel, call.start_us)],
+                tally,
+            );
         }
-        Err(error) if error.kind == Kind::NotFound => {
-            call.answered(context.clock, LifeCall::Cancel, Stage::Absent)
-        }
-        Err(_) => Operation::unknown(LifeCall::Cancel, call.start_us),
     };
-    (vec![operation], tally)
+    let calls = [LifeCall::Cancel, LifeCall::Read];
+    let history = calls.map(|one| call.answered(context.clock, one, stage));
+    (history.into(), tally)
 }
 
 async fn read(client: &Client, name: &str) -> Result<Stage, Error> {
