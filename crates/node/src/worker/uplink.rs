@@ -2,6 +2,7 @@
 //! coordinator.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::sync::Arc;
 
@@ -36,7 +37,13 @@ pub(super) fn listen(
         .name("shims".into())
         .spawn(move || {
             let mut name = [0; MAX_NAME];
-            while let Ok(length) = listening.recv(&mut name) {
+            loop {
+                let length = match listening.recv(&mut name) {
+                    Ok(length) => length,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    // The loop looks by itself now and then: ends are late from now on, but none is missed.
+                    Err(error) => return tracing::error!("shims are not heard any more: {error}"),
+                };
                 let name = String::from_utf8_lossy(&name[..length]).into_owned();
                 if stopped.is_cancelled() || !engine.notified(name.into()) {
                     return;
