@@ -16,7 +16,7 @@ use super::{Clock, Fleet, Settings};
 
 /// Fewer operations than this show nothing.
 pub const LEAST_OPERATIONS: u64 = 500;
-/// A run in which little succeeds, because everything comes late, say, may go on for so many times as long.
+/// A run in which little succeeds, because everything comes late, say, may go on for so many times as long; see [`Plan::faulty`].
 const LONGER: u32 = 5;
 
 /// What is run.
@@ -26,7 +26,7 @@ pub struct Plan {
     pub workload: Workload,
     /// What breaks.
     pub nemesis: Nemesis,
-    /// For how long things break; up to [`LONGER`] times as long until [`least_operations`](Self::least_operations) have succeeded.
+    /// For how long things break; up to five times as long until [`least_operations`](Self::least_operations) have succeeded.
     pub faulty: Duration,
     /// How many coordinators there are.
     pub coordinators: usize,
