@@ -61,8 +61,7 @@ pub enum Misplaced {
     MadeTwice(u64, [usize; 2]),
     /// This operation, by its place in the history, was answered with what is never right.
     Impossible(usize),
-    /// The number was made after the first of these operations began, or one that was before it in the line of numbers, and before the second ended;
-    /// which is before that.
+    /// The number was made after the first of these operations began, and before the second ended: but that ended first.
     NoTime(u64, [usize; 2]),
 }
 
@@ -109,18 +108,15 @@ impl Window {
 pub fn in_order(history: &[Operation<NumberCall, NumberAnswer>]) -> Result<(), Misplaced> {
     let last = history.iter().filter_map(seen).max().unwrap_or(0);
     let mut unknown: Vec<Bound> = Vec::new();
-    let mut windows: Vec<Window> = Vec::new();
     let room = history
         .len()
         .min(usize::try_from(last).unwrap_or(usize::MAX));
-    windows.resize(
-        room,
-        Window {
-            maker: None,
-            from: (0, 0),
-            until: None,
-        },
-    );
+    let open = Window {
+        maker: None,
+        from: (0, 0),
+        until: None,
+    };
+    let mut windows = vec![open; room];
     let place = |number: u64| usize::try_from(number - 1).unwrap_or(usize::MAX);
     for (at, operation) in history.iter().enumerate() {
         let begun = (operation.start, at);

@@ -143,16 +143,16 @@ impl Running {
     fn run(&mut self, inbox: &mpsc::Receiver<Event>) -> Result<(), Fault> {
         self.adopt()?;
         loop {
-            let (event, waited) = match self.wait() {
-                _ if !self.coming.is_empty() => (inbox.try_recv().ok(), false),
+            let event = match self.wait() {
+                _ if !self.coming.is_empty() => inbox.try_recv().ok(),
                 Some(wait) => match inbox.recv_timeout(wait) {
-                    Ok(event) => (Some(event), true),
-                    Err(mpsc::RecvTimeoutError::Timeout) => (None, true),
+                    Ok(event) => Some(event),
+                    Err(mpsc::RecvTimeoutError::Timeout) => None,
                     Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
                 },
-                None => (inbox.recv().ok(), true),
+                None => inbox.recv().ok(),
             };
-            let nothing_came = waited && event.is_none();
+            let nothing_came = event.is_none() && self.coming.is_empty();
             for event in event.into_iter().chain(inbox.try_iter().take(BATCH)) {
                 match event {
                     Event::Input(input) => self.feed_mind(input)?,

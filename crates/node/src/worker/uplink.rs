@@ -236,3 +236,37 @@ async fn hear(
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::sync::mpsc::RecvTimeoutError;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::worker::engine::Event;
+
+    /// Longer than any of it takes.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn shims_are_heard_until_the_end_and_then_nobody_listens() {
+        let place = tempfile::tempdir().unwrap();
+        let socket = NotifySocket::bind(place.path()).unwrap();
+        let (engine, inbox) = Engine::channel();
+        let stopping = CancellationToken::new();
+        listen(socket, engine, stopping.clone()).unwrap();
+        let shim = UnixDatagram::unbound().unwrap();
+        let path = NotifySocket::path(place.path());
+        for name in ["one.1", "two.1"] {
+            shim.send_to(name.as_bytes(), &path).unwrap();
+            let heard = inbox.recv_timeout(PATIENCE);
+            assert!(matches!(heard, Ok(Event::Notified(heard)) if *heard == *name));
+        }
+        // The thread holds the last handle to the loop: it lets go when it ends.
+        stopping.cancel();
+        let nobody = inbox.recv_timeout(PATIENCE);
+        assert!(matches!(nobody, Err(RecvTimeoutError::Disconnected)));
+    }
+}
