@@ -134,6 +134,7 @@ fn main() -> anyhow::Result<ExitCode> {
     {
         return Ok(code);
     }
+    storage::commit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -164,8 +165,11 @@ fn in_private() -> Option<ExitCode> {
     if !probe.is_ok_and(|done| done.status.success()) {
         return None;
     }
+    // Private first, so that nothing is seen outside; then shared among all that is started here: the standing shims of one fleet have mounts of their
+    // own, and would keep the disks of another one mounted for as long as they live if they were not told that these are unmounted.
     let status = Command::new("unshare")
         .args(unshare)
+        .args(["sh", "-c", "mount --make-rshared / && exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().ok()?)
         .args(std::env::args_os().skip(1))
         .env(PRIVATE, "1")

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -119,7 +120,7 @@ pub(super) fn compare(acked: &BTreeMap<u64, String>, there: &BTreeMap<u64, Strin
 /// command.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When the file cannot be written, or git does not say which commit this is.
 pub fn record(
     layer: &str,
     seed: u64,
@@ -130,13 +131,9 @@ pub fn record(
 ) -> anyhow::Result<()> {
     const HEADING: &str =
         "commit\tlayer\tseeds\tsimulated hours\tfaults\toperations\tviolations\tcommand\n";
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path = root.join("docs/reliability/ledger.tsv");
-    let commit = std::process::Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .current_dir(&root)
-        .output()?;
-    let commit = String::from_utf8_lossy(&commit.stdout).trim().to_owned();
+    let path = root().join("docs/reliability/ledger.tsv");
+    let commit = commit();
+    anyhow::ensure!(!commit.is_empty(), "git does not say which commit this is");
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -149,6 +146,23 @@ pub fn record(
         format!("{commit}\t{layer}\t{seed}\t-\t{faults}\t{operations}\t{violations}\t{command}\n");
     file.write_all(line.as_bytes())?;
     Ok(())
+}
+
+/// The commit that this program was started at. Ask early: others follow while it runs.
+pub fn commit() -> &'static str {
+    static COMMIT: LazyLock<String> = LazyLock::new(|| {
+        let asked = std::process::Command::new("git")
+            .args(["rev-parse", "--short=12", "HEAD"])
+            .current_dir(root())
+            .output();
+        let said = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        said.unwrap_or_default()
+    });
+    &COMMIT
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// How long something took, in seconds, for people.
