@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, sleep};
 
 use crate::args;
 use crate::contenders::group::{Group, Kind};
@@ -17,6 +17,10 @@ const ROW: &str = "P9";
 
 /// Writers that keep a group busy.
 const LOAD: usize = 16;
+
+/// How often each of them writes, at most: some 300 writes a second in all. Without a rest they would make millions of executions in the
+/// time that it takes to kill a hundred leaders, and the row would say how long so many take to read back.
+const PACE: Duration = Duration::from_millis(50);
 
 /// How long a group has all its members before the next kill.
 const CALM: Duration = Duration::from_millis(1_500);
@@ -53,7 +57,10 @@ async fn kills(arguments: &args::Failover, kind: Kind) -> anyhow::Result<Vec<f64
         let stop = Arc::clone(&stop);
         load.spawn(async move {
             let mut number = 0;
+            let mut pace = tokio::time::interval(PACE);
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !stop.load(Ordering::Relaxed) {
+                pace.tick().await;
                 number += 1;
                 writer.write(&format!("load-{lane}-{number}")).await?;
             }

@@ -274,6 +274,7 @@ fn register(worker: usize) -> Kind {
     Kind::RegisterWorker(pb::RegisterWorker {
         name: format!("w{worker:05}"),
         incarnation: 1,
+        instance_id: Default::default(),
         offer: Some(Offer {
             environments,
             slot_count: SLOTS,
