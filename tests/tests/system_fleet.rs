@@ -85,6 +85,57 @@ fn outputs_move_from_worker_to_worker() {
     );
 }
 
+/// I-16: a second daemon over a copy of a worker's directory gets nothing and harms nothing, and people are told.
+#[test]
+fn a_copied_data_directory_takes_nothing_from_the_original() {
+    let mut cluster = Cluster::new("copied");
+    cluster.add_worker("worker", None);
+    let place = &cluster.place;
+    let mut gate = place.gate("gate");
+    place.config(&format!(
+        "- step: {{name: long, image: busybox, command: '{}'}}\n- step: {{name: short, image: busybox, command: echo done}}\n",
+        gate.line()
+    ));
+    place
+        .run(&["execution", "run", "long", "--detach"])
+        .succeeds();
+    gate.wait();
+    let listed = place.run(&["worker", "list"]).succeeds().text();
+    assert!(!listed.contains("second daemon"), "{listed}");
+
+    let (original, copy) = (place.path().join("worker"), place.path().join("copy"));
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([&original, &copy])
+        .status();
+    assert!(copied.unwrap().success());
+    let mut second = place.start(&[
+        "worker",
+        "--name=worker",
+        "--slots=2",
+        &format!("--coordinator={}", cluster.coordinator.address),
+        &format!("--data-dir={}", copy.display()),
+    ]);
+    second.wait_for("another daemon is in contact as worker worker");
+    let listed = place.run(&["worker", "list"]).succeeds().text();
+    assert!(
+        listed.contains("worker: a second daemon spoke as this worker"),
+        "{listed}"
+    );
+    gate.open();
+    place.run(&["execution", "watch", "1"]).succeeds();
+    let execution = place.execution(1);
+    assert_eq!(
+        execution["attempts"].as_array().unwrap().len(),
+        1,
+        "{execution:#}"
+    );
+    // With the original gone, the other one is as good as any.
+    cluster.workers[0].kill();
+    let place = &cluster.place;
+    place.run(&["execution", "run", "short"]).succeeds();
+}
+
 /// A worker on a small disk: the step that fills it fails with words, and the worker takes the next one.
 #[test]
 fn a_full_disk_ends_one_attempt_and_the_worker_goes_on() {

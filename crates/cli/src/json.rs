@@ -288,6 +288,7 @@ pub fn worker(worker: &api::Worker) -> Value {
         "runtime": worker.runtime,
         "connected": worker.connected,
         "contact_time": time(worker.contact_time.as_ref()),
+        "duplicate_time": time(worker.duplicate_time.as_ref()),
         "executions": worker.executions,
         "draining": worker.draining,
         "devices": worker.devices.iter().map(device).collect::<Vec<_>>(),

@@ -205,6 +205,7 @@ fn hint(reason: ErrorReason) -> Option<&'static str> {
         R::DigestMismatch => "send the bytes again",
         R::BlobLost => "run the execution again that made it, or bring back a worker that has it",
         R::StateForbids => "look at its state first",
+        R::DuplicateWorker => "stop one of the two daemons",
         R::StaleFence | R::StaleIncarnation => "a newer one has taken over; nothing is to be done",
         R::NotLeader | R::OutcomeUnknown => "repeat the request with the same request id",
         R::NoQuorum => "bring back a majority of the coordinators",

@@ -42,15 +42,36 @@ pub(crate) fn check(
         ));
     };
     disconnect::check(offer, config)?;
-    match tip.worker(name) {
-        Some(known) if known.incarnation > state.incarnation => Err(Refusal::new(
-            ErrorReason::StaleIncarnation,
-            format!("worker {name} has started again since; this daemon must stop"),
-        )
-        .with("worker", name)
-        .with("current", known.incarnation.to_string())),
-        _ => Ok(()),
-    }
+    let Some(known) = tip.worker(name) else {
+        return Ok(());
+    };
+    let why = if known.incarnation > state.incarnation {
+        "has started again since"
+    } else if known.incarnation == state.incarnation && is_other(&known.instance_id, state) {
+        "is another daemon, with the same name or a copy of this one's data directory"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(
+        ErrorReason::StaleIncarnation,
+        format!("worker {name} {why}; this daemon must stop"),
+    )
+    .with("worker", name)
+    .with("current", known.incarnation.to_string()))
+}
+
+/// Whether another daemon speaks than the one that drew this. Of one that does not say, nothing is concluded.
+pub(crate) fn is_other(instance_id: &[u8], state: &SynchronizeRequest) -> bool {
+    !instance_id.is_empty() && !state.instance_id.is_empty() && *instance_id != *state.instance_id
+}
+
+/// Sends away one that would take the place of a daemon that lives: a directory that was copied must not take what the original runs (I-16).
+pub(crate) fn duplicate(worker: &str) -> Refusal {
+    let words = format!(
+        "another daemon is in contact as worker {worker}: two have the same name, or copies of one data directory; stop one of them, or give it \
+         a name and a data directory of its own"
+    );
+    Refusal::new(ErrorReason::DuplicateWorker, words).with("worker", worker)
 }
 
 /// Whether the worker counted these coordinators when it found the feeds of what it finished on the disks of a majority: what others have stored
@@ -75,6 +96,7 @@ pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest, voters: &[u64])
             name: state.worker.clone(),
             incarnation: state.incarnation,
             offer: state.offer.clone(),
+            instance_id: state.instance_id.clone(),
         }));
     }
     if known.is_some_and(|known| known.incarnation != state.incarnation) {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use contract::link::SynchronizeRequest;
 use ledger::Fence;
 
@@ -13,6 +14,8 @@ pub(crate) struct Session {
     pub(crate) worker: String,
     /// Incarnation that speaks.
     pub(crate) incarnation: u64,
+    /// What its daemon drew at its start.
+    pub(crate) instance_id: Bytes,
     /// Generation of the last state that was taken in.
     pub(crate) generation: u64,
     /// Attempts the worker has, as it said last.
@@ -38,6 +41,7 @@ impl Session {
         Self {
             worker: state.worker.clone(),
             incarnation: state.incarnation,
+            instance_id: state.instance_id.clone(),
             generation: 0,
             reported: BTreeSet::new(),
             told: None,

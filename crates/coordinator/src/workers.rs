@@ -12,10 +12,14 @@ use crate::disconnect::OnDisconnect;
 use crate::io::{Now, Output, SessionId};
 use crate::proposals::Queued;
 use crate::session::Session;
-use crate::{desired, reports};
+use crate::{Refusal, desired, reports};
 
 /// A worker that lives and is connected says what it has at least this often.
 const REGULAR_US: u64 = 5_000_000;
+
+/// A connected worker that has said nothing for this long may be dead, though its connection stands: that of a machine that has vanished
+/// does. Until then nobody takes its place. A daemon that is started again on the same machine finds the connection of the earlier one ended.
+const DOUBT_US: u64 = 2 * REGULAR_US;
 
 /// Until when a worker that is connected, and spoke last at `contact`, is known to have lived.
 fn lived_until(now: Now, contact: u64) -> u64 {
@@ -78,7 +82,8 @@ impl Coordinator {
             .ahead
             .back()
             .map_or(&self.ledger, |ahead| &ahead.ledger);
-        if let Err(refusal) = reports::check(tip, state, &self.config) {
+        let checked = reports::check(tip, state, &self.config);
+        if let Err(refusal) = checked.and_then(|()| self.check_alone(now, id, state)) {
             self.outputs.push(Output::EndSession {
                 session: id,
                 refusal,
@@ -106,6 +111,28 @@ impl Coordinator {
         }
         let incarnation = session.incarnation;
         self.see(&state.worker, Some(incarnation));
+    }
+
+    /// Refuses one that speaks as a worker whose daemon is another one and lives.
+    fn check_alone(
+        &self,
+        now: Now,
+        id: SessionId,
+        state: &SynchronizeRequest,
+    ) -> Result<(), Refusal> {
+        let contact = self.contacts.get(&state.worker).copied().unwrap_or(0);
+        if now.monotonic_us.saturating_sub(contact) > DOUBT_US {
+            return Ok(());
+        }
+        let is_taken = self.sessions.iter().any(|(other, session)| {
+            *other != id
+                && session.worker == state.worker
+                && reports::is_other(&session.instance_id, state)
+        });
+        match is_taken {
+            true => Err(reports::duplicate(&state.worker)),
+            false => Ok(()),
+        }
     }
 
     /// Ends every connection: another member leads, and workers must speak to it.

@@ -194,6 +194,16 @@ impl World {
 
     /// A worker says what it has.
     fn report(&mut self, session: u64, incarnation: u64, attempts: Vec<AttemptReport>) {
+        self.report_as(session, (incarnation, ""), attempts);
+    }
+
+    /// One start of a worker's daemon says what it has.
+    fn report_as(
+        &mut self,
+        session: u64,
+        (incarnation, instance): (u64, &'static str),
+        attempts: Vec<AttemptReport>,
+    ) {
         self.generation += 1;
         let state = SynchronizeRequest {
             worker: "w1".into(),
@@ -206,6 +216,7 @@ impl World {
             }),
             attempts,
             desired_generation: u64::MAX,
+            instance_id: instance.into(),
             ..SynchronizeRequest::default()
         };
         self.handle(Input::WorkerState {
@@ -446,6 +457,83 @@ fn an_older_incarnation_is_sent_away() {
     world.check(expect![[r#"
         end session 2: STALE_INCARNATION: worker w1 has started again since; this daemon must stop
     "#]]);
+}
+
+/// I-16: what runs at the original is not lost to a copy of its directory, whatever the copy counts to.
+#[test]
+fn a_daemon_over_a_copied_directory_is_sent_away_while_the_original_lives() {
+    let mut world = World::new();
+    world.report_as(1, (5, "original"), vec![]);
+    world.run_step(1, "greet").unwrap().unwrap();
+    let fence = world.fence();
+    world.report_as(1, (5, "original"), vec![running(&fence)]);
+    world.transcript.clear();
+    world.report_as(2, (5, "copy"), vec![]);
+    world.check(expect![[r#"
+        end session 2: STALE_INCARNATION: worker w1 is another daemon, with the same name or a copy of this one's data directory; this daemon must stop
+    "#]]);
+    world.report_as(3, (6, "copy"), vec![]);
+    world.check(expect![[r#"
+        end session 3: DUPLICATE_WORKER: another daemon is in contact as worker w1: two have the same name, or copies of one data directory; stop one of them, or give it a name and a data directory of its own
+    "#]]);
+    // Nor by patience: the original speaks on.
+    for _ in 0..4 {
+        world.now.monotonic_us += 5_000_000;
+        world.report_as(1, (5, "original"), vec![running(&fence)]);
+        world.report_as(4, (7, "copy"), vec![]);
+    }
+    assert_eq!(world.state(1), State::Started);
+    assert_eq!(world.fence(), fence, "I-06: no other attempt");
+    let known = world.mind.ledger().worker("w1").unwrap();
+    assert_eq!(
+        (known.incarnation, &*known.instance_id),
+        (5, b"original".as_slice())
+    );
+}
+
+/// The machine may be gone whose connection stands.
+#[test]
+fn a_daemon_that_was_started_again_takes_the_place_of_one_that_is_gone_or_silent() {
+    let mut world = World::new();
+    world.report_as(1, (1, "first"), vec![]);
+    world.handle(Input::WorkerGone {
+        session: SessionId(1),
+    });
+    world.report_as(2, (2, "second"), vec![]);
+    assert_eq!(world.mind.ledger().worker("w1").unwrap().incarnation, 2);
+    // Its connection stands, and it says nothing: a power cut.
+    world.now.monotonic_us += 10_000_001;
+    world.report_as(3, (3, "third"), vec![]);
+    assert_eq!(world.mind.ledger().worker("w1").unwrap().incarnation, 3);
+    world.transcript.clear();
+    // The same daemon on another connection, before the first one is seen to have ended.
+    world.report_as(4, (3, "third"), vec![]);
+    world.check(expect![[r#"
+        desired 4:
+    "#]]);
+}
+
+/// Equal counts are told apart also where the original is away for a moment.
+#[test]
+fn a_copy_does_not_slip_in_while_the_original_is_away() {
+    let mut world = World::new();
+    world.report_as(1, (5, "original"), vec![]);
+    world.run_step(1, "greet").unwrap().unwrap();
+    let fence = world.fence();
+    world.report_as(1, (5, "original"), vec![running(&fence)]);
+    world.handle(Input::WorkerGone {
+        session: SessionId(1),
+    });
+    world.restart();
+    world.handle(Input::Tick);
+    world.desired.clear();
+    world.report_as(2, (5, "copy"), vec![]);
+    assert!(
+        world.desired.is_empty(),
+        "I-06: the copy is told to run nothing"
+    );
+    world.report_as(3, (5, "original"), vec![running(&fence)]);
+    assert_eq!((world.fence(), world.state(1)), (fence, State::Started));
 }
 
 #[test]

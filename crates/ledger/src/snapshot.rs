@@ -287,6 +287,7 @@ fn restore_worker(record: pb::WorkerRecord) -> Result<Worker, RestoreError> {
         drained: record.drained,
         name: share(&record.name),
         incarnation: record.incarnation,
+        instance_id: Arc::from(&*record.instance_id),
         offer: Arc::new(record.offer.unwrap_or_default()),
         lost: record.lost,
         attempts: fences.map_err(|_| RestoreError::Malformed("worker.attempts"))?,

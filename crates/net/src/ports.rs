@@ -104,6 +104,8 @@ pub struct Contact {
     pub time_ms: i64,
     /// How busy its machine is, as it said last.
     pub usage: Option<Usage>,
+    /// Unix time in milliseconds at which a second daemon last spoke as this worker.
+    pub duplicate_ms: Option<i64>,
 }
 
 pub use coordinator::feeds::FeedKey;

@@ -29,7 +29,7 @@ pub fn code(reason: ErrorReason) -> Code {
         | R::DigestMismatch => Code::InvalidArgument,
         R::ResourceNotFound => Code::NotFound,
         R::RequestIdReused => Code::AlreadyExists,
-        R::BlobMissing | R::StateForbids => Code::FailedPrecondition,
+        R::BlobMissing | R::StateForbids | R::DuplicateWorker => Code::FailedPrecondition,
         R::BlobLost => Code::DataLoss,
         R::StaleFence | R::StaleIncarnation => Code::Aborted,
         R::NotLeader | R::OutcomeUnknown | R::NoQuorum | R::NotReady => Code::Unavailable,
@@ -105,6 +105,7 @@ fn add_detail(details: &mut ErrorDetails, reason: ErrorReason, refusal: &Refusal
         | R::BlobLost
         | R::StaleFence
         | R::StaleIncarnation
+        | R::DuplicateWorker
         | R::PastEnd
         | R::RevisionCompacted
         | R::Unauthenticated

@@ -232,6 +232,7 @@ mod tests {
                     name: (*name).to_owned(),
                     incarnation: 1,
                     offer,
+                    instance_id: Default::default(),
                 })
             };
             apply(names.iter().map(admit).collect());

@@ -30,6 +30,8 @@ pub struct Config {
     pub name: String,
     /// Its incarnation; rises with every start of the daemon, durably, before the first input.
     pub incarnation: u64,
+    /// What this start of the daemon drew, so that no copy of its data directory is taken for it.
+    pub instance_id: [u8; 16],
     /// What it offers. At most `slot_count` of its programs run at once.
     pub offer: Offer,
     /// What it was told of its cluster last; nothing if it never was.
@@ -440,6 +442,7 @@ impl Worker {
             desired_generation: self.desired_generation,
             coordinator_ids: self.counted(),
             usage: self.usage.clone(),
+            instance_id: self.config.instance_id.to_vec().into(),
         };
         self.outputs.push(Output::Report(Box::new(state)));
         self.contact.told(self.generation, now);

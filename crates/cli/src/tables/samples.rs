@@ -252,6 +252,7 @@ pub(super) fn workers() -> Vec<api::Worker> {
             disk_available_bytes: Some(300 << 30),
             disk_total_bytes: Some(900 << 30),
         }),
+        duplicate_time: at(297.0),
     };
     let away = api::Worker {
         name: "workers/gpu-2".into(),

@@ -29,7 +29,7 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
             ]
         })
         .collect();
-    table::render(
+    let mut text = table::render(
         &[
             "WORKER",
             "CONTACT",
@@ -41,7 +41,17 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
             "VERSION",
         ],
         &rows,
-    )
+    );
+    for worker in workers {
+        if let Some(time) = &worker.duplicate_time {
+            text += &format!(
+                "\n{}: a second daemon spoke as this worker {} and was sent away; two have the same name, or copies of one data directory\n",
+                cell(worker.name.trim_start_matches("workers/")),
+                now.ago(Some(time)),
+            );
+        }
+    }
+    text
 }
 
 /// Everything about one.

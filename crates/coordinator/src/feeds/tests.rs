@@ -47,6 +47,7 @@ fn ledgers() -> (Ledger, Ledger, FeedKey) {
                 slot_count: 1,
                 ..link::Offer::default()
             }),
+            instance_id: Default::default(),
         }),
     );
     apply(

@@ -42,6 +42,7 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::RegisterWorker) -> Result
     ledger.insert_worker(Worker {
         name: name.clone(),
         incarnation: command.incarnation,
+        instance_id: Arc::from(&*command.instance_id),
         offer: Arc::new(offer),
         lost: false,
         attempts,

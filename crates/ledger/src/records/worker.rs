@@ -43,6 +43,9 @@ pub struct Worker {
     pub name: Arc<str>,
     /// Its newest incarnation.
     pub incarnation: u64,
+    /// What its daemon drew at this start, so that a copy of its data directory is not taken for it; empty where it did not say. Nothing in
+    /// the ledger depends on it.
+    pub instance_id: Arc<[u8]>,
     /// What it offers.
     pub offer: Arc<Offer>,
     /// Whether it was declared lost.
@@ -92,6 +95,7 @@ impl Worker {
             revision: self.revision,
             holds: self.holds.iter().map(hold).collect(),
             drained: self.drained,
+            instance_id: self.instance_id.to_vec().into(),
         }
     }
 }

@@ -48,6 +48,7 @@ pub fn worker(name: &str, incarnation: u64, environments: &[&str]) -> Kind {
             environments: environments.iter().map(|slug| (*slug).to_owned()).collect(),
             ..link::Offer::default()
         }),
+        instance_id: Default::default(),
     })
 }
 
@@ -70,6 +71,7 @@ pub fn gpu_worker(name: &str, incarnation: u64, ids: &[&str]) -> Kind {
             devices: ids.iter().map(device).collect(),
             ..link::Offer::default()
         }),
+        instance_id: Default::default(),
     })
 }
 

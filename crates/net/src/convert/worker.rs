@@ -13,6 +13,7 @@ pub(crate) fn worker(ledger: &Ledger, worker: &Worker, contact: Option<Contact>)
         Some(contact) => (contact.connected, Some(contact.time_ms)),
         None => (false, None),
     };
+    let duplicate_ms = contact.as_ref().and_then(|contact| contact.duplicate_ms);
     // What a machine said that is away says nothing of how it is now.
     let usage = contact
         .and_then(|contact| contact.usage)
@@ -45,6 +46,7 @@ pub(crate) fn worker(ledger: &Ledger, worker: &Worker, contact: Option<Contact>)
         cpu_millis_taken: int64(worker.taken().cpu_millis),
         memory_bytes: int64(worker.offer.memory_bytes),
         memory_bytes_taken: int64(worker.taken().memory_bytes),
+        duplicate_time: duplicate_ms.and_then(from_millis),
         usage: usage.map(|usage| api::WorkerUsage {
             cpu_millis: usage.cpu_millis.map(int64),
             memory_bytes: usage.memory_bytes.map(int64),

@@ -23,7 +23,7 @@ fn kind(reason: ErrorReason) -> Kind {
         R::InvalidPageToken | R::DigestMismatch => Kind::Invalid,
         R::ResourceNotFound => Kind::NotFound,
         R::RequestIdReused => Kind::Exists,
-        R::BlobMissing | R::StateForbids => Kind::Forbidden,
+        R::BlobMissing | R::StateForbids | R::DuplicateWorker => Kind::Forbidden,
         R::BlobLost => Kind::DataLoss,
         R::StaleFence | R::StaleIncarnation => Kind::Aborted,
         R::NotLeader | R::OutcomeUnknown | R::NoQuorum | R::NotReady => Kind::Unavailable,

@@ -514,8 +514,25 @@ impl Running {
             connected,
             time_ms,
             usage,
+            duplicate_ms: known.and_then(|known| known.duplicate_ms),
         };
         view.contacts.insert(worker, contact);
+    }
+
+    /// Tells people that two daemons speak as one worker: nobody else notices while one of them is sent away.
+    fn note_duplicate(&self, session: SessionId, refusal: &Refusal) {
+        let two = [ErrorReason::DuplicateWorker, ErrorReason::StaleIncarnation];
+        let Some(worker) = self.workers.get(&session) else {
+            return;
+        };
+        if !two.contains(&refusal.reason) {
+            return;
+        }
+        tracing::error!(worker, "sent a worker's daemon away: {}", refusal.message);
+        let time_ms = self.now().unix_ms;
+        if let Some(contact) = lock(&self.view).contacts.get_mut(worker) {
+            contact.duplicate_ms = Some(time_ms);
+        }
     }
 
     /// Does what the mind asks for until it asks for nothing more.
@@ -560,6 +577,7 @@ impl Running {
             }
             Output::Desired { session, desired } => self.tell(session, Ok(desired)),
             Output::EndSession { session, refusal } => {
+                self.note_duplicate(session, &refusal);
                 self.tell(session, Err(refusal));
                 self.sessions.remove(&session);
             }

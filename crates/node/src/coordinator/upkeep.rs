@@ -279,6 +279,7 @@ mod tests {
                 slot_count: 1,
                 ..link::Offer::default()
             }),
+            instance_id: Default::default(),
         };
         apply(&mut ledger, 1, Kind::RegisterWorker(worker.clone()));
         let worker = pb::RegisterWorker {

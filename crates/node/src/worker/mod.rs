@@ -425,6 +425,7 @@ fn open(
     let mind = Worker::new(Config {
         name: config.name.clone(),
         incarnation,
+        instance_id: uuid::Uuid::new_v4().into_bytes(),
         offer: Offer {
             address,
             slot_count: config.slots,

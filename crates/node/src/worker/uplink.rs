@@ -225,6 +225,8 @@ async fn hear(
                 match refusal.reason {
                     // Another daemon speaks under this name: two must not.
                     ErrorReason::StaleIncarnation => on_fault(Fault::new(refusal.message.clone())),
+                    // What runs goes on, and so does asking: that the other one ends is all that it takes.
+                    ErrorReason::DuplicateWorker => tracing::error!("{}", refusal.message),
                     ErrorReason::InvalidField => {
                         tracing::error!("the coordinator takes no work from this worker: {refusal}")
                     }

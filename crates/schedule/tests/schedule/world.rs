@@ -211,6 +211,7 @@ impl World {
             name: name.to_owned(),
             incarnation: 1,
             offer: Some(offer),
+            instance_id: Default::default(),
         })]);
     }
 

@@ -60,6 +60,8 @@ impl Machine {
         let config = Config {
             name: name(self.id),
             incarnation: self.life,
+            // Of one machine no two lives are alike.
+            instance_id: u128::from(self.life).to_be_bytes(),
             offer: Offer {
                 address: name(self.id),
                 slot_count: stage.swarm.slots,

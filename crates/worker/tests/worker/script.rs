@@ -345,6 +345,7 @@ pub(crate) fn config(slots: u32, holders: u64) -> Config {
     Config {
         name: "w1".to_owned(),
         incarnation: 1,
+        instance_id: [1; 16],
         offer: Offer {
             slot_count: slots,
             ..Offer::default()

@@ -368,6 +368,7 @@ impl Surroundings for Host {
 
     fn contact(&self, worker: &str) -> Option<Contact> {
         (worker == "w").then_some(Contact {
+            duplicate_ms: None,
             connected: true,
             time_ms: 5,
             usage: None,

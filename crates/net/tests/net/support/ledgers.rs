@@ -45,6 +45,7 @@ pub fn worker(name: &str, address: &str) -> Kind {
         name: name.to_owned(),
         incarnation: 1,
         offer: Some(offer),
+        instance_id: Default::default(),
     })
 }
 
