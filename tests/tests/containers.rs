@@ -505,7 +505,7 @@ fn unchanging_line(line: &str) -> String {
     line
 }
 
-/// Kills in seeded orders: I-06, I-12, I-17, I-21. So many by default; `SHOAL_KILL_ORDERS` says otherwise.
+/// Kills in seeded orders: I-06, I-12, I-15, I-17, I-21. So many by default; `SHOAL_KILL_ORDERS` says otherwise.
 const ORDERS: u64 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -522,7 +522,7 @@ fn kills_of_everything_but_the_container_cost_no_attempt_and_no_line() {
     };
     let orders = std::env::var("SHOAL_KILL_ORDERS").ok();
     let orders = orders.map_or(ORDERS, |orders| orders.parse().unwrap());
-    let mut cluster = Cluster::new("kill-orders");
+    let mut cluster = Cluster::of("kill-orders", 3);
     let shared = cluster.place.path().join("shared");
     fs::create_dir(&shared).unwrap();
     let mount = format!("--allow-mount={}", shared.display());
@@ -530,20 +530,30 @@ fn kills_of_everything_but_the_container_cost_no_attempt_and_no_line() {
     let arguments = [
         "--runtime=docker",
         "--container-network=none",
+        "--device=nvidia.com/gpu=a",
         &mount,
         &host,
     ];
     cluster.add_worker_with("boxer", &arguments);
-    let script = "i=0; while [ ! -e /shared/go ]; do echo line $i; i=$((i+1)); sleep 0.02; done; echo $i >/valohai/outputs/lines";
-    let mounts = format!("    mounts: ['{}:/shared']\n", shared.display());
-    write(&cluster.place, BUSYBOX, script, &mounts);
+    // Whoever finds the one device in somebody's hands ends with 9.
+    let script = "mkdir /shared/held-$CUDA_VISIBLE_DEVICES || exit 9; \
+                  i=0; while [ ! -e /shared/go ]; do echo line $i; i=$((i+1)); sleep 0.02; done; \
+                  rmdir /shared/held-$CUDA_VISIBLE_DEVICES; echo $i >/valohai/outputs/lines";
+    let more = format!(
+        "    mounts: ['{}:/shared']\n    resources:\n      devices: {{nvidia.com/gpu: 1}}\n",
+        shared.display()
+    );
+    write(&cluster.place, BUSYBOX, script, &more);
     for seed in 0..orders {
         let mut chance = StdRng::seed_from_u64(seed);
-        let number = seed as i64 + 1;
-        cluster
-            .place
-            .run(&["execution", "run", "it", "--detach"])
-            .succeeds();
+        // The second one waits for the device of the first.
+        let [number, next] = [1, 2].map(|turn| 2 * seed as i64 + turn);
+        for _ in [number, next] {
+            cluster
+                .place
+                .run(&["execution", "run", "it", "--detach"])
+                .succeeds();
+        }
         let mut log = cluster
             .place
             .start(&["execution", "logs", &number.to_string(), "--follow"]);
@@ -552,11 +562,12 @@ fn kills_of_everything_but_the_container_cost_no_attempt_and_no_line() {
         victims.shuffle(&mut chance);
         let count = chance.random_range(1..=victims.len());
         let victims = &mut victims[..count];
+        let member = chance.random_range(0..3);
         for victim in victims.iter() {
             match victim {
                 Victim::Worker => cluster.workers[0].kill(),
                 Victim::Engine => engine.kill(),
-                Victim::Coordinator => cluster.coordinator.kill(),
+                Victim::Coordinator => cluster.coordinator_at(member).kill(),
             }
         }
         let goes_early = chance.random_bool(0.5);
@@ -571,28 +582,30 @@ fn kills_of_everything_but_the_container_cost_no_attempt_and_no_line() {
             match victim {
                 Victim::Worker => cluster.workers[0].restart(&cluster.place),
                 Victim::Engine => engine.bring_up().unwrap(),
-                Victim::Coordinator => cluster.coordinator.restart(&cluster.place),
+                Victim::Coordinator => cluster.restart_coordinator(member),
             }
         }
         fs::write(shared.join("go"), "").unwrap();
-        cluster
-            .place
-            .run(&["execution", "watch", &number.to_string()])
-            .succeeds();
-        let execution = cluster.place.execution(number);
-        assert_eq!(
-            attempts(&execution),
-            1,
-            "seed {seed}: {victims:?} {execution:#}"
-        );
-        let log = cluster.place.log_of(number, None);
-        let printed = log.records.iter().filter(|(from, _)| from == "stdout");
-        for (at, (_, text)) in printed.enumerate() {
+        for number in [number, next] {
+            cluster
+                .place
+                .run(&["execution", "watch", &number.to_string()])
+                .succeeds();
+            let execution = cluster.place.execution(number);
             assert_eq!(
-                *text,
-                format!("line {at}\n"),
-                "I-21: seed {seed}: {victims:?}"
+                attempts(&execution),
+                1,
+                "seed {seed}: {victims:?} {execution:#}"
             );
+            let log = cluster.place.log_of(number, None);
+            let printed = log.records.iter().filter(|(from, _)| from == "stdout");
+            for (at, (_, text)) in printed.enumerate() {
+                assert_eq!(
+                    *text,
+                    format!("line {at}\n"),
+                    "I-21: seed {seed}: {victims:?}"
+                );
+            }
         }
         fs::remove_file(shared.join("go")).unwrap();
     }

@@ -97,7 +97,12 @@ impl Coming<'_> {
                 .assignment
                 .devices
                 .iter()
-                .map(|device| device.device_id.clone())
+                .map(|device| runtime::devices::Device {
+                    id: device.device_id.clone(),
+                    kind: device.kind.clone(),
+                    name: device.name.clone(),
+                    memory_bytes: device.memory_bytes,
+                })
                 .collect(),
             cluster: self.containers.cluster.clone(),
             worker: self.containers.worker.clone(),

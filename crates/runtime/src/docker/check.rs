@@ -28,6 +28,8 @@ const RUNC_MENDED: [([u32; 3], &str); 2] = [
 pub(super) struct Facts {
     pub(super) maps_users: bool,
     pub(super) memory: u64,
+    /// The first number of Podman's version; none where the engine is Docker's.
+    pub(super) podman: Option<u32>,
 }
 
 /// Connects, and waits a while for an engine that is just starting.
@@ -81,9 +83,12 @@ pub(super) async fn facts(engine: &bollard::Docker) -> Result<Facts, DockerError
         ));
     }
     let version = engine.version().await.map_err(failed)?;
+    let mut podman = None;
     for component in version.components.unwrap_or_default() {
-        if component.name == "runc" {
-            warn_of_runc(&component.version);
+        match component.name.as_str() {
+            "runc" => warn_of_runc(&component.version),
+            "Podman Engine" => podman = Some(numbers(&component.version)[0]),
+            _ => {}
         }
     }
     Ok(Facts {
@@ -92,6 +97,7 @@ pub(super) async fn facts(engine: &bollard::Docker) -> Result<Facts, DockerError
             .mem_total
             .and_then(|bytes| u64::try_from(bytes).ok())
             .unwrap_or(0),
+        podman,
     })
 }
 
@@ -105,14 +111,18 @@ fn warn_of_runc(version: &str) {
 
 /// What is mended only by a later version.
 fn holes(version: &str) -> Option<String> {
-    let mut numbers = version
-        .split(|letter: char| !letter.is_ascii_digit())
-        .map(|number| number.parse().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    let version = [next(), next(), next()];
+    let version = numbers(version);
     let open = RUNC_MENDED.iter().filter(|(since, _)| version < *since);
     let names: Vec<&str> = open.map(|(_, name)| *name).collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// The first three numbers of a version.
+fn numbers(version: &str) -> [u32; 3] {
+    let mut numbers = version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map(|number| number.parse().unwrap_or(0));
+    [(); 3].map(|()| numbers.next().unwrap_or(0))
 }
 
 /// One line of what the engine is.

@@ -71,6 +71,7 @@ pub(super) fn body(
     policy: &Policy,
     carried: &Carried,
     owner: &Path,
+    devices: Vec<DeviceRequest>,
 ) -> ContainerCreateBody {
     let grant = &container.grant;
     let strict = policy.profile == Profile::Strict;
@@ -132,7 +133,7 @@ pub(super) fn body(
             }),
             init: Some(false),
             runtime: policy.oci_runtime.clone(),
-            device_requests: devices(&container.devices),
+            device_requests: (!devices.is_empty()).then_some(devices),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
@@ -145,6 +146,7 @@ fn labels(dir: &AttemptDir, container: &Container, owner: &Path) -> HashMap<Stri
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let (execution, attempt) = (part(), part());
     let owner = owner.display().to_string();
+    let devices: Vec<&str> = container.devices.iter().map(|one| &*one.id).collect();
     let all = [
         (label::OWNER, owner),
         (label::EXECUTION, execution),
@@ -152,7 +154,7 @@ fn labels(dir: &AttemptDir, container: &Container, owner: &Path) -> HashMap<Stri
         (label::FENCE, fence),
         (label::CLUSTER, container.cluster.clone()),
         (label::WORKER, container.worker.clone()),
-        (label::GPUS, container.devices.join(",")),
+        (label::GPUS, devices.join(",")),
     ];
     let all = all.into_iter().filter(|(_, value)| !value.is_empty());
     all.map(|(name, value)| (name.to_owned(), value)).collect()
@@ -216,21 +218,4 @@ fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
         }),
         ..Mount::default()
     }
-}
-
-/// The engine is asked for what it knows by UUID. A declared device is its operator's to hand on: the container is told of it, in its
-/// environment and its labels.
-fn devices(ids: &[String]) -> Option<Vec<DeviceRequest>> {
-    let known = ids
-        .iter()
-        .filter(|id| id.starts_with("GPU-") || id.starts_with("MIG-"));
-    let uuids: Vec<String> = known.cloned().collect();
-    (!uuids.is_empty()).then(|| {
-        vec![DeviceRequest {
-            driver: Some("nvidia".to_owned()),
-            device_ids: Some(uuids),
-            capabilities: Some(vec![vec!["gpu".to_owned()]]),
-            ..DeviceRequest::default()
-        }]
-    })
 }

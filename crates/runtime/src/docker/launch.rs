@@ -9,6 +9,7 @@
 //! Invariant: no number in the run file, no request sent, so no program started. A host that dies before can begin anew.
 
 use crate::attempt::AttemptDir;
+use crate::docker::devices::{self, Known};
 use crate::docker::{Container, Docker, container, words};
 use crate::launcher::LaunchError;
 use crate::notify::Reachable;
@@ -16,6 +17,7 @@ use crate::program::Program;
 use crate::run_file::RunFile;
 use crate::shim::request::{self, Request};
 use crate::shim::start::needs_a_file;
+use bollard::models::SystemInfo;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
@@ -130,7 +132,18 @@ impl Docker {
     ) -> Result<(), LaunchError> {
         let options = CreateContainerOptionsBuilder::default().name(name).build();
         let policy = &self.config.policy;
-        let body = container::body(dir, container, policy, &self.carried, &self.data_dir);
+        let devices = match container.devices.as_slice() {
+            [] => Vec::new(),
+            own => {
+                let known = match self.podman {
+                    None => Known::of(self.info().await?),
+                    Some(version) => Known::of_podman(version).map_err(LaunchError::Engine)?,
+                };
+                devices::requests(own, &known)
+            }
+        };
+        let (carried, owner) = (&self.carried, &self.data_dir);
+        let body = container::body(dir, container, policy, carried, owner, devices);
         let created = self
             .engine
             .create_container(Some(options.clone()), body.clone())
@@ -150,6 +163,18 @@ impl Docker {
         created
             .map(drop)
             .map_err(|error| LaunchError::Engine(not_started(&words::of(&error))))
+    }
+
+    /// What the engine is now: devices may have come since the worker has started.
+    async fn info(&self) -> Result<SystemInfo, LaunchError> {
+        let info = match self.engine.info().await {
+            Err(error) if words::is_silent(&error) => {
+                self.wait_for_engine().await;
+                self.engine.info().await
+            }
+            info => info,
+        };
+        info.map_err(|error| LaunchError::Engine(not_started(&words::of(&error))))
     }
 
     /// Removes a container with all that is in it; one that runs is killed. Whether it is gone.
@@ -174,7 +199,7 @@ impl Docker {
 /// What the engine's more cryptic words mean.
 fn not_started(words: &str) -> String {
     let hint = if words.contains("could not select device driver") {
-        " (the worker's engine has no NVIDIA runtime: install the NVIDIA container toolkit)"
+        " (the worker's engine has no NVIDIA runtime, nor knows the GPU by CDI: install the NVIDIA container toolkit)"
     } else if words.contains("bind source path does not exist") {
         " (the engine does not see the worker's files: the data directory must have the same path on the engine's machine)"
     } else if words.contains("unknown or invalid runtime name") {

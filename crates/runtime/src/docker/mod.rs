@@ -23,6 +23,8 @@ mod carried;
 
 mod container;
 
+mod devices;
+
 mod launch;
 
 mod reconcile;
@@ -38,6 +40,7 @@ mod watch;
 mod words;
 
 use crate::attempt::{AttemptDir, AttemptState, Stop};
+use crate::devices::Device;
 use crate::docker::carried::Carried;
 use crate::docker::quota::Watched;
 use crate::docker::watch::Watch;
@@ -107,8 +110,8 @@ pub struct Container {
     pub image: Image,
     /// What it is granted.
     pub grant: Grant,
-    /// UUIDs of the GPUs that are its own.
-    pub devices: Vec<String>,
+    /// The devices that are its own.
+    pub devices: Vec<Device>,
     /// UUID of the cluster, for its label; empty where it is not known.
     pub cluster: String,
     /// Name of the worker, for its label.
@@ -127,6 +130,8 @@ pub struct Docker {
     watch: Watch,
     news: News,
     starts: Semaphore,
+    /// The first number of Podman's version; none where the engine is Docker's.
+    podman: Option<u32>,
     /// Users in containers are others on the machine.
     maps_users: bool,
     /// Bytes of the machine's memory.
@@ -161,6 +166,13 @@ impl Docker {
         let handle = Handle::current();
         let engine = check::connect(config.host.as_deref()).await?;
         let facts = check::facts(&engine).await?;
+        if config.policy.network == Network::Bridge && facts.podman.is_some() {
+            return Err(DockerError::Unfit(
+                "Podman keeps steps on a bridge neither from each other nor from what only this machine should reach; start the worker with \
+                 `--container-network none`, or with `host` where steps may reach all of it"
+                    .to_owned(),
+            ));
+        }
         if config.policy.network == Network::Bridge {
             check::network(&engine).await?;
             let coordinators = config.coordinators.clone();
@@ -192,6 +204,7 @@ impl Docker {
             starts: Semaphore::new(STARTS * processors),
             maps_users: facts.maps_users,
             memory: facts.memory,
+            podman: facts.podman,
             lost_us,
             burying: Mutex::default(),
             watched: Watched::default(),

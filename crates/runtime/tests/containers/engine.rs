@@ -1,7 +1,9 @@
 //! The engine that tests use, and the images that they make in it.
 
 use bollard::Docker;
-use bollard::query_parameters::{CreateImageOptionsBuilder, InspectContainerOptions};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, InspectContainerOptions, TagImageOptionsBuilder,
+};
 use bytes::Bytes;
 use futures::StreamExt;
 use std::collections::HashMap;
@@ -87,6 +89,15 @@ impl Engine {
             let mut answers = Box::pin(self.docker.create_image(Some(options), Some(body), None));
             while let Some(answer) = answers.next().await {
                 answer.unwrap();
+            }
+            // Podman takes no notice of the tag.
+            if self.docker.inspect_image(name).await.is_err() {
+                let tag = TagImageOptionsBuilder::default()
+                    .repo(repo)
+                    .tag(tag)
+                    .build();
+                let latest = format!("{repo}:latest");
+                self.docker.tag_image(&latest, Some(tag)).await.unwrap();
             }
         });
     }

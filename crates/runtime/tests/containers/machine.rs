@@ -2,6 +2,7 @@
 
 use crate::engine::{BUSYBOX, Engine, engine};
 use feed::{Record, Stream};
+use runtime::devices::Device;
 use runtime::docker::{Ask, Container, Docker, DockerConfig, Network, Policy, PullPolicy};
 use runtime::{
     AttemptDir, AttemptState, Attempts, Exit, FeedTail, LaunchError, Launched, Launcher,
@@ -23,6 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Wanted {
     pub(crate) image: &'static str,
     pub(crate) ask: Ask,
+    pub(crate) devices: Vec<Device>,
 }
 
 impl Default for Wanted {
@@ -30,6 +32,7 @@ impl Default for Wanted {
         Wanted {
             image: BUSYBOX,
             ask: Ask::default(),
+            devices: Vec::new(),
         }
     }
 }
@@ -153,7 +156,7 @@ impl Machine {
         Some(Container {
             image,
             grant,
-            devices: Vec::new(),
+            devices: wanted.devices.clone(),
             cluster: "a-cluster".to_owned(),
             worker: "a-worker".to_owned(),
         })

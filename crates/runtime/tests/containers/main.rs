@@ -28,6 +28,10 @@ mod hostile;
 
 mod adoption;
 
+mod own_engine;
+
+mod handed;
+
 mod restarts;
 
 use std::process::ExitCode;
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
             measured::TESTS,
             hostile::TESTS,
             adoption::TESTS,
+            handed::TESTS,
             restarts::TESTS,
         ]),
     }
