@@ -92,12 +92,18 @@ impl AttemptDir {
     }
 
     fn leftovers(&self) -> io::Result<Vec<Pid>> {
-        // The number of the group is only trusted while its leader is there.
+        let path = self.path().as_os_str().as_bytes();
+        let of = |pid| procfs::variable(pid, MARK);
+        // The number of the group is only trusted while its leader is there, and is not of another directory: then this one is a copy of
+        // that, made while the program ran, and the program is not this one's to end.
         let main = RunFile::main(self.path());
+        let main = main.filter(|main| of(main.pid).is_none_or(|other| other == path));
         let group = main.map(|main| main.pid.as_raw_nonzero().get());
-        let mark = [MARK.as_bytes(), b"=", self.path().as_os_str().as_bytes()].concat();
         let mut all = procfs::processes()?;
-        all.retain(|p| !p.zombie && (group == Some(p.group) || procfs::has_variable(p.pid, &mark)));
+        all.retain(|p| {
+            let is_own = || of(p.pid).is_some_and(|value| value == path);
+            !p.zombie && (group == Some(p.group) || is_own())
+        });
         Ok(all.into_iter().map(|p| p.pid).collect())
     }
 

@@ -91,10 +91,14 @@ pub(crate) fn catches(pid: Pid, signal: i32) -> bool {
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
-/// Whether the process was started with `variable` (`NAME=value`) in its environment.
-pub(crate) fn has_variable(pid: Pid, variable: &[u8]) -> bool {
-    let environ = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
-    environ.is_ok_and(|bytes| bytes.split(|b| *b == 0).any(|v| v == variable))
+/// The value of a variable in the environment that the process was started with.
+pub(crate) fn variable(pid: Pid, name: &str) -> Option<Vec<u8>> {
+    let environ = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+    let mut variables = environ.split(|byte| *byte == 0);
+    variables.find_map(|one| {
+        let value = one.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(value.to_vec())
+    })
 }
 
 /// How many processes the kernel has killed for want of memory since boot, if it tells.

@@ -43,6 +43,8 @@ pub struct Config {
 /// What a worker is told of its cluster, and keeps over a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
+    /// Its UUID; empty while none was told.
+    pub id: String,
     /// The coordinators, which hold feeds. While none is known, nothing counts as stored.
     pub coordinators: Vec<Coordinator>,
     /// Milliseconds without an answer after which programs are stopped; 0 means never.

@@ -2,7 +2,7 @@
 //! while the inputs do.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use contract::link::Assignment;
@@ -25,8 +25,8 @@ pub(super) struct Containers {
     pub(super) pool: Handle,
     /// Name of the worker, for the labels.
     pub(super) worker: String,
-    /// UUID of the cluster, for the labels; empty where it is not known.
-    pub(super) cluster: String,
+    /// UUID of the cluster, for the labels; empty until a coordinator told it. An attempt has come from one that did.
+    pub(super) cluster: RwLock<String>,
 }
 
 /// A container whose image is being fetched. Given up, it is not fetched any further.
@@ -37,6 +37,18 @@ pub(super) struct Coming<'a> {
 }
 
 impl Containers {
+    fn cluster(&self) -> RwLockReadGuard<'_, String> {
+        self.cluster.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in which cluster it is.
+    pub(super) fn belong_to(&self, cluster_id: &str) {
+        if *self.cluster() != cluster_id {
+            let mut known = self.cluster.write().unwrap_or_else(PoisonError::into_inner);
+            cluster_id.clone_into(&mut known);
+        }
+    }
+
     /// Checks what the step asks for, and begins to fetch its image.
     pub(super) fn begin(&self, attempt: &Attempt) -> Result<Coming<'_>, PrepareError> {
         let ask = ask(&attempt.assignment);
@@ -104,7 +116,7 @@ impl Coming<'_> {
                     memory_bytes: device.memory_bytes,
                 })
                 .collect(),
-            cluster: self.containers.cluster.clone(),
+            cluster: self.containers.cluster().clone(),
             worker: self.containers.worker.clone(),
         })
     }

@@ -385,6 +385,7 @@ impl Running {
             }
             Output::Cluster(cluster) => {
                 self.standing.keep(&cluster)?;
+                self.hands.belong_to(&cluster.id);
                 for holder in self.uplink.follow(&cluster) {
                     self.feed_mind(Input::HolderDisconnected(holder))?;
                 }

@@ -55,6 +55,13 @@ impl Hands {
         self.engine.clone()
     }
 
+    /// Takes in which cluster the worker is of.
+    pub(super) fn belong_to(&self, cluster_id: &str) {
+        if let Some(containers) = &self.kitchen.containers {
+            containers.belong_to(cluster_id);
+        }
+    }
+
     /// Prepares an attempt. What takes no time is done at once and answered; else the answer comes to the loop.
     pub(super) fn prepare(&self, fence: Fence, attempt: Arc<Attempt>) -> Option<Input> {
         let assignment = &attempt.assignment;

@@ -16,7 +16,7 @@ mod wildcard;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use contract::link::{Device, DisconnectPolicy, Grants, Offer};
@@ -462,7 +462,7 @@ fn open(
                 docker,
                 pool,
                 worker: config.name.clone(),
-                cluster: String::new(),
+                cluster: RwLock::new(cluster.id.clone()),
             }),
         },
         socket,

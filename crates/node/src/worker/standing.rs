@@ -33,6 +33,7 @@ impl Standing {
             address: one.address,
         });
         let cluster = Cluster {
+            id: told.cluster_id,
             coordinators: coordinators.collect(),
             stop_after_ms: told.stop_after_ms,
         };
@@ -46,6 +47,7 @@ impl Standing {
             address: one.address.clone(),
         });
         let told = SynchronizeResponse {
+            cluster_id: cluster.id.clone(),
             coordinators: coordinators.collect(),
             stop_after_ms: cluster.stop_after_ms,
             ..SynchronizeResponse::default()
@@ -65,6 +67,7 @@ mod tests {
         let (standing, none) = Standing::open(directory.path()).unwrap();
         assert_eq!(none, Cluster::default());
         let cluster = Cluster {
+            id: "a-cluster".to_owned(),
             coordinators: [1, 7]
                 .map(|id| Coordinator {
                     id: HolderId(id),

@@ -15,6 +15,7 @@ tests![
     limits_hold_while_the_host_is_down,
     a_killed_spawner_is_replaced_and_its_shims_go_on,
     a_killed_shim_is_buried_with_all_it_left,
+    a_copied_directory_ends_nothing_of_the_original,
     a_torn_frame_is_cut_off,
     states_of_a_directory,
 ];
@@ -132,6 +133,28 @@ fn a_killed_shim_is_buried_with_all_it_left() {
     assert_eq!(dir.bury().unwrap(), exit, "once buried, it has ended");
     let ran = host.finish(dir);
     assert_eq!((ran.stdout().as_str(), ran.exit), ("ready\n", exit));
+}
+
+/// I-16: whoever finds the copy finds no shim that holds it.
+fn a_copied_directory_ends_nothing_of_the_original() {
+    let host = Host::new();
+    let gate = Gate::new(&host, "gate");
+    let text = format!("echo $$ >main\necho ready\n{}\necho went on", gate.wait());
+    let dir = host.start("copied", &script(&text));
+    host.wait_for_output(&dir, "ready");
+    let place = tempfile::tempdir().unwrap();
+    let copy = place.path().join("attempts");
+    let from = dir.path().parent().unwrap();
+    let copied = Command::new("cp").arg("-a").args([from, &copy]).status();
+    assert!(copied.unwrap().success());
+    let found = Attempts::open(&copy).unwrap().scan().unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].dir.state().unwrap(), AttemptState::Gone);
+    assert_eq!(found[0].dir.bury().unwrap().reason, EndReason::Gone);
+    let main = std::fs::read_to_string(dir.repository().join("main")).unwrap();
+    assert!(is_alive(main.trim().parse().unwrap()));
+    gate.open();
+    assert_eq!(host.finish(dir).stdout(), "ready\nwent on\n");
 }
 
 fn a_torn_frame_is_cut_off() {

@@ -104,6 +104,7 @@ impl Worker {
             address: one.address.clone(),
         });
         let cluster = Cluster {
+            id: desired.cluster_id.clone(),
             coordinators: coordinators.collect(),
             stop_after_ms: desired.stop_after_ms,
         };

@@ -361,6 +361,7 @@ pub(crate) fn config(slots: u32, holders: u64) -> Config {
 
 fn cluster(holders: impl Iterator<Item = HolderId>, stop_after_ms: u64) -> Cluster {
     Cluster {
+        id: String::new(),
         coordinators: holders
             .map(|id| Coordinator {
                 id,
