@@ -179,19 +179,36 @@ impl Docker {
 
     /// Removes a container with all that is in it; one that runs is killed. Whether it is gone.
     pub(super) async fn remove(&self, name: &str) -> bool {
+        let removed = self.try_to_remove(name).await;
+        if let Err(error) = &removed {
+            tracing::warn!(container = name, "cannot be removed: {}", words::of(error));
+        }
+        removed.is_ok()
+    }
+
+    /// The same, and an engine that is away is waited for, however long that takes: nobody would come back to it before the next daemon does.
+    pub(super) async fn remove_in_the_end(&self, name: &str) -> bool {
+        loop {
+            match self.try_to_remove(name).await {
+                Err(error) if words::is_silent(&error) => self.wait_for_engine().await,
+                Err(error) => {
+                    tracing::warn!(container = name, "cannot be removed: {}", words::of(&error));
+                    return false;
+                }
+                Ok(()) => return true,
+            }
+        }
+    }
+
+    async fn try_to_remove(&self, name: &str) -> Result<(), bollard::errors::Error> {
         let options = RemoveContainerOptionsBuilder::default()
             .force(true)
             .v(true)
             .build();
         match self.engine.remove_container(name, Some(options)).await {
-            Ok(()) => true,
-            Err(error) if words::is_missing(&error) => true,
             // Somebody else removes it just now.
-            Err(error) if words::is_conflict(&error) => true,
-            Err(error) => {
-                tracing::warn!(container = name, "cannot be removed: {}", words::of(&error));
-                false
-            }
+            Err(error) if words::is_missing(&error) || words::is_conflict(&error) => Ok(()),
+            removed => removed,
         }
     }
 }

@@ -342,7 +342,7 @@ impl Runtime for Docker {
     fn forget(&self, dir: &AttemptDir) -> io::Result<()> {
         self.watched.forget(dir);
         let name = container::name(&dir.name().to_string_lossy());
-        match self.handle.block_on(self.remove(&name)) {
+        match self.handle.block_on(self.remove_in_the_end(&name)) {
             true => Ok(()),
             false => Err(io::Error::other("the container is not removed")),
         }

@@ -10,6 +10,7 @@ tests![
     an_engine_that_stops_lets_programs_save_their_work,
     an_engine_that_is_killed_and_comes_back_takes_its_containers_along,
     with_live_restore_nothing_happens,
+    what_ends_while_the_engine_is_away_is_removed_when_it_is_back,
 ];
 
 const SAVES: &str = "trap 'echo saved; exit 0' TERM\necho ready\nwhile [ ! -e go ]; do sleep 0.05; done\necho went on\nexit 5";
@@ -96,5 +97,22 @@ fn with_live_restore_nothing_happens() {
     );
     daemon.bring_up().unwrap();
     machine.forget(ran);
+    assert_eq!(machine.containers(), Vec::<String>::new());
+}
+
+fn what_ends_while_the_engine_is_away_is_removed_when_it_is_back() {
+    let Some(mut daemon) = Daemon::start(&["--live-restore"]) else {
+        return;
+    };
+    let machine = daemon.machine();
+    let dir = begin(&machine);
+    daemon.kill();
+    let ran = let_go(&machine, dir);
+    assert_eq!(ran.exit.code, Some(5));
+    std::thread::scope(|scope| {
+        let forgotten = scope.spawn(|| machine.runtime.forget(&ran.dir));
+        daemon.bring_up().unwrap();
+        forgotten.join().unwrap().unwrap();
+    });
     assert_eq!(machine.containers(), Vec::<String>::new());
 }
