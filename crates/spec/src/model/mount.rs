@@ -48,6 +48,16 @@ impl Mount {
         }
         // The first colon counts, whatever follows.
         let (source, destination) = short.split_once(':').unwrap_or((short, ""));
+        if let Some((before, mode)) = destination.rsplit_once(':')
+            && matches!(mode, "ro" | "rw" | "readonly")
+        {
+            let message = format!("this mounts at `{destination}`: no mode follows here");
+            let readonly = mode != "rw";
+            let hint = format!(
+                "write `{{source: {source}, destination: {before}, readonly: {readonly}}}`"
+            );
+            reader.warn(Code::NoEffect, node.span, message, Some(hint));
+        }
         Mount {
             span: node.span,
             source: Spanned::new(source.to_owned(), node.span),
