@@ -245,7 +245,7 @@ mod tests {
         let reasons: Vec<_> = (1..)
             .map_while(|number| ErrorReason::try_from(number).ok())
             .collect();
-        assert_eq!(reasons.len(), 25);
+        assert_eq!(reasons.len(), 26);
         for reason in reasons {
             assert!(hint(reason).is_some(), "{reason:?}");
         }

@@ -197,7 +197,7 @@ mod tests {
         }
         assert_eq!(
             reasons().count(),
-            25,
+            26,
             "a new reason needs its code, its page and this number"
         );
     }
