@@ -76,11 +76,13 @@ pub enum Bug {
     HideWhatStops,
     /// A result comes without its metadata.
     LoseMetadata,
+    /// A worker that lives is taken for gone when a copy of its directory speaks.
+    TakeInCopies,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::AckBeforeStored,
         Self::ForgetLastEntry,
         Self::ForgetLogAfterSnapshot,
@@ -116,6 +118,7 @@ impl Bug {
         Self::HideOldProgram,
         Self::HideWhatStops,
         Self::LoseMetadata,
+        Self::TakeInCopies,
     ];
 
     /// What is wrong, in words.
@@ -194,6 +197,9 @@ impl Bug {
                 "what a worker has and nobody wants any more is left out of what it says"
             }
             Self::LoseMetadata => "a result comes without its metadata",
+            Self::TakeInCopies => {
+                "a worker that lives is taken for gone when a copy of its directory speaks"
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 mod acked;
 mod attempts;
 mod cancel;
+mod copies;
 mod devices;
 mod features;
 mod linear;
@@ -28,6 +29,8 @@ use contract::link::{Assignment, OutputFile, SynchronizeResponse};
 use feed::{Batch, Seal};
 use ledger::Ledger;
 use worker::{Exit, Fence};
+
+pub(crate) use copies::COPY_ID;
 
 use crate::clients::{History, OpId};
 use crate::coordinator::{Coordinators, Disk, Key};
@@ -213,6 +216,7 @@ impl Checkers {
             Box::new(logs::Logs::default()),
             Box::new(devices::Devices::default()),
             Box::new(metadata::Metadata::default()),
+            Box::new(copies::Copies),
             Box::new(votes::Votes::default()),
             Box::new(features::Features::default()),
             Box::new(sound::Sound),

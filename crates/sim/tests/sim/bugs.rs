@@ -41,6 +41,7 @@ fn breaks(bug: Bug) -> &'static [&'static str] {
         Bug::RaiseTooEarly | Bug::HideOldProgram => &["I-12"],
         Bug::HideWhatStops => &["I-15"],
         Bug::LoseMetadata => &["I-22"],
+        Bug::TakeInCopies => &["I-16"],
     }
 }
 

@@ -6,12 +6,18 @@ use coordinator::{Input, SessionId, Token};
 
 use super::{ANSWER_US, Host, Waiter};
 use crate::Bug;
+use crate::checkers::COPY_ID;
 use crate::clients::{Clients, OpId, renew};
 use crate::coordinator::name;
 use crate::event::{ConnectionId, Life, Message, OnCoordinator};
 use crate::stage::Stage;
 use crate::swarm::NEWEST_LEVEL;
 use crate::wires::Wires;
+
+/// The connection on which copies speak; no other has that number.
+const COPY: ConnectionId = ConnectionId::MAX;
+/// One in so many states of a worker is followed by that of a copy.
+const SPEAKS_EVERY: u64 = 8;
 
 impl Host {
     /// A worker has dialed.
@@ -193,7 +199,41 @@ impl Host {
             self.bring_up_to_date(&mut state);
         }
         self.plant(stage, &mut state);
+        // A script tells what happens in it, and nothing else does.
+        let copy = (stage.swarm.chaos_us > 0)
+            .then(|| copy_of(&state))
+            .flatten();
         let session = SessionId(connection);
         self.handle(stage, Input::WorkerState { session, state });
+        if let Some(copy) = copy {
+            self.hear_copy(stage, session, copy);
+        }
     }
+
+    /// A daemon over a copy of a worker's directory speaks, just after the original, and hangs up.
+    fn hear_copy(&mut self, stage: &mut Stage, original: SessionId, copy: SynchronizeRequest) {
+        stage.sometimes("a copy of a worker's directory spoke");
+        if stage.has(Bug::TakeInCopies) {
+            self.handle(stage, Input::WorkerGone { session: original });
+        }
+        let session = SessionId(COPY);
+        let state = Box::new(copy);
+        self.handle(stage, Input::WorkerState { session, state });
+        self.handle(stage, Input::WorkerGone { session });
+    }
+}
+
+/// What a copy of the worker's directory would say, once in so many times that the worker speaks: that it is the same start of the daemon or the next
+/// one, and has nothing.
+fn copy_of(state: &SynchronizeRequest) -> Option<SynchronizeRequest> {
+    let turn = state.generation;
+    turn.is_multiple_of(SPEAKS_EVERY)
+        .then(|| SynchronizeRequest {
+            worker: state.worker.clone(),
+            incarnation: state.incarnation + turn / SPEAKS_EVERY % 2,
+            generation: 1,
+            offer: state.offer.clone(),
+            instance_id: COPY_ID.to_vec().into(),
+            ..SynchronizeRequest::default()
+        })
 }
