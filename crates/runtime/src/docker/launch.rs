@@ -179,11 +179,7 @@ impl Docker {
 
     /// Removes a container with all that is in it; one that runs is killed. Whether it is gone.
     pub(super) async fn remove(&self, name: &str) -> bool {
-        let removed = self.try_to_remove(name).await;
-        if let Err(error) = &removed {
-            tracing::warn!(container = name, "cannot be removed: {}", words::of(error));
-        }
-        removed.is_ok()
+        is_removed(name, self.try_to_remove(name).await)
     }
 
     /// The same, and an engine that is away is waited for, however long that takes: nobody would come back to it before the next daemon does.
@@ -191,11 +187,7 @@ impl Docker {
         loop {
             match self.try_to_remove(name).await {
                 Err(error) if words::is_silent(&error) => self.wait_for_engine().await,
-                Err(error) => {
-                    tracing::warn!(container = name, "cannot be removed: {}", words::of(&error));
-                    return false;
-                }
-                Ok(()) => return true,
+                removed => return is_removed(name, removed),
             }
         }
     }
@@ -211,6 +203,14 @@ impl Docker {
             removed => removed,
         }
     }
+}
+
+/// Whether it is gone; why not is said.
+fn is_removed(name: &str, removed: Result<(), bollard::errors::Error>) -> bool {
+    if let Err(error) = &removed {
+        tracing::warn!(container = name, "cannot be removed: {}", words::of(error));
+    }
+    removed.is_ok()
 }
 
 /// What the engine's more cryptic words mean.

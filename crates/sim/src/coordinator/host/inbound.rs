@@ -200,9 +200,7 @@ impl Host {
         }
         self.plant(stage, &mut state);
         // A script tells what happens in it, and nothing else does.
-        let copy = (stage.swarm.chaos_us > 0)
-            .then(|| copy_of(&state))
-            .flatten();
+        let copy = copy_of(&state).filter(|_| stage.swarm.chaos_us > 0);
         let session = SessionId(connection);
         self.handle(stage, Input::WorkerState { session, state });
         if let Some(copy) = copy {
