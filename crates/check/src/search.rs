@@ -5,6 +5,10 @@
 //! that should have been done before it: then the last choice was wrong, its events are put back, and the next call is tried.
 //! The order is found when no answer is left.
 //!
+//! Two kinds of choices need not be tried, for another one is at least as good. A read that was answered with the state as it is may as well be done
+//! at once, and then nothing else needs to be done in its place. What has no answer may as well be left out where it leaves the state as it is, and
+//! wait where the same was asked before it, has no answer either and is not done yet.
+//!
 //! ```text
 //! done = all operations before `frontier`, without the `holes`; holes < frontier
 //! ```
@@ -19,7 +23,7 @@ pub trait Model {
     /// What it remembers from one operation to the next.
     type State: Clone + Eq + Hash;
     /// What it can be asked.
-    type Call;
+    type Call: PartialEq;
     /// What it answers.
     type Answer;
 
@@ -34,6 +38,9 @@ pub trait Model {
         call: &Self::Call,
         answer: Option<&Self::Answer>,
     ) -> Option<Self::State>;
+
+    /// Whether the call changes nothing by itself, in any state.
+    fn reads(&self, call: &Self::Call) -> bool;
 }
 
 /// How many steps of the model a search may take.
@@ -85,12 +92,20 @@ struct Search<'a, M: Model> {
     history: &'a [Operation<M::Call, M::Answer>],
     /// Places in `history` by the time of the call: an operation's number is its place here.
     order: Vec<usize>,
+    /// For each operation without an answer, the last one before it that asks the same and has none either.
+    twins: Vec<Option<u32>>,
     next: Vec<u32>,
     previous: Vec<u32>,
     /// Answers that are left.
     left: usize,
     done: Done,
     seen: HashSet<(Done, M::State)>,
+}
+
+/// What was done, and the state before it, unless it left that as it was and nothing need be tried in its place.
+struct Choice<State> {
+    call: u32,
+    before: Option<State>,
 }
 
 /// The set of operations that are done.
@@ -101,6 +116,10 @@ struct Done {
 }
 
 impl Done {
+    fn contains(&self, operation: u32) -> bool {
+        operation < self.frontier && self.holes.binary_search(&operation).is_err()
+    }
+
     fn insert(&mut self, operation: u32) {
         if operation >= self.frontier {
             self.holes.extend(self.frontier..operation);
@@ -127,6 +146,18 @@ impl<'a, M: Model> Search<'a, M> {
     fn new(model: &'a M, history: &'a [Operation<M::Call, M::Answer>]) -> Self {
         let mut order: Vec<usize> = (0..history.len()).collect();
         order.sort_by_key(|at| history[*at].start);
+        let twin = |number: usize| {
+            let one = &history[order[number]];
+            if one.answer().is_some() {
+                return None;
+            }
+            let is_same = |earlier: &usize| {
+                let other = &history[order[*earlier]];
+                other.answer().is_none() && other.call == one.call
+            };
+            (0..number).rev().find(is_same).map(|at| at as u32)
+        };
+        let twins = (0..order.len()).map(twin).collect();
         let mut events = Vec::new();
         for (number, at) in order.iter().enumerate() {
             // At one time calls come before answers: such operations may have overlapped.
@@ -148,6 +179,7 @@ impl<'a, M: Model> Search<'a, M> {
             model,
             history,
             order,
+            twins,
             next,
             previous,
             left: events.len() - history.len(),
@@ -163,9 +195,10 @@ impl<'a, M: Model> Search<'a, M> {
     fn run(mut self, limit: Limit) -> Verdict {
         let head = self.history.len() * 2;
         let mut state = self.model.initial();
-        let mut chosen: Vec<(u32, M::State)> = Vec::new();
+        let mut chosen: Vec<Choice<M::State>> = Vec::new();
         let mut best: Option<Blocked> = None;
         let mut steps = 0;
+        self.take_free(&state, &mut chosen);
         let mut event = self.next[head];
         while self.left > 0 {
             if event & 1 == 0 {
@@ -175,7 +208,11 @@ impl<'a, M: Model> Search<'a, M> {
                 }
                 match self.advance(event, &state) {
                     Some(after) => {
-                        chosen.push((event, std::mem::replace(&mut state, after)));
+                        chosen.push(Choice {
+                            call: event,
+                            before: Some(std::mem::replace(&mut state, after)),
+                        });
+                        self.take_free(&state, &mut chosen);
                         event = self.next[head];
                     }
                     None => event = self.next[event as usize],
@@ -191,44 +228,86 @@ impl<'a, M: Model> Search<'a, M> {
                     stuck: self.order[event as usize / 2],
                 });
             }
-            let Some((call, before)) = chosen.pop() else {
-                // An answer was arrived at, so there is a best.
-                return best.map_or(Verdict::Undecided, Verdict::Violation);
-            };
-            state = before;
-            self.put_back(call);
-            event = self.next[call as usize];
+            loop {
+                let Some(Choice { call, before }) = chosen.pop() else {
+                    // An answer was arrived at, so there is a best.
+                    return best.map_or(Verdict::Undecided, Verdict::Violation);
+                };
+                self.put_back(call);
+                if let Some(before) = before {
+                    state = before;
+                    event = self.next[call as usize];
+                    break;
+                }
+            }
         }
         Verdict::Linearizable(self.places(&chosen))
     }
 
-    fn places(&self, chosen: &[(u32, M::State)]) -> Vec<usize> {
+    fn places(&self, chosen: &[Choice<M::State>]) -> Vec<usize> {
         chosen
             .iter()
-            .map(|(call, _)| self.order[*call as usize / 2])
+            .map(|choice| self.order[choice.call as usize / 2])
             .collect()
     }
 
-    /// Does the operation of this call, if the model can and it was not tried yet.
+    /// Does every read that was answered with the state as it is.
+    fn take_free(&mut self, state: &M::State, chosen: &mut Vec<Choice<M::State>>) {
+        let mut event = self.next[self.history.len() * 2];
+        while event != NONE && event & 1 == 0 {
+            let operation = self.operation(event);
+            let answer = operation.answer();
+            let is_free = answer.is_some()
+                && self.model.reads(&operation.call)
+                && self.model.step(state, &operation.call, answer).as_ref() == Some(state);
+            let before = self.previous[event as usize];
+            if is_free {
+                self.take(event);
+                chosen.push(Choice {
+                    call: event,
+                    before: None,
+                });
+                event = self.next[before as usize];
+            } else {
+                event = self.next[event as usize];
+            }
+        }
+    }
+
+    /// Does the operation of this call, if the model can, it was not tried yet and nothing as good is.
     fn advance(&mut self, call: u32, state: &M::State) -> Option<M::State> {
         let operation = self.operation(call);
+        let is_unanswered = operation.answer().is_none();
+        let waits = |twin: u32| !self.done.contains(twin);
+        if self.twins[call as usize / 2].is_some_and(waits) {
+            return None;
+        }
         let after = self
             .model
             .step(state, &operation.call, operation.answer())?;
+        if is_unanswered && after == *state {
+            return None;
+        }
         self.done.insert(call / 2);
         if !self.seen.insert((self.done.clone(), after.clone())) {
             self.done.remove(call / 2);
             return None;
         }
-        self.take_out(call);
-        if operation.answer().is_some() {
-            self.take_out(call + 1);
-            self.left -= 1;
-        }
+        self.take(call);
         Some(after)
     }
 
-    /// Undoes [`Self::advance`]; the last one that was done first.
+    /// Counts the operation of this call as done.
+    fn take(&mut self, call: u32) {
+        self.done.insert(call / 2);
+        self.take_out(call);
+        if self.operation(call).answer().is_some() {
+            self.take_out(call + 1);
+            self.left -= 1;
+        }
+    }
+
+    /// Undoes [`Self::take`]; the last one that was done first.
     fn put_back(&mut self, call: u32) {
         if self.operation(call).answer().is_some() {
             self.put_in(call + 1);

@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use check::models::{NumberAnswer, NumberCall, Numbers, Register, RegisterCall};
+use check::models::{
+    Life, LifeCall, NumberAnswer, NumberCall, Numbers, Phase, Register, RegisterCall,
+};
 use check::{Limit, Model, Operation, Outcome, Verdict, linearizable};
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -248,6 +250,7 @@ fn small_histories_are_judged_as_every_order_judges_them() {
     let (mut good, mut bad) = (0, 0);
     for seed in 0..20_000 {
         let mut chance = ChaCha8Rng::seed_from_u64(seed);
+        let unanswered = if seed % 2 == 0 { 6 } else { 2 };
         let history: Vec<_> = (0..chance.random_range(2..8))
             .map(|_| {
                 let mut value = || chance.random_range(0..3);
@@ -263,7 +266,7 @@ fn small_histories_are_judged_as_every_order_judges_them() {
                     answer
                 };
                 let start = chance.random_range(0..20);
-                if chance.random_ratio(1, 6) {
+                if chance.random_ratio(1, unanswered) {
                     return Operation::unknown(call, start);
                 }
                 Operation::answered(call, answer, start, start + chance.random_range(0..12))
@@ -282,6 +285,30 @@ fn small_histories_are_judged_as_every_order_judges_them() {
         }
     }
     assert!(good > 2_000 && bad > 2_000, "{good} good, {bad} bad");
+}
+
+/// Somebody asks for the same again and again and hears nothing, while others read: as a simulated cluster without a leader showed it.
+#[test]
+fn what_was_asked_in_vain_again_and_again_does_not_multiply_the_orders() {
+    let mut history = vec![Operation::answered(LifeCall::Create, Phase::Live, 0, 1)];
+    for at in 0..200 {
+        history.push(Operation::unknown(LifeCall::Cancel, 10 + at));
+        history.push(Operation::answered(
+            LifeCall::Read,
+            Phase::Stopping,
+            300 + at,
+            1_000 + at,
+        ));
+    }
+    history.push(Operation::answered(LifeCall::Read, Phase::Live, 20, 999));
+    assert!(holds(&Life, &history));
+    history.push(Operation::answered(
+        LifeCall::Read,
+        Phase::Live,
+        1_001,
+        1_002,
+    ));
+    assert!(!holds(&Life, &history), "it was read as stopping before");
 }
 
 #[test]

@@ -73,6 +73,10 @@ impl Model for Life {
             (_, Some(answer)) => Some(*answer),
         }
     }
+
+    fn reads(&self, call: &LifeCall) -> bool {
+        matches!(call, LifeCall::Read)
+    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,10 @@ impl Model for Numbers {
             }
         }
     }
+
+    fn reads(&self, call: &NumberCall) -> bool {
+        !matches!(call, NumberCall::Create)
+    }
 }
 
 /// Why a history has no order.

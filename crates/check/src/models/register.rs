@@ -36,4 +36,8 @@ impl Model for Register {
             }
         }
     }
+
+    fn reads(&self, call: &RegisterCall) -> bool {
+        matches!(call, RegisterCall::Read)
+    }
 }
