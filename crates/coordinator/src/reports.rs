@@ -12,6 +12,7 @@ use contract::link::{AttemptPhase, AttemptReport, OutputFile, SynchronizeRequest
 use ledger::{Attempt, Execution, Fence, Ledger, Worker};
 
 use crate::coordinator::Config;
+use crate::session::Session;
 use crate::{Refusal, disconnect};
 
 /// Longest name of a worker, in bytes.
@@ -82,8 +83,13 @@ fn counts(state: &SynchronizeRequest, voters: &[u64]) -> bool {
         || (counted.len() == voters.len() && voters.iter().all(|id| counted.contains(id)))
 }
 
-/// The commands that bring the ledger up to what the worker says. The coordinators that vote are these.
-pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest, voters: &[u64]) -> Vec<Command> {
+/// The commands that bring the ledger up to what the worker says, on a session that has taken it in. The coordinators that vote are these.
+pub(crate) fn commands(
+    tip: &Ledger,
+    session: &Session,
+    state: &SynchronizeRequest,
+    voters: &[u64],
+) -> Vec<Command> {
     let is_counted = counts(state, voters);
     let mut commands = Vec::new();
     let known = tip.worker(&state.worker);
@@ -102,7 +108,7 @@ pub(crate) fn commands(tip: &Ledger, state: &SynchronizeRequest, voters: &[u64])
     if known.is_some_and(|known| known.incarnation != state.incarnation) {
         commands.extend(forgotten(tip, state));
     }
-    commands.extend(known.and_then(|known| released(known, state)));
+    commands.extend(known.and_then(|known| released(known, session)));
     for report in &state.attempts {
         let Some(fence) = report
             .fence
@@ -153,26 +159,18 @@ fn forgotten(tip: &Ledger, state: &SynchronizeRequest) -> Vec<Kind> {
         .collect()
 }
 
-/// Devices of attempts that are over and that the worker has no more: their programs are dead, or never were.
-fn released(known: &Worker, state: &SynchronizeRequest) -> Option<Kind> {
-    if known.holds().is_empty() {
-        return None;
-    }
-    let reported: BTreeSet<Fence> = state
-        .attempts
-        .iter()
-        .filter_map(|report| Fence::try_from(report.fence.as_ref()?).ok())
-        .collect();
+/// Devices of attempts that are over and that the worker has no more: their programs are dead, or never were and never will be.
+fn released(known: &Worker, session: &Session) -> Option<Kind> {
     let over: BTreeSet<Fence> = known
         .holds()
         .values()
-        .filter(|fence| !known.attempts().contains(fence) && !reported.contains(fence))
+        .filter(|fence| !known.attempts().contains(fence) && session.is_rid_of(fence))
         .copied()
         .collect();
     (!over.is_empty()).then(|| {
         Kind::ReleaseDevices(ReleaseDevices {
-            worker: state.worker.clone(),
-            incarnation: state.incarnation,
+            worker: session.worker.clone(),
+            incarnation: session.incarnation,
             fences: over.into_iter().map(Into::into).collect(),
         })
     })

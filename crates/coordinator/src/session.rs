@@ -74,6 +74,15 @@ impl Session {
         self.reported.contains(fence)
     }
 
+    /// Whether the worker has not got the attempt and never will: on this connection it has read that it should not, and then said that it has
+    /// not. A state alone does not show it: an assignment may be on its way to a worker that stands still, and a connection begins with what
+    /// was said last on the one before (I-15).
+    pub(crate) fn is_rid_of(&self, fence: &Fence) -> bool {
+        let has_read = self.seen_generation >= self.told_generation;
+        let told = self.told.as_ref();
+        has_read && told.is_some_and(|told| !told.contains_key(fence)) && !self.knows(fence)
+    }
+
     /// Whether the ledger, at `revision`, the standing of the coordinators or the worker's state has moved since this was asked last.
     pub(crate) fn must_be_looked_at(&mut self, revision: u64, standing: u64) -> bool {
         let now = Some((revision, standing, self.generation));

@@ -106,7 +106,7 @@ impl Coordinator {
         session.counts_answers = OnDisconnect::of(&offer, &self.config).stop_after_ms() != 0;
         self.contacts.insert(state.worker.clone(), now.monotonic_us);
         if session.take_in(state) {
-            let commands = reports::commands(tip, state, &self.members.voters);
+            let commands = reports::commands(tip, session, state, &self.members.voters);
             self.inbox.extend(commands.into_iter().map(Queued::from));
         }
         let incarnation = session.incarnation;

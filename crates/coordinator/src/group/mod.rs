@@ -134,6 +134,8 @@ pub struct Group {
     ticks: u64,
     /// Index of the last change of membership that was applied; 0 if it is within the snapshot, or there was none.
     changed: u64,
+    /// Term and index of the first entry that this member, leading, let follow after it had applied the last change.
+    after_change: Option<(u64, u64)>,
     /// Tick at which each member was heard last.
     heard: BTreeMap<u64, u64>,
     /// Messages that promise a batch, held until it is stored.
@@ -179,6 +181,7 @@ impl Group {
             place: Place::of(id, Vec::new()),
             ticks: 0,
             changed: 0,
+            after_change: None,
             heard: BTreeMap::new(),
             promises: VecDeque::new(),
             requested: 0,
@@ -274,7 +277,11 @@ impl Group {
             return Err(raft::Error::ProposalDropped);
         }
         self.node.propose(Vec::new(), data)?;
-        Ok(self.last_index())
+        let index = self.last_index();
+        if self.after_change().is_none() {
+            self.after_change = Some((self.term(), index));
+        }
+        Ok(index)
     }
 
     /// Proposes a change of membership; none leaves a joint one. Nothing happens while another is under way.
@@ -299,18 +306,28 @@ impl Group {
     }
 
     /// Lets an entry follow the last change of membership, if none does. A member that starts again takes part as its disk knows that it was decided; and
-    /// that a change was decided reaches the disks with the entry after it. Without one, members that all start again could wait for the vote of one
-    /// that is gone.
+    /// that a change was decided reaches the disks with an entry that was sent by a leader which knew it. Without one, members that all start again could
+    /// wait for the vote of one that is gone. An entry that merely stands behind the change may have been sent before it was decided.
     pub fn confirm_change(&mut self) {
-        if self.changed != 0 && self.last_index() == self.changed {
+        if self.changed != 0 && self.after_change().is_none() {
             // It is proposed again as long as none follows.
             drop(self.propose(Vec::new()));
         }
     }
 
-    /// Whether a majority knows, across restarts, of every change of membership that this member knows of.
+    /// Whether a majority knows, across restarts, of every change of membership that this member, which leads, knows of.
     pub fn is_change_known(&self) -> bool {
-        self.changed == 0 || self.commit_index() > self.changed
+        match self.after_change() {
+            Some(index) => self.commit_index() >= index,
+            // What a leader begins its term with tells of all that is in its snapshot.
+            None => self.changed == 0 && self.node.raft.commit_to_current_term(),
+        }
+    }
+
+    /// Index of the entry that this leader let follow the last change of membership. What an earlier leader did says nothing.
+    fn after_change(&self) -> Option<u64> {
+        let (term, index) = self.after_change?;
+        (term == self.term() && self.leads()).then_some(index)
     }
 
     /// Asks for the index that must be applied before a read; the answer comes in the step's `reads` with the context, or never.
@@ -494,6 +511,7 @@ impl Group {
         };
         self.take_place();
         self.changed = entry.index;
+        self.after_change = None;
         Committed::Members {
             index: entry.index,
             term: entry.term,

@@ -311,3 +311,54 @@ fn that_a_change_was_decided_outlives_a_start_of_all_that_are_left() {
         assert_ne!(world.leader(), Some(gone));
     }
 }
+
+/// The same while requests come in at every moment: what follows a change in the log may have been sent before the change was decided, and then says
+/// nothing of it to the disks.
+#[test]
+fn a_change_that_counts_as_known_outlives_a_start_of_all_that_are_left() {
+    for (every, gone) in (1..=12).flat_map(|every| [(every, 1), (every, 2), (every, 4)]) {
+        let mut world = grown();
+        world.crash(3, 0);
+        world.nodes.remove(&3);
+        world.run(60);
+        let leader = world.leader().unwrap();
+        assert!(remove(&mut world, leader, 3, 500).is_ok());
+        world.run(20);
+        let leader = world.leader().unwrap();
+        assert_eq!(add(&mut world, leader, "c3:1", 501), 4);
+        world.add(4, Disk::default());
+        let is_known = |world: &World| {
+            let mind = world.mind(leader);
+            mind.members().voters == [1, 2, 4]
+                && mind.members().voters_outgoing.is_empty()
+                && mind.group().is_change_known()
+        };
+        let mut steps = 0;
+        while !is_known(&world) {
+            if world.network.is_empty() {
+                let ids: Vec<u64> = world.nodes.keys().copied().collect();
+                ids.into_iter().for_each(|id| world.tick(id));
+            } else {
+                world.deliver(0, false);
+            }
+            steps += 1;
+            if steps % every == 0 && steps / every < 400 {
+                world.submit(leader, 1_000 + steps);
+            }
+            assert!(steps < 50_000, "it is never known");
+        }
+        for id in [1, 2, 4] {
+            world.crash(id, 0);
+        }
+        world.network.clear();
+        world.nodes.remove(&gone);
+        for id in [1, 2, 4].into_iter().filter(|id| *id != gone) {
+            world.start(id);
+        }
+        world.run(400);
+        assert!(
+            world.leader().is_some(),
+            "{gone} is gone, a request every {every} steps: nobody leads"
+        );
+    }
+}

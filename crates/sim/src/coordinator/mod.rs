@@ -116,11 +116,34 @@ impl Coordinators {
             .unwrap_or_else(|| NONE.get_or_init(Ledger::new))
     }
 
+    /// Who votes as each one that is up knows it, and how far the logs are, for a person.
+    fn votes(&self) -> String {
+        let minds = self.hosts.iter().filter_map(|host| {
+            let group = host.mind()?.group();
+            Some((host.name(), group))
+        });
+        let words = minds.map(|(name, group)| {
+            let members = group.members();
+            format!(
+                "{name} is member {} in term {}, its log ends with {} of term {}, {} are committed, voters are {:?}, before {:?}, learners {:?}",
+                group.id(),
+                group.term(),
+                group.last_index(),
+                group.term_at(group.last_index()),
+                group.commit_index(),
+                members.voters,
+                members.voters_outgoing,
+                members.learners,
+            )
+        });
+        words.collect::<Vec<_>>().join("; ")
+    }
+
     /// What is not done, in words: somebody leads, and everybody has caught up.
     pub(crate) fn unfinished(&self) -> Vec<String> {
         let mut unfinished = Vec::new();
         match self.leader().and_then(|id| self.get(id)?.mind()) {
-            None => unfinished.push("nobody leads".to_owned()),
+            None => unfinished.push(format!("nobody leads: {}", self.votes())),
             Some(leader) => {
                 let members = leader.members();
                 if !members.learners.is_empty() || !members.voters_outgoing.is_empty() {

@@ -5,12 +5,16 @@ use sim::{Detail, Tally, run};
 /// Seeds that the unoptimised simulator runs.
 const SEEDS: u64 = 40;
 
+/// Seeds after which a promise was broken once. What they do has changed since, as it does with every change of a mind; what they found has tests of
+/// its own, and these are kept because they go to hard places.
+const KEPT: [u64; 5] = [801, 2067, 3362, 7775, 9772];
+
 #[test]
 fn every_promise_is_kept() {
     let mut tally = Tally::default();
     let mut broken = Vec::new();
     // The optimised program runs a thousand as a part of the tests, and says which places were never reached.
-    for seed in 0..SEEDS {
+    for seed in (0..SEEDS).chain(KEPT) {
         let report = run(seed, None, Detail::None);
         tally.add(&report.tally);
         broken.extend(
