@@ -6,7 +6,7 @@
 use contract::api::ErrorReason;
 use contract::ledger::{Command, Entry, FoundCluster, command::Kind};
 use feed::Seal;
-use ledger::{Applied, Ledger, Outcome, PRIORITIES, Refused};
+use ledger::{Applied, Ledger, Outcome, PRIORITIES, Refused, Uuid};
 use prost::Message as _;
 
 use crate::coordinator::{Coordinator, PATIENCE_TICKS};
@@ -65,12 +65,6 @@ impl Coordinator {
     pub(crate) fn request(&mut self, now: Now, token: Token, request: Request) {
         match admission::admit(&mut self.files, request) {
             Ok(admission::Admitted::Propose { command, warnings }) => {
-                let checked = self.check_members(&command);
-                let checked = checked.and_then(|()| self.check_priority(&command));
-                let checked = checked.and_then(|()| grants::check(self.tip(), &command));
-                if let Err(refusal) = checked {
-                    return self.refuse(token, refusal);
-                }
                 let waiting = Waiting {
                     token,
                     warnings,
@@ -260,8 +254,33 @@ impl Coordinator {
     pub(crate) fn propose_inbox(&mut self, now: Now) {
         if !self.inbox.is_empty() {
             let inbox = std::mem::take(&mut self.inbox);
-            self.propose(now, inbox);
+            let possible = inbox.into_iter().filter_map(|queued| self.check(queued));
+            let possible: Vec<Queued> = possible.collect();
+            if !possible.is_empty() {
+                self.propose(now, possible);
+            }
         }
+    }
+
+    /// Refuses what a caller asks for and what the cluster, as it is now, does not allow. What was done already is let through: it is answered as it
+    /// was, whatever has become of it since (I-02).
+    fn check(&mut self, queued: Queued) -> Option<Queued> {
+        let Some(waiting) = &queued.waiting else {
+            return Some(queued);
+        };
+        let command = &queued.command;
+        if is_repeat(self.tip(), command) {
+            return Some(queued);
+        }
+        let checked = self
+            .check_members(command)
+            .and_then(|()| self.check_priority(command))
+            .and_then(|()| grants::check(self.tip(), command));
+        let Err(refusal) = checked else {
+            return Some(queued);
+        };
+        self.refuse(waiting.token, refusal);
+        None
     }
 
     /// Where an execution stands, by the same problem that decides.
@@ -374,7 +393,8 @@ impl Coordinator {
     /// has not caught up with its own term yet, or is handing over, keeps what it was asked.
     pub(crate) fn wait_or_refuse(&mut self) {
         let known = !self.group.leads() && self.group.leader() != 0;
-        if known {
+        // Where no leader is known for long, another coordinator may well know one.
+        if known || self.quorum_is_lost() {
             self.end_sessions();
         }
         if self.inbox.is_empty() {
@@ -402,6 +422,18 @@ impl Coordinator {
             self.refuse(waiting.token, refusal.clone());
         }
     }
+}
+
+/// Whether a request came before, of those that the state of the cluster may forbid.
+fn is_repeat(tip: &Ledger, command: &Command) -> bool {
+    let key = match &command.kind {
+        Some(Kind::CreateExecution(create)) => &create.request,
+        Some(Kind::CreatePipeline(create)) => &create.request,
+        Some(Kind::RemoveMember(remove)) => &remove.request,
+        _ => return false,
+    };
+    let id = key.as_ref().map(|key| Uuid::from_slice(&key.request_id));
+    id.is_some_and(|id| id.is_ok_and(|id| tip.request(&id).is_some()))
 }
 
 /// Whether a command compares ledgers. It is of use in the place that it was made for and nowhere else.

@@ -94,6 +94,11 @@ impl Keeper {
         pending.filter(|kept| kept.goal != Goal::Open).count()
     }
 
+    /// Whether it has looked through all of a ledger; until then feeds that it does not know of may be lacking as well.
+    pub fn has_surveyed(&self, ledger: &Ledger) -> bool {
+        self.surveyed == ledger.revision()
+    }
+
     /// When to say [`FeedInput::Tick`] if nothing else happens before; none while nothing waits for time to pass.
     pub fn poll_wakeup(&self) -> Option<u64> {
         let held = self.held.front().map(|held| held.until_us);

@@ -195,6 +195,35 @@ fn workers_move_to_the_new_leader_and_what_they_run_stays() {
     );
 }
 
+/// A worker that reaches a coordinator which reaches no other is sent away, so that it finds those that decide before it counts as lost.
+#[test]
+fn a_coordinator_without_a_leader_keeps_no_worker_waiting() {
+    let mut world = crate::members::grown();
+    let old = world.leader().unwrap();
+    let say = |world: &mut World, at: u64, generation: u64| {
+        let input = Input::WorkerState {
+            session: session(at),
+            state: Box::new(state(generation, vec![])),
+        };
+        world.happen(old, input);
+    };
+    say(&mut world, 1, 1);
+    world.run(4);
+    world.cut.insert(old);
+    world.run(8_000 / TICK_MS);
+    let ended = |world: &World| {
+        let ended = &world.nodes[&old].ended;
+        ended
+            .iter()
+            .map(|(session, refusal)| (*session, refusal.reason))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ended(&world), [(1, ErrorReason::NoQuorum)]);
+    // And one that comes meanwhile.
+    say(&mut world, 2, 2);
+    assert_eq!(ended(&world)[1], (2, ErrorReason::NoQuorum));
+}
+
 #[test]
 fn a_worker_that_spoke_before_there_was_a_leader_is_heard_once_there_is() {
     let mut world = World::of(3, 7);

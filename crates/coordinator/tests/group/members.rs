@@ -132,6 +132,48 @@ fn what_would_leave_no_majority_is_refused() {
     );
 }
 
+/// The answer to a removal is lost, the request comes again, and by then the change is under way and nobody else can be heard.
+#[test]
+fn a_removal_that_was_answered_is_never_refused_later() {
+    let mut world = grown();
+    world.crash(2, 0);
+    world.run(40);
+    let leader = world.leader().unwrap();
+    let request = Request::RemoveMember {
+        request_id: uuid(300),
+        member_id: 2,
+    };
+    let token = world.ask(leader, request.clone());
+    let mut steps = 0;
+    while !world.answers.contains_key(&token) {
+        world.deliver(0, false);
+        steps += 1;
+        assert!(steps < 1_000, "it is never answered");
+    }
+    assert!(world.mind(leader).members().voters.contains(&2));
+    // Nothing is heard of the other any more, and the leader has not stepped down yet.
+    world.network.clear();
+    let heard = |world: &World| {
+        world
+            .mind(leader)
+            .group()
+            .is_heard(if leader == 1 { 3 } else { 1 })
+    };
+    while heard(&world) {
+        world.tick(leader);
+        world.network.clear();
+    }
+    let again = world.ask(leader, request);
+    let refused = world
+        .answers
+        .get(&again)
+        .and_then(|answer| answer.as_ref().err());
+    assert!(
+        refused.is_none_or(|refusal| refusal.reason != ErrorReason::StateForbids),
+        "I-02: {refused:?}"
+    );
+}
+
 /// A member is replaced, and as soon as anybody shows the new one as voting, one of the others may be lost: with whom it has been
 /// seen to vote, a majority is left.
 #[test]

@@ -305,6 +305,11 @@ impl Feeds {
         self.keeper.lacking()
     }
 
+    /// Whether the keeper knows what of this ledger's feeds is not whole here.
+    pub(crate) fn has_surveyed(&self, ledger: &Ledger) -> bool {
+        self.keeper.has_surveyed(ledger)
+    }
+
     /// Whether nobody has more of a feed that ended without a seal.
     pub(crate) fn is_settled(&self, key: Key) -> bool {
         self.keeper.is_settled(key)

@@ -187,7 +187,8 @@ impl Host {
     pub(crate) fn lacks(&self) -> Option<String> {
         let lacking = self.feeds.lacking();
         let name = name(self.id);
-        match (self.feeds.has_looked, lacking) {
+        let knows = self.feeds.has_looked && self.feeds.has_surveyed(&self.published);
+        match (knows, lacking) {
             (false, _) => Some(format!("{name} does not know what it lacks of feeds")),
             (true, 0) => None,
             (true, lacking) => Some(format!("{name} lacks records of {lacking} feeds")),
