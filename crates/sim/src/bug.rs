@@ -78,11 +78,13 @@ pub enum Bug {
     LoseMetadata,
     /// A worker that lives is taken for gone when a copy of its directory speaks.
     TakeInCopies,
+    /// Chunks that a fetch before a restart has left are taken without a look.
+    TrustOldParts,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::AckBeforeStored,
         Self::ForgetLastEntry,
         Self::ForgetLogAfterSnapshot,
@@ -119,6 +121,7 @@ impl Bug {
         Self::HideWhatStops,
         Self::LoseMetadata,
         Self::TakeInCopies,
+        Self::TrustOldParts,
     ];
 
     /// What is wrong, in words.
@@ -200,6 +203,9 @@ impl Bug {
             Self::TakeInCopies => {
                 "a worker that lives is taken for gone when a copy of its directory speaks"
             }
+            Self::TrustOldParts => {
+                "chunks that a fetch before a restart has left are taken without a look"
+            }
         }
     }
 
@@ -208,6 +214,7 @@ impl Bug {
         match self {
             Self::AnswerRepeatsAtOnce => "I-08, by the script pushed-twice",
             Self::HideWhatStops => "I-15, by the script lost-devices",
+            Self::TrustOldParts => "I-19, by the script torn-parts",
             _ => "",
         }
     }

@@ -1,5 +1,6 @@
 //! All that can happen in a run.
 
+use blob::{Ask, Digest};
 use contract::link::{SynchronizeRequest, SynchronizeResponse};
 use coordinator::feeds::Copies;
 use coordinator::{Answer, Refusal, Token};
@@ -111,8 +112,14 @@ pub(crate) enum OnDaemon {
     Dial(CoordinatorId, Purpose),
     /// It looks what a program has printed, and whether it ended.
     Look(Fence),
-    /// It looks whether an attempt's inputs can be fetched by now.
+    /// It brings an attempt's inputs.
     Fetch(Fence, u32),
+    /// Another machine's answer about a blob arrives.
+    Served(Digest, Ask<MachineId>),
+    /// Time has passed for a blob that is on its way.
+    Due(Digest),
+    /// A blob that has come whole has its name.
+    Named(Digest),
     /// A program is to be started, its mark written.
     Start(Fence),
     /// Outputs are stored.

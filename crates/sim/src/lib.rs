@@ -15,7 +15,7 @@
 //! Reading order: `world` is the loop, `faults` what goes wrong, `coordinator`, `machine` and `clients` are the hosts, `wires` is between them,
 //! `checkers` watch, `swarm` says what a seed's run is like.
 //!
-//! Known limits of this version: bytes of blobs go at once; workers' machines never forget what was written.
+//! Known limits of this version: workers' machines never forget what was written; blobs go over links that never run full.
 
 mod world;
 

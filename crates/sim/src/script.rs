@@ -137,6 +137,7 @@ fn command(world: &mut World, line: &str) -> anyhow::Result<()> {
         ["drain", worker] => world.drain(worker_of(world, worker)?, true),
         ["undrain", worker] => world.drain(worker_of(world, worker)?, false),
         ["wait", length] => world.run_until(world.stage.now_us() + seconds(length)?),
+        ["run-until", "parts", worker] => world.run_until_parts(worker_of(world, worker)?),
         ["run-until", "idle"] => world.run_until_idle(),
         _ => bail!("not a command"),
     }

@@ -143,6 +143,10 @@ pub(crate) struct Swarm {
     pub(crate) duplicates: u64,
     /// How many in a thousand things that a worker does fail: a full disk, no process to be had.
     pub(crate) trouble: u64,
+    /// How many in a thousand answers about a blob are not what the source has.
+    pub(crate) wrong_bytes: u64,
+    /// Outputs are of more than one chunk.
+    pub(crate) large_outputs: bool,
     pub(crate) snapshot_entries: u64,
     pub(crate) lost_after_us: u64,
     /// Bytes of each feed that workers keep in memory, and that may be on their way.
@@ -175,6 +179,8 @@ impl Swarm {
             loss: 0,
             duplicates: 0,
             trouble: 0,
+            wrong_bytes: 0,
+            large_outputs: false,
             snapshot_entries: 10_000,
             lost_after_us: 3 * SECOND,
             feed_bytes: 1 << 20,
@@ -225,6 +231,8 @@ impl Swarm {
             } else {
                 0
             },
+            wrong_bytes: 0,
+            large_outputs: false,
             snapshot_entries: *chance.pick(&[5, 20, 100, 10_000]).unwrap_or(&5),
             lost_after_us: *chance
                 .pick(&[3 * SECOND, 10 * SECOND, 30 * SECOND])
@@ -243,6 +251,10 @@ impl Swarm {
             let mean_us = apart.between(2 * SECOND..15 * SECOND);
             swarm.faults.insert(Fault::FlipBit, mean_us);
         }
+        if apart.permille(300) {
+            swarm.wrong_bytes = apart.between(10..700);
+        }
+        swarm.large_outputs = apart.permille(50);
         swarm
     }
 
@@ -260,6 +272,7 @@ impl Swarm {
         self.loss = 0;
         self.duplicates = 0;
         self.trouble = 0;
+        self.wrong_bytes = 0;
         self.peers = PeerNetwork {
             delay_us: self.peers.delay_us.min(5_000),
             loss: 0,

@@ -103,6 +103,14 @@ impl World {
         }
     }
 
+    /// Lets time pass until a machine has a part of a blob and nothing that has its name yet, or as long as it may take to come to that.
+    pub(crate) fn run_until_parts(&mut self, id: MachineId) {
+        let end = self.stage.now_us() + LIVENESS_US;
+        while self.stage.now_us() < end && !self.stage.blobs.has_parts(id) {
+            self.run_until(self.stage.now_us() + 100);
+        }
+    }
+
     /// Lets every checker look at how it ended.
     pub(crate) fn finish(&mut self) {
         if self.stage.checkers.violation().is_some() {

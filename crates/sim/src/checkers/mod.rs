@@ -3,6 +3,7 @@
 
 mod acked;
 mod attempts;
+mod bytes;
 mod cancel;
 mod copies;
 mod devices;
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ::coordinator::{Answer, Refusal, Request};
+use blob::Digest;
 use contract::link::{Assignment, OutputFile, SynchronizeResponse};
 use feed::{Batch, Seal};
 use ledger::Ledger;
@@ -87,6 +89,12 @@ pub(crate) enum Fact<'a> {
     Wrote {
         fence: Fence,
         output: &'a OutputFile,
+    },
+    /// A machine has fetched a blob from others, and gives it its name.
+    Fetched {
+        machine: MachineId,
+        digest: Digest,
+        bytes: &'a [u8],
     },
     /// Records are on a coordinator's disk.
     Stored {
@@ -213,6 +221,7 @@ impl Checkers {
             Box::new(order::Order::default()),
             Box::new(cancel::Cancel::default()),
             Box::new(outputs::Outputs::default()),
+            Box::new(bytes::Bytes),
             Box::new(logs::Logs::default()),
             Box::new(devices::Devices::default()),
             Box::new(metadata::Metadata::default()),

@@ -62,7 +62,7 @@ impl Outputs {
                 .ok_or(format!("#{number} has output {id}, which does not exist"))?;
             let holder =
                 machine::id_of(&datum.worker).ok_or(format!("{id} is at {}", datum.worker))?;
-            if !moment.blobs.has(holder, &datum.digest) {
+            if !moment.blobs.has(holder, machine::digest(&datum.digest)) {
                 return Err(format!(
                     "{} of #{number} is published and not stored at {}",
                     datum.file_name, datum.worker

@@ -30,12 +30,11 @@ impl History {
         );
     }
 
-    /// A cancel was answered. It took effect at some moment since it was asked for the first time; the answer, which may have come to a
-    /// later try, shows where the execution was by then.
-    pub(crate) fn cancelled(&mut self, number: i64, phase: Phase, asked_us: [u64; 2], end_us: u64) {
-        let [first_us, last_us] = asked_us;
+    /// A cancel was answered. It took effect at some moment since it was asked for the first time; the answer, which may be to any of the tries, shows where
+    /// the execution was at another such moment.
+    pub(crate) fn cancelled(&mut self, number: i64, phase: Phase, first_us: u64, end_us: u64) {
         self.add(number, Operation::unknown(LifeCall::Cancel, first_us));
-        self.seen(number, phase, last_us, end_us);
+        self.seen(number, phase, first_us, end_us);
     }
 
     /// The histories of all executions.

@@ -260,13 +260,12 @@ impl Clients {
         if result.is_ok() {
             self.leader = asked.to;
         }
-        let asked_us = [asked.first_us, asked.last_us];
         match (&asked.request, &result) {
             (Request::CreateExecution(_), Ok(Answer::Execution { number, .. })) => {
                 self.history.created(*number, asked.first_us, now);
             }
             (Request::CancelExecution(_), Ok(Answer::Execution { number, .. })) => {
-                self.history.cancelled(*number, phase, asked_us, now);
+                self.history.cancelled(*number, phase, asked.first_us, now);
             }
             _ => {}
         }
@@ -302,7 +301,6 @@ impl Clients {
             asked.first_us = stage.now_us();
             asked.to = self.leader;
         }
-        asked.last_us = stage.now_us();
         asked.tries += 1;
         asked.is_waiting = true;
         let to = asked.to;

@@ -42,9 +42,8 @@ pub(crate) struct Op {
     pub(crate) is_waiting: bool,
     /// Whom it is asked.
     pub(crate) to: CoordinatorId,
-    /// When it was asked for the first time and for the last time.
+    /// When it was asked for the first time.
     pub(crate) first_us: u64,
-    pub(crate) last_us: u64,
 }
 
 /// All requests of a run.
@@ -61,7 +60,6 @@ impl Ops {
             is_waiting: false,
             to: 0,
             first_us: 0,
-            last_us: 0,
         });
         id
     }

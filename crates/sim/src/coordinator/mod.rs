@@ -166,6 +166,9 @@ impl Coordinators {
                 unfinished.push(format!("{name} is at revision {at} of {newest}"));
             }
             unfinished.extend(host.lacks());
+            if !host.has_surveyed() {
+                unfinished.push(format!("{} has yet to look for logs", host.name()));
+            }
             if host.is_flipped() {
                 unfinished.push(format!("{} is damaged", host.name()));
             }

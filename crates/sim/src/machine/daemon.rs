@@ -6,6 +6,8 @@ use contract::link::{Device, Offer, SynchronizeRequest, SynchronizeResponse};
 use feed::{HolderId, WriterLimits};
 use worker::{Adopted, Cluster, Config, Fence, Found, Input, Prepared, Worker};
 
+use super::blobs::Service;
+use super::transfers::Transfers;
 use super::{Machine, name};
 use crate::Bug;
 use crate::checkers::Fact;
@@ -37,6 +39,7 @@ pub(super) struct Daemon {
     /// Attempts that are about to be looked at.
     pub(super) looks: BTreeSet<Fence>,
     pub(super) prepared: BTreeMap<Fence, Prepared>,
+    pub(super) transfers: Transfers,
     /// When the next wake-up is planned.
     pub(super) wake_us: Option<u64>,
     /// How often it has dialed since it was connected last.
@@ -88,12 +91,13 @@ impl Machine {
             told_ended: BTreeSet::new(),
             looks: BTreeSet::new(),
             prepared: BTreeMap::new(),
+            transfers: Transfers::new(),
             wake_us: None,
             dials: 0,
         });
         stage.tally.operations += 1;
         stage.show(&Fact::DaemonStarted { machine: self.id });
-        stage.blobs.serve(self.id, true);
+        stage.blobs.serve(self.id, Service::Answers);
         if self.life > 1 {
             stage.news(format_args!("{} starts again", name(self.id)));
         }
@@ -113,7 +117,7 @@ impl Machine {
         stage.news(format_args!("{} crashes", name(self.id)));
         self.parked = None;
         stage.show(&Fact::DaemonEnded { machine: self.id });
-        stage.blobs.serve(self.id, false);
+        stage.blobs.serve(self.id, Service::Down);
         if stage.has(Bug::ForgetDirectories) {
             self.disk.clear();
         }

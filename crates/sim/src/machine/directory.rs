@@ -23,6 +23,20 @@ pub(crate) struct Directory {
     outputs: BTreeMap<String, OutputFile>,
 }
 
+/// The bytes of an output. They tell the attempt, so that no two attempts' outputs are the same. Large ones are of two chunks.
+pub(crate) fn contents(fence: Fence, name: &str, is_large: bool) -> Vec<u8> {
+    let words = format!("{name} of {fence}").into_bytes();
+    match is_large {
+        true => words
+            .iter()
+            .copied()
+            .cycle()
+            .take(blob::CHUNK + words.len())
+            .collect(),
+        false => words,
+    }
+}
+
 /// What is known of a launch.
 #[derive(Debug, Clone)]
 pub(crate) struct Mark {
@@ -56,15 +70,12 @@ impl Directory {
         }
     }
 
-    /// The program writes an output. Its bytes tell the attempt, so that no two attempts' outputs are the same.
-    pub(crate) fn write(&mut self, fence: Fence, name: &str) -> OutputFile {
-        let bytes = format!("{name} of {fence}");
+    /// The program writes an output.
+    pub(crate) fn write(&mut self, fence: Fence, name: &str, is_large: bool) -> OutputFile {
+        let bytes = contents(fence, name, is_large);
         let output = OutputFile {
             file_name: name.to_owned(),
-            digest: blob::Digest::of(bytes.as_bytes())
-                .as_bytes()
-                .to_vec()
-                .into(),
+            digest: blob::Digest::of(&bytes).as_bytes().to_vec().into(),
             size_bytes: bytes.len() as u64,
             properties_json: String::new(),
         };

@@ -1,19 +1,16 @@
 //! What a daemon does: it hands the mind what happens, and carries out what the mind asks for.
 
 use contract::link::{ResolvedFile, ResolvedInput};
-use worker::{CollectError, Exit, ExitReason, Fence, Input, Output, PrepareError, Prepared};
+use worker::{CollectError, Exit, ExitReason, Fence, Input, Output};
 
-use super::directory::{Directory, Mark};
+use super::blobs::digest;
+use super::directory::{Directory, Mark, contents};
 use super::{Machine, Program, name};
 use crate::Bug;
 use crate::checkers::Fact;
 use crate::event::{ConnectionId, Event, Life, Message, OnDaemon, OnProgram};
 use crate::network::Network;
 use crate::stage::Stage;
-use crate::swarm::SECOND;
-
-/// How often an input is asked for before the attempt is given up.
-const FETCHES: u32 = 4;
 
 impl Machine {
     /// Something happens in the daemon.
@@ -46,6 +43,9 @@ impl Machine {
             OnDaemon::Gone(connection) => self.disconnected(stage, network, connection),
             OnDaemon::Look(fence) => self.look(stage, network, fence),
             OnDaemon::Fetch(fence, attempt) => self.fetch(stage, network, fence, attempt),
+            OnDaemon::Served(digest, ask) => self.served(stage, network, digest, ask),
+            OnDaemon::Due(digest) => self.due(stage, network, digest),
+            OnDaemon::Named(digest) => self.named(stage, network, digest),
             OnDaemon::Start(fence) => self.start_program(stage, network, fence),
             OnDaemon::Collected(fence) => self.collected(stage, network, fence),
             OnDaemon::Input(input) => self.handle(stage, Some(network), *input),
@@ -101,59 +101,6 @@ impl Machine {
         }
     }
 
-    /// Brings an attempt's inputs, if they can be had by now.
-    fn fetch(&mut self, stage: &mut Stage, network: &mut Network, fence: Fence, attempt: u32) {
-        let Some(directory) = self.disk.get(&fence) else {
-            return;
-        };
-        let mut missing = None;
-        for file in directory
-            .assignment
-            .inputs
-            .iter()
-            .flat_map(|input| &input.files)
-        {
-            if let Err(may_come) = stage.blobs.fetch(self.id, &file.digest, &file.locations) {
-                if !may_come {
-                    let what = format!(
-                        "{fence} needs {} from {:?}, where it is not",
-                        file.uri, file.locations
-                    );
-                    stage.checkers.violated("I-18", what);
-                }
-                missing = Some(file.uri.clone());
-            }
-        }
-        let outcome = match missing {
-            None if stage.has_trouble() => {
-                Err(PrepareError::DiskFull("the disk is full".to_owned()))
-            }
-            None => Ok(Prepared {
-                time_us: stage.unix_us(self.clock_us),
-                inputs: resolved(directory),
-                ..Prepared::default()
-            }),
-            Some(_) if attempt < FETCHES => {
-                let delay = stage.chance.between(SECOND / 2..2 * SECOND);
-                return stage.after(
-                    delay,
-                    Event::Daemon(self.id, self.life, OnDaemon::Fetch(fence, attempt + 1)),
-                );
-            }
-            Some(uri) => {
-                stage.sometimes("an input could not be fetched");
-                Err(PrepareError::Fetch {
-                    message: format!("{uri} cannot be fetched"),
-                    retryable: true,
-                })
-            }
-        };
-        if let (Ok(prepared), Some(daemon)) = (&outcome, &mut self.daemon) {
-            daemon.prepared.insert(fence, prepared.clone());
-        }
-        self.handle(stage, Some(network), Input::Prepared { fence, outcome });
-    }
-
     fn start_program(&mut self, stage: &mut Stage, network: &mut Network, fence: Fence) {
         let start_time_us = stage.unix_us(self.clock_us);
         let Some(directory) = self.disk.get_mut(&fence) else {
@@ -206,7 +153,8 @@ impl Machine {
         let mut outputs = directory.outputs();
         if !stage.has(Bug::OutputsNotStored) {
             for output in &outputs {
-                stage.blobs.store(self.id, &output.digest);
+                let bytes = contents(fence, &output.file_name, stage.swarm.large_outputs);
+                stage.blobs.keep(self.id, digest(&output.digest), bytes);
             }
         }
         if stage.has(Bug::LoseAnOutput) {
@@ -358,7 +306,7 @@ fn gone(mark: &Mark) -> Exit {
     }
 }
 
-fn resolved(directory: &Directory) -> Vec<ResolvedInput> {
+pub(super) fn resolved(directory: &Directory) -> Vec<ResolvedInput> {
     let inputs = directory.assignment.inputs.iter();
     let resolved = inputs.map(|input| ResolvedInput {
         name: input.name.clone(),

@@ -5,18 +5,22 @@ mod daemon;
 mod directory;
 mod hands;
 mod program;
+mod transfers;
 
 use std::collections::BTreeMap;
 
 use worker::{ExitReason, Fence};
 
-pub(crate) use blobs::Blobs;
+pub(crate) use blobs::{Blobs, digest};
 pub(crate) use program::Program;
 
+use crate::chance::Chance;
 use crate::checkers::Fact;
 use crate::coordinator::GRACE_MS;
 use crate::event::{Event, Life, MachineId, OnDaemon, OnProgram};
 use crate::stage::Stage;
+use crate::swarm::SECOND;
+use blobs::Service;
 use daemon::Daemon;
 use directory::Directory;
 use program::Action;
@@ -88,6 +92,8 @@ impl Machine {
         stage.news(format_args!("{} goes down", name(self.id)));
         self.crash_daemon(stage);
         self.boot += 1;
+        let mut chance = Chance::new(stage.now_us() ^ self.id as u64);
+        stage.blobs.tear(self.id, &mut chance);
         for (fence, directory) in &mut self.disk {
             if directory.program.take().is_some() {
                 stage.sometimes("a program died with its machine");
@@ -106,6 +112,7 @@ impl Machine {
         }
         stage.news(format_args!("{} stands still", name(self.id)));
         self.parked = Some(Vec::new());
+        stage.blobs.serve(self.id, Service::Silent);
         true
     }
 
@@ -115,6 +122,7 @@ impl Machine {
             return;
         };
         stage.news(format_args!("{} goes on", name(self.id)));
+        stage.blobs.serve(self.id, Service::Answers);
         if self
             .disk
             .values()
@@ -203,6 +211,7 @@ impl Machine {
         match program.step() {
             Action::Work(us) => pause = us,
             Action::Stubborn => program.is_stubborn = true,
+            Action::Heavy => program.is_heavy = true,
             Action::Print(number) => {
                 pause = stage.chance.delay(10..50_000);
                 self.print(stage, fence, now, format!("line {number} of {fence}\n"));
@@ -211,7 +220,7 @@ impl Machine {
                 self.print(stage, fence, now, format!("{{\"{key}\": {value}}}\n"))
             }
             Action::Write(file) => {
-                let output = directory.write(fence, &file);
+                let output = directory.write(fence, &file, stage.swarm.large_outputs);
                 stage.show(&Fact::Wrote {
                     fence,
                     output: &output,
@@ -286,7 +295,12 @@ impl Machine {
                 OnProgram::Kill(ExitReason::Stopped)
             }
         };
-        let delay = stage.chance.delay(10..5_000);
+        let program = self.disk.get(&fence);
+        let program = program.and_then(|directory| directory.program.as_ref());
+        let delay = match program.is_some_and(|program| program.is_heavy) {
+            true => stage.chance.between(SECOND / 4..SECOND / 2),
+            false => stage.chance.delay(10..5_000),
+        };
         stage.after(delay, Event::Program(self.id, self.boot, fence, event));
     }
 }

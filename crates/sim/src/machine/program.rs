@@ -6,6 +6,7 @@
 //! metric KEY VALUE   one line of metadata
 //! write NAME         an output
 //! stubborn           from now on it does not mind being asked to end
+//! heavy              from now on it takes its time to go when it is killed, as one that holds much memory of a device does
 //! flaky PERMILLE     exits with code 1, so many times in a thousand
 //! exit CODE          ends
 //! ```
@@ -24,6 +25,7 @@ pub(crate) enum Action {
     /// An output.
     Write(String),
     Stubborn,
+    Heavy,
     Flaky(u64),
     Exit(i32),
 }
@@ -34,6 +36,7 @@ pub(crate) struct Program {
     actions: Vec<Action>,
     next: usize,
     pub(crate) is_stubborn: bool,
+    pub(crate) is_heavy: bool,
     /// It was asked to end.
     pub(crate) is_ending: bool,
 }
@@ -45,6 +48,7 @@ impl Program {
             actions,
             next: 0,
             is_stubborn: false,
+            is_heavy: false,
             is_ending: false,
         }
     }
@@ -87,6 +91,7 @@ fn read(line: &str) -> Vec<Action> {
         ["metric", key, value] => Some(Action::Metric(key.to_owned(), value.to_owned())),
         ["write", name] => Some(Action::Write(name.to_owned())),
         ["stubborn"] => Some(Action::Stubborn),
+        ["heavy"] => Some(Action::Heavy),
         ["flaky", permille] => permille.parse().ok().map(Action::Flaky),
         ["exit", code] => code.parse().ok().map(Action::Exit),
         _ => None,

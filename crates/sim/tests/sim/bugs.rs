@@ -42,11 +42,13 @@ fn breaks(bug: Bug) -> &'static [&'static str] {
         Bug::HideWhatStops => &["I-15"],
         Bug::LoseMetadata => &["I-22"],
         Bug::TakeInCopies => &["I-16"],
+        Bug::TrustOldParts => &["I-19"],
     }
 }
 
 /// Bugs that need more seeds than an unoptimised simulator has time for; the optimised one plants them all: `sim --bugs`.
-const RARE: [Bug; 8] = [
+const RARE: [Bug; 9] = [
+    Bug::TrustOldParts,
     Bug::AnswerRepeatsAtOnce,
     Bug::RejoinWithOldId,
     Bug::RollBackUnnoticed,
@@ -58,7 +60,12 @@ const RARE: [Bug; 8] = [
 ];
 
 /// Need moments that seeds seldom hit; scripts tell the stories.
-const SELDOM: [(Bug, &str, &str); 2] = [
+const SELDOM: [(Bug, &str, &str); 3] = [
+    (
+        Bug::TrustOldParts,
+        "I-19 at",
+        include_str!("../../scripts/torn-parts.txt"),
+    ),
     (
         Bug::AnswerRepeatsAtOnce,
         "I-08 at",

@@ -187,12 +187,16 @@ impl Host {
     pub(crate) fn lacks(&self) -> Option<String> {
         let lacking = self.feeds.lacking();
         let name = name(self.id);
-        let knows = self.feeds.has_looked && self.feeds.has_surveyed(&self.published);
-        match (knows, lacking) {
+        match (self.feeds.has_looked, lacking) {
             (false, _) => Some(format!("{name} does not know what it lacks of feeds")),
             (true, 0) => None,
             (true, lacking) => Some(format!("{name} lacks records of {lacking} feeds")),
         }
+    }
+
+    /// Whether it has looked through its newest ledger for feeds that it lacks. It does so with each tick, and lags by one at the most.
+    pub(crate) fn has_surveyed(&self) -> bool {
+        self.feeds.has_surveyed(&self.published)
     }
 
     /// Whether a feed that ended without a seal is as long here as it will ever be.
@@ -297,6 +301,10 @@ impl Host {
         self.disk_factor = 1;
         self.full_until = 0;
         self.crashes_at_write = false;
+        if self.rate != 1_000 {
+            // Whoever waits was promised an answer by a clock that went faster.
+            self.resumed_us = stage.now_us();
+        }
         self.rate = 1_000;
         self.resume(stage);
         self.start(stage);
