@@ -23,6 +23,8 @@ use crate::wires::Wires;
 const LIVENESS_US: u64 = 600 * SECOND;
 /// How often is looked whether it has.
 const LOOK_US: u64 = SECOND / 2;
+/// More than that never happens at one moment, but where something wakes itself for nothing.
+const AT_ONCE: u32 = 100_000;
 
 /// See the module's words.
 pub(crate) struct World {
@@ -35,6 +37,8 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<Task>,
     /// How many of the coordinators of the beginning were added.
     pub(crate) grown: usize,
+    /// How much has happened since time moved last.
+    at_once: u32,
     is_over: bool,
 }
 
@@ -51,6 +55,7 @@ impl World {
             clients: Clients::default(),
             tasks: Vec::new(),
             grown: 1,
+            at_once: 0,
             is_over: false,
         };
         for host in world.coordinators.iter_mut() {
@@ -81,9 +86,18 @@ impl World {
     /// Lets time pass, to `until_us` or to the end.
     pub(crate) fn run_until(&mut self, until_us: u64) {
         while !self.is_over && self.stage.checkers.violation().is_none() {
+            let before_us = self.stage.queue.now_us();
             let Some(event) = self.stage.queue.next(until_us) else {
                 return;
             };
+            self.at_once = match self.stage.queue.now_us() == before_us {
+                true => self.at_once + 1,
+                false => 0,
+            };
+            if self.at_once > AT_ONCE {
+                let what = format!("something goes on for ever and takes no time: {event:?}");
+                return self.stage.checkers.violated("I-08", what);
+            }
             let stage = &mut self.stage;
             stage
                 .transcript

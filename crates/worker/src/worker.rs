@@ -131,10 +131,12 @@ impl Worker {
     /// When [`Input::Tick`] is due, by the host's clock.
     pub fn poll_wakeup(&self) -> Option<u64> {
         let told = self.pace.wakeup().filter(|_| self.may_tell());
+        // Nothing is pushed of one that is over, nor before it is due: to be woken for it would be to be woken at once, again and again.
         let refused = self
             .attempts
             .values()
-            .filter_map(|attempt| attempt.printed.wakeup(&self.up))
+            .filter(|attempt| !attempt.over)
+            .filter_map(|attempt| Some(attempt.printed.wakeup(&self.up)?.max(attempt.push_from)))
             .min();
         let cut_off = self.stop_time().filter(|_| self.has_unstopped());
         let held = self.attempts.values().map(|attempt| attempt.push_from);

@@ -1,6 +1,7 @@
 //! Logs and metadata: every record once, in order, whatever is cut.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use client::{Client, LogEvent, LogStart, MetadataEvent, StreamExt as _};
 use contract::api::{ErrorReason, LogGapCause};
@@ -164,6 +165,46 @@ async fn no_gap_and_no_repeat_wherever_connections_are_cut() {
         .collect();
     assert_eq!(sealed.len(), 1);
     assert!(proxy.connections() > 5, "{}", proxy.connections());
+    server.stop().await;
+}
+
+/// I-23. What a reader does not take stays where it is stored: the server holds little of it, others get all, and when the reader goes on nothing was
+/// skipped.
+#[tokio::test]
+async fn who_does_not_read_holds_nobody_up_and_misses_nothing() {
+    const BATCHES: usize = 320;
+    const LINES: usize = 100;
+    let (host, key) = running();
+    let line = format!("{}\n", "x".repeat(1_023));
+    let batch = [line.as_str(); LINES];
+    host.print(key, &batch);
+    let server = host.serve().await;
+    let client = Client::new(client::Fixed::one(server.address.clone()));
+    let mut slow = client.read_log(NAME, LogStart::Record(0), true);
+    let mut slow_events = vec![soon(slow.next()).await.unwrap().unwrap()];
+    for _ in 1..BATCHES {
+        host.print(key, &batch);
+    }
+    let seal = host.seal(key);
+    host.apply(vec![ledgers::finish("w", host.fence(1), seal, &[])]);
+
+    let all: Vec<i64> = (0..(BATCHES * LINES) as i64).collect();
+    let numbers = |events: &[LogEvent]| -> Vec<i64> {
+        texts(events).iter().map(|(_, number, _)| *number).collect()
+    };
+    let other = Client::new(client::Fixed::one(server.address.clone()));
+    assert_eq!(numbers(&read(&other, LogStart::Record(0), true).await), all);
+    let written = seal.record_count * 1_024;
+    let for_slow = host.read_bytes.load(Ordering::SeqCst) - written;
+    assert!(
+        for_slow < written / 4,
+        "{for_slow} of {written} bytes are held for a reader that takes nothing"
+    );
+
+    while let Some(event) = soon(slow.next()).await {
+        slow_events.push(event.unwrap());
+    }
+    assert_eq!(numbers(&slow_events), all);
     server.stop().await;
 }
 

@@ -292,6 +292,31 @@ fn a_coordinator_that_refuses_is_asked_again_after_a_while() {
     );
 }
 
+/// Coordinators refuse the records of an attempt that counts as lost, and its program may take its time to go.
+#[test]
+fn a_refusal_of_what_is_over_wakes_nobody() {
+    check(
+        1,
+        "",
+        "
+        up c1
+        print 1.1 a
+        refused 1.1 c1
+        desired@12
+        wait 5s
+        ",
+        &expect![[r#"
+            up c1
+            print 1.1 a
+                push 01010101/1@11 0..1 to c1
+            refused 1.1 c1
+            desired@12
+                stop 01010101/1@11 now
+            wait 5s
+        "#]],
+    );
+}
+
 #[test]
 fn a_file_that_gives_nothing_is_not_read_in_a_loop() {
     check(

@@ -48,6 +48,8 @@ pub struct Host {
     pub blobs: Arc<MemoryBlobs>,
     /// Feeds that ended by then are gone.
     pub absent_until_ms: AtomicI64,
+    /// Bytes of feeds that were given to readers.
+    pub read_bytes: AtomicU64,
     /// Whether fresh reads fail.
     pub no_quorum: AtomicBool,
     /// What the audit trail was told.
@@ -110,6 +112,7 @@ impl Host {
             session_events: tokio::sync::Mutex::new(events),
             blobs: Arc::default(),
             absent_until_ms: AtomicI64::new(i64::MIN),
+            read_bytes: AtomicU64::new(0),
             no_quorum: AtomicBool::new(false),
             audited: Mutex::default(),
             peer_messages,
@@ -393,13 +396,17 @@ impl FeedReader for Host {
         let wanted = stored
             .into_iter()
             .filter(|batch| batch.end_record() > from_record);
-        Ok(wanted
+        let given: Vec<Batch> = wanted
             .take_while(|batch| {
                 let first = bytes == 0;
                 bytes += batch.frames.len();
                 first || bytes <= max_bytes
             })
-            .collect())
+            .collect();
+        let given_bytes = given.iter().map(|batch| batch.frames.len() as u64).sum();
+        self.read_bytes
+            .fetch_add(given_bytes, std::sync::atomic::Ordering::SeqCst);
+        Ok(given)
     }
 
     fn end(&self, key: FeedKey) -> watch::Receiver<FeedEnd> {

@@ -171,6 +171,10 @@ impl World {
         self.now += us;
         if self.worker.poll_wakeup().is_some_and(|at| at <= self.now) {
             self.handle(Input::Tick);
+            assert!(
+                self.worker.poll_wakeup().is_none_or(|next| next > self.now),
+                "a wake-up that was answered is over"
+            );
         }
     }
 }
