@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use cluster_tests::harness::{Cluster, PATIENCE, shoal};
@@ -14,20 +17,30 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(more: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let at = directory.path().display();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pools/processes");
-        let line = format!(
-            "if [ -e {at}/broken ]; then echo the quota is exceeded >&2; exit 1; fi; exec {} {} {at}/machines",
-            script.display(),
-            shoal().display()
-        );
-        let file = format!(
-            "[pools.burst]\ncommand = ['sh', '-c', '{line}']\nmaximum = 2\ncool_down = 1\nidle = 1\n{more}"
-        );
-        fs::write(directory.path().join("shoal.toml"), file).unwrap();
-        Self { directory }
+    fn new() -> Self {
+        Self::of(|pool| {
+            let script = pool.script().display().to_string();
+            let (shoal, at) = (shoal().display(), pool.directory.path().display());
+            let line = format!(
+                "if [ -e {at}/broken ]; then echo the quota is exceeded >&2; exit 1; fi; exec {script} {shoal} {at}/machines"
+            );
+            format!("command = ['sh', '-c', '{line}']")
+        })
+    }
+
+    /// A pool whose machines are made by what these lines of its section say.
+    fn of(maker: impl FnOnce(&Self) -> String) -> Self {
+        let pool = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        let maker = maker(&pool);
+        let file = format!("[pools.burst]\n{maker}\nmaximum = 2\ncool_down = 1\nidle = 1\n");
+        fs::write(pool.path("shoal.toml"), file).unwrap();
+        pool
+    }
+
+    fn script(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pools/processes")
     }
 
     fn cluster(&self, name: &str, coordinators: usize) -> Cluster {
@@ -74,7 +87,7 @@ fn workers(said: &Value) -> &[Value] {
 
 #[test]
 fn a_machine_comes_for_an_execution_and_goes_after_it() {
-    let pool = Pool::new("");
+    let pool = Pool::new();
     let cluster = pool.cluster("pools", 3);
     let list = ["worker", "list"];
     cluster.place.run(&["execution", "run", "hello"]).succeeds();
@@ -98,9 +111,86 @@ fn a_machine_comes_for_an_execution_and_goes_after_it() {
     assert_ne!(execution["attempts"][0]["worker"], worker.as_str());
 }
 
+/// The same by an address: a service that hands each call to the script, and the first of them to nobody.
+#[test]
+fn an_address_makes_machines_as_a_command_does() {
+    const TOKEN: &str = "of-the-service";
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/burst", service.local_addr().unwrap());
+    let pool = Pool::of(|pool| {
+        fs::write(pool.path("token"), TOKEN).unwrap();
+        let token_file = pool.path("token");
+        format!("url = '{url}'\ntoken_file = '{}'", token_file.display())
+    });
+    let script = pool.script();
+    let machines = pool.path("machines");
+    std::thread::spawn(move || {
+        let mut calls = service.incoming().map(Result::unwrap);
+        let mut first = BufReader::new(calls.next().unwrap());
+        request(&mut first);
+        answer(first.into_inner(), "503 Service Unavailable", "no room");
+        for call in calls {
+            let mut child = Command::new(&script)
+                .args([shoal(), &machines])
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut call = BufReader::new(call);
+            let (head, body) = request(&mut call);
+            assert!(head.contains(&format!("Bearer {TOKEN}")), "{head}");
+            child.stdin.take().unwrap().write_all(&body).unwrap();
+            assert!(child.wait().unwrap().success());
+            answer(call.into_inner(), "200 OK", "");
+        }
+    });
+    let cluster = pool.cluster("pools-address", 1);
+    cluster
+        .place
+        .run(&["execution", "run", "hello", "--detach"])
+        .succeeds();
+    let status = cluster.wait_for(|status| status["pools"][0]["failure_count"].as_i64() >= Some(1));
+    let failure = status["pools"][0]["failure"].as_str().unwrap_or_default();
+    assert!(
+        failure.contains("503 Service Unavailable: no room"),
+        "{status:#}"
+    );
+    assert!(!status.to_string().contains(TOKEN), "{status:#}");
+    cluster.place.run(&["execution", "watch", "1"]).succeeds();
+    wait_for(&cluster, &["worker", "list"], |said| {
+        workers(said)
+            .iter()
+            .all(|worker| worker["connected"] == false)
+    });
+}
+
+/// Head and body of a request.
+fn request(call: &mut impl BufRead) -> (String, Vec<u8>) {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        call.read_line(&mut head).unwrap();
+    }
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.parse().unwrap())
+    });
+    let mut body = vec![0; length.unwrap()];
+    call.read_exact(&mut body).unwrap();
+    (head, body)
+}
+
+/// Answers a request.
+fn answer(mut call: TcpStream, status: &str, words: &str) {
+    let length = words.len();
+    let text = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{words}"
+    );
+    call.write_all(text.as_bytes()).unwrap();
+}
+
 #[test]
 fn what_is_wrong_with_who_makes_machines_is_told_and_it_is_asked_again() {
-    let pool = Pool::new("");
+    let pool = Pool::new();
     fs::write(pool.path("broken"), "").unwrap();
     let cluster = pool.cluster("pools-broken", 1);
     cluster
@@ -122,7 +212,7 @@ fn what_is_wrong_with_who_makes_machines_is_told_and_it_is_asked_again() {
 
 #[test]
 fn a_machine_that_alone_has_outputs_is_not_given_back() {
-    let pool = Pool::new("");
+    let pool = Pool::new();
     let cluster = pool.cluster("pools-outputs", 1);
     cluster.place.run(&["execution", "run", "keep"]).succeeds();
     let status = cluster.wait_for(|status| status["pools"][0]["holding_workers"][0].is_string());

@@ -2,16 +2,16 @@
 //!
 //! ```toml
 //! [pools.gpu]
-//! command = ["/usr/local/bin/shoal-machines"]
+//! command = ["/usr/local/bin/shoal-machines"] # or url = "https://…"
 //! maximum = 4
 //! gpus = 1
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use node::Pool;
-use node::coordinator::PoolConfig;
+use node::coordinator::{PoolConfig, PoolMaker};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -25,7 +25,12 @@ pub const SECTION: &str = "pools";
 #[serde(deny_unknown_fields)]
 struct Section {
     /// Program that makes and ends machines, and its arguments.
+    #[serde(default)]
     command: Vec<String>,
+    /// Or an address that does.
+    url: Option<String>,
+    /// File with the bearer token that the address wants.
+    token_file: Option<PathBuf>,
     /// Most machines.
     maximum: u32,
     /// Least.
@@ -47,7 +52,7 @@ struct Section {
     /// Seconds without work after which a machine is given back.
     #[serde(default = "ten_minutes")]
     idle: f64,
-    /// Seconds that the command has.
+    /// Seconds that the command or the address has.
     #[serde(default = "minute")]
     timeout: f64,
     /// Whether machines go though nobody else has the outputs that were made on them.
@@ -123,9 +128,24 @@ impl From<Wrong> for Failure {
 
 impl Section {
     fn pool(self, environment: &str) -> Result<PoolConfig, String> {
-        if self.command.is_empty() {
-            return Err("command must have a program".to_owned());
-        }
+        let maker = match (self.command.is_empty(), self.url) {
+            (false, None) if self.token_file.is_none() => PoolMaker::Command(self.command),
+            (false, None) => return Err("token_file goes with url only".to_owned()),
+            (true, Some(url)) if url.starts_with("http://") || url.starts_with("https://") => {
+                PoolMaker::Url {
+                    url,
+                    token_file: self.token_file,
+                }
+            }
+            (true, Some(_)) => {
+                return Err("url must begin with http:// or https://".to_owned());
+            }
+            _ => {
+                return Err(
+                    "it must have either a command, with a program in it, or a url".to_owned(),
+                );
+            }
+        };
         if self.maximum == 0 || self.minimum > self.maximum || self.slots == 0 {
             return Err(
                 "minimum must be at most maximum, and maximum and slots at least 1".to_owned(),
@@ -149,7 +169,7 @@ impl Section {
         };
         Ok(PoolConfig {
             pool,
-            command: self.command,
+            maker,
             timeout: seconds("timeout", self.timeout)?,
         })
     }
@@ -172,7 +192,8 @@ mod tests {
             "[pools.gpu]\ncommand = ['make', '-v']\nmaximum = 4\ncpu = 2.5\nmemory = 8\ngpus = 1\nidle = 30",
         );
         let pool = pools.unwrap().pop().unwrap();
-        assert_eq!(pool.command, ["make", "-v"]);
+        let command = ["make", "-v"].map(str::to_owned).to_vec();
+        assert_eq!(pool.maker, PoolMaker::Command(command));
         assert_eq!(pool.timeout, Duration::from_secs(60));
         let expected = Pool {
             environment: "gpu".to_owned(),
@@ -188,6 +209,14 @@ mod tests {
         };
         assert_eq!(pool.pool, expected);
         assert!(of("").unwrap().is_empty());
+        let pools = of(
+            "[pools.gpu]\nurl = 'https://machines.example/gpu'\ntoken_file = '/etc/shoal/token'\nmaximum = 1",
+        );
+        let maker = PoolMaker::Url {
+            url: "https://machines.example/gpu".to_owned(),
+            token_file: Some(PathBuf::from("/etc/shoal/token")),
+        };
+        assert_eq!(pools.unwrap().pop().unwrap().maker, maker);
     }
 
     #[test]
@@ -199,7 +228,19 @@ mod tests {
             ),
             (
                 "[pools.a]\ncommand = []\nmaximum = 1",
-                "in [pools.a]: command must have a program",
+                "in [pools.a]: it must have either a command, with a program in it, or a url",
+            ),
+            (
+                "[pools.a]\ncommand = ['x']\nurl = 'http://y'\nmaximum = 1",
+                "in [pools.a]: it must have either a command, with a program in it, or a url",
+            ),
+            (
+                "[pools.a]\nurl = 'machines.example'\nmaximum = 1",
+                "in [pools.a]: url must begin with http:// or https://",
+            ),
+            (
+                "[pools.a]\ncommand = ['x']\ntoken_file = 't'\nmaximum = 1",
+                "in [pools.a]: token_file goes with url only",
             ),
             (
                 "[pools.a]\ncommand = ['x']\nmaximum = 1\nminimum = 2",

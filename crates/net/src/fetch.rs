@@ -268,7 +268,7 @@ fn version(headers: &HeaderMap) -> Option<String> {
         .or_else(|| text(LAST_MODIFIED))
 }
 
-fn parse(address: &str) -> Result<Url, HttpError> {
+pub(crate) fn parse(address: &str) -> Result<Url, HttpError> {
     let refused = |why: &str| HttpError::Address {
         address: without_user(address),
         why: why.to_owned(),
@@ -285,7 +285,7 @@ fn shown(url: &Url) -> String {
     without_user(url.as_str())
 }
 
-fn without_user(address: &str) -> String {
+pub(crate) fn without_user(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else {
         return address.to_owned();
     };
@@ -297,7 +297,7 @@ fn without_user(address: &str) -> String {
 }
 
 /// An error with its causes, each once.
-fn words(error: &dyn std::error::Error) -> String {
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

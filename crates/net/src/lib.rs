@@ -5,6 +5,7 @@
 //! border        required, convert, page, status             requests checked, records told, refusals sent
 //! client side   waits, link, feed_link                      a worker's conversation with the leader, its feeds to every coordinator
 //!               peers, peer_reads, peer_blobs, join, fetch  other coordinators, blobs of other nodes, certificates, http(s) inputs
+//!               hook             messages to an operator's own address
 //! both          endpoint                                    how connections are made
 //! TLS           secure, gate, audit                         who calls, and whether they may
 //! beside        meter, probes                               calls are counted; plain HTTP for monitoring and supervisors
@@ -62,11 +63,13 @@ mod peers;
 mod peer_reads;
 
 mod fetch;
+mod hook;
 
 mod probes;
 
 pub use feed_link::{FeedLink, FeedLinkEvent, Pushes};
 pub use fetch::{HttpError, HttpFetcher, HttpLimits, HttpSink};
+pub use hook::post_json;
 pub use join::{JoinError, join_coordinator, join_user, join_worker, renew};
 pub use link::{Link, LinkEvent};
 pub use peer_blobs::{ChunkSink, PeerBlobs, PeerError, Wanted};

@@ -39,7 +39,7 @@ pub(crate) use self::engine::Engine;
 use self::engine::Found;
 use self::feeds::FeedHost;
 use self::peers::Peers;
-pub use self::pools::PoolConfig;
+pub use self::pools::{PoolConfig, PoolMaker};
 use self::requests::Requests;
 pub use self::restore::{Restored, restore};
 use self::sources::Sources;

@@ -1,8 +1,9 @@
-//! Who makes machines: a command of the operator's, which is told on its standard input how many there should be.
+//! Who makes machines: a command of the operator's, which is told on its standard input how many there should be, or an address that is sent the same.
 //!
-//! It has done its part when it ends with 0, at the latest after its time-out; machines may come up later. What it prints on its standard error is what
-//! people are shown when it fails.
+//! It has done its part when it ends with 0, or answers with one of the 2xx, at the latest after its time-out; machines may come up later. What it prints on
+//! its standard error, or answers, is what people are shown when it fails.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +27,24 @@ const MAX_WORDS: usize = 500;
 pub struct PoolConfig {
     /// The pool.
     pub pool: coordinator::Pool,
-    /// Program and arguments.
-    pub command: Vec<String>,
+    /// Who makes them.
+    pub maker: PoolMaker,
     /// Time it has for a call.
     pub timeout: Duration,
+}
+
+/// Who is told how many machines there should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolMaker {
+    /// Program and arguments.
+    Command(Vec<String>),
+    /// An address.
+    Url {
+        /// `http://` or `https://`.
+        url: String,
+        /// File with the bearer token that it wants; read anew for each call, so that it can be replaced.
+        token_file: Option<PathBuf>,
+    },
 }
 
 /// Makes the calls of a mind.
@@ -81,7 +96,26 @@ impl Pools {
 }
 
 async fn run(config: &PoolConfig, call: &PoolCall) -> Result<(), String> {
-    let Some((program, arguments)) = config.command.split_first() else {
+    match &config.maker {
+        PoolMaker::Command(command) => run_command(command, config.timeout, call).await,
+        PoolMaker::Url { url, token_file } => {
+            let token = match token_file {
+                None => None,
+                Some(file) => {
+                    let text = tokio::fs::read_to_string(file).await;
+                    Some(text.map_err(|error| format!("{}: {error}", file.display()))?)
+                }
+            };
+            let token = token.as_deref().map(str::trim);
+            let text = message(call).to_string();
+            let sent = net::post_json(url, token, text, config.timeout).await;
+            sent.map_err(|error| error.to_string())
+        }
+    }
+}
+
+async fn run_command(command: &[String], timeout: Duration, call: &PoolCall) -> Result<(), String> {
+    let Some((program, arguments)) = command.split_first() else {
         return Err("its command is empty".to_owned());
     };
     let mut child = Command::new(program)
@@ -101,10 +135,10 @@ async fn run(config: &PoolConfig, call: &PoolCall) -> Result<(), String> {
         }
     };
     let ended = async { tokio::join!(tell, child.wait_with_output()).1 };
-    match tokio::time::timeout(config.timeout, ended).await {
+    match tokio::time::timeout(timeout, ended).await {
         Err(_) => Err(format!(
             "{program} did not end within {} s",
-            config.timeout.as_secs_f64()
+            timeout.as_secs_f64()
         )),
         Ok(Err(error)) => Err(format!("{program}: {error}")),
         Ok(Ok(output)) if output.status.success() => Ok(()),
@@ -157,6 +191,9 @@ fn needs_of(needs: &Needs) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
 
     fn config(script: &str) -> PoolConfig {
@@ -173,7 +210,7 @@ mod tests {
                 idle_us: 0,
                 drop_outputs: false,
             },
-            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            maker: PoolMaker::Command(["sh", "-c", script].map(str::to_owned).to_vec()),
             timeout: Duration::from_secs(60),
         }
     }
@@ -217,10 +254,113 @@ mod tests {
         let failure = run(&late, &call()).await.unwrap_err();
         assert_eq!(failure, "sh did not end within 0.02 s");
         let nobody = PoolConfig {
-            command: vec!["/nonexistent/provision".to_owned()],
+            maker: PoolMaker::Command(vec!["/nonexistent/provision".to_owned()]),
             ..config("")
         };
         let failure = run(&nobody, &call()).await.unwrap_err();
         assert!(failure.contains("/nonexistent/provision"), "{failure}");
+    }
+
+    /// Answers one request with `status` and `body`, and gives it back.
+    async fn serve(status: &str, body: &str) -> (String, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/pools/gpu", listener.local_addr().unwrap());
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+        let served = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(socket.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(request).unwrap();
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("content-length")
+                    .then(|| value.parse::<usize>().unwrap())
+            });
+            let mut body = vec![0; length.unwrap()];
+            socket.read_exact(&mut body).await.unwrap();
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            head + &String::from_utf8(body).unwrap()
+        });
+        (url, served)
+    }
+
+    fn at(url: &str, token_file: Option<PathBuf>) -> PoolConfig {
+        let maker = PoolMaker::Url {
+            url: url.to_owned(),
+            token_file,
+        };
+        PoolConfig {
+            maker,
+            ..config("")
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_is_told_the_same_with_the_token_of_the_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        for token in ["first", "second"] {
+            std::fs::write(&file, format!("{token}\n")).unwrap();
+            let (url, served) = serve("202 Accepted", "").await;
+            run(&at(&url, Some(file.clone())), &call()).await.unwrap();
+            let request = served.await.unwrap();
+            let (head, body) = request.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("POST /pools/gpu HTTP/1.1\r\n"), "{head}");
+            let head = head.to_ascii_lowercase();
+            assert!(
+                head.contains(&format!("\r\nauthorization: bearer {token}")),
+                "{head}"
+            );
+            let told: Value = serde_json::from_str(body).unwrap();
+            assert_eq!(told, message(&call()));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_address_says_against_it_is_told_without_secrets() {
+        let (url, _served) = serve("403 Forbidden", "quota\nexceeded").await;
+        let address = url.strip_prefix("http://").unwrap();
+        let secret = format!("http://someone:hidden@{address}");
+        let failure = run(&at(&secret, None), &call()).await.unwrap_err();
+        assert!(
+            failure.ends_with("answered 403 Forbidden: quota exceeded"),
+            "{failure}"
+        );
+        assert!(!failure.contains("hidden"), "{failure}");
+        let (url, _served) = serve(
+            "307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/",
+            "",
+        )
+        .await;
+        let failure = run(&at(&url, None), &call()).await.unwrap_err();
+        assert!(
+            failure.ends_with("answered 307 Temporary Redirect"),
+            "{failure}"
+        );
+        let failure = run(&at("ftp://somewhere", None), &call())
+            .await
+            .unwrap_err();
+        assert!(
+            failure.starts_with("ftp://somewhere is no http(s) address"),
+            "{failure}"
+        );
+        let missing = Some(PathBuf::from("/nonexistent/token"));
+        let failure = run(&at(&url, missing), &call()).await.unwrap_err();
+        assert!(failure.starts_with("/nonexistent/token: "), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_has_its_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let late = PoolConfig {
+            timeout: Duration::from_millis(20),
+            ..at(&url, None)
+        };
+        let failure = run(&late, &call()).await.unwrap_err();
+        assert!(failure.contains("no answer within 0.02 s"), "{failure}");
     }
 }
