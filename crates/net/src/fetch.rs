@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use thiserror::Error;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
@@ -68,6 +68,14 @@ pub enum HttpError {
         /// What happened the last time.
         why: String,
     },
+    /// What was sent was not answered.
+    #[error("{address} did not answer: {why}")]
+    NoAnswer {
+        /// The address.
+        address: String,
+        /// What happened.
+        why: String,
+    },
     /// The bytes could not be written here.
     #[error("cannot store what was fetched: {0}")]
     Sink(#[from] io::Error),
@@ -117,6 +125,13 @@ impl HttpSink for Vec<u8> {
     }
 }
 
+/// A client as all of this program's are: by its TLS, under its name.
+pub(crate) fn client() -> ClientBuilder {
+    // Another part of the process may have installed it before; it is the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().user_agent(concat!("shoal/", env!("CARGO_PKG_VERSION")))
+}
+
 /// Fetches addresses. A clone shares its connections.
 #[derive(Debug, Clone)]
 pub struct HttpFetcher {
@@ -130,13 +145,10 @@ impl HttpFetcher {
     /// # Errors
     /// [`HttpError::Tls`].
     pub fn new(limits: HttpLimits) -> Result<Self, HttpError> {
-        // Another part of the process may have installed it before; it is the same one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = Client::builder()
+        let builder = client()
             .connect_timeout(limits.connect_timeout)
             .read_timeout(limits.read_timeout)
-            .redirect(reqwest::redirect::Policy::limited(limits.redirects))
-            .user_agent(concat!("shoal/", env!("CARGO_PKG_VERSION")));
+            .redirect(reqwest::redirect::Policy::limited(limits.redirects));
         let builder = if limits.proxies {
             builder
         } else {

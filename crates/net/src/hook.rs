@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
 
 use crate::HttpError;
-use crate::fetch::{parse, without_user, words};
+use crate::fetch::{client, parse, without_user, words};
 
 /// As much of an answer as is shown, in bytes.
 const MAX_WORDS: usize = 500;
@@ -25,12 +25,9 @@ pub async fn post_json(
 ) -> Result<(), HttpError> {
     let url = parse(address)?;
     let shown = without_user(address);
-    // Another part of the process may have installed it before; it is the same one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::builder()
+    let client = client()
         .timeout(timeout)
         .redirect(Policy::none())
-        .user_agent(concat!("shoal/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| HttpError::Tls(words(&error)))?;
     let request = client
@@ -41,15 +38,14 @@ pub async fn post_json(
         Some(token) => request.bearer_auth(token),
         None => request,
     };
-    let unreachable = |error: reqwest::Error| HttpError::Unreachable {
+    let no_answer = |error: reqwest::Error| HttpError::NoAnswer {
         address: shown.clone(),
-        tries: 1,
         why: match error.is_timeout() {
             true => format!("no answer within {} s", timeout.as_secs_f64()),
             false => words(&error.without_url()),
         },
     };
-    let response = request.send().await.map_err(unreachable)?;
+    let response = request.send().await.map_err(no_answer)?;
     if response.status().is_success() {
         return Ok(());
     }

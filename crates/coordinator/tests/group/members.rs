@@ -58,6 +58,31 @@ pub fn grown() -> World {
     world
 }
 
+/// Three of which the third is lost; a fourth has just been admitted in its place. And who leads.
+fn replacing() -> (World, u64) {
+    let mut world = grown();
+    world.crash(3, 0);
+    world.nodes.remove(&3);
+    world.run(60);
+    let leader = world.leader().unwrap();
+    assert!(remove(&mut world, leader, 3, 500).is_ok());
+    world.run(20);
+    let leader = world.leader().unwrap();
+    assert_eq!(add(&mut world, leader, "c3:1", 501), 4);
+    world.add(4, Disk::default());
+    (world, leader)
+}
+
+/// One message arrives, or where none is on its way a tick passes: so no moment is missed.
+fn advance(world: &mut World) {
+    if world.network.is_empty() {
+        let ids: Vec<u64> = world.nodes.keys().copied().collect();
+        ids.into_iter().for_each(|id| world.tick(id));
+    } else {
+        world.deliver(0, false);
+    }
+}
+
 #[test]
 fn one_grows_to_three_and_survives_its_founder() {
     let mut world = grown();
@@ -179,29 +204,14 @@ fn a_removal_that_was_answered_is_never_refused_later() {
 #[test]
 fn once_a_new_member_is_shown_to_vote_another_may_be_lost() {
     for (seen_by, lost) in [(1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2)] {
-        let mut world = grown();
-        world.crash(3, 0);
-        world.nodes.remove(&3);
-        world.run(60);
-        let leader = world.leader().unwrap();
-        assert!(remove(&mut world, leader, 3, 500).is_ok());
-        world.run(20);
-        let leader = world.leader().unwrap();
-        assert_eq!(add(&mut world, leader, "c3:1", 501), 4);
-        world.add(4, Disk::default());
+        let (mut world, _) = replacing();
         let is_shown = |world: &World| {
             let members = &world.nodes[&seen_by].members;
             members.len() == 3 && members.iter().all(|view| !view.learner)
         };
         let mut steps = 0;
         while !is_shown(&world) {
-            // One message at a time, so that no moment is missed.
-            if world.network.is_empty() {
-                let ids: Vec<u64> = world.nodes.keys().copied().collect();
-                ids.into_iter().for_each(|id| world.tick(id));
-            } else {
-                world.deliver(0, false);
-            }
+            advance(&mut world);
             steps += 1;
             assert!(steps < 50_000, "it never votes");
         }
@@ -359,16 +369,7 @@ fn that_a_change_was_decided_outlives_a_start_of_all_that_are_left() {
 #[test]
 fn a_change_that_counts_as_known_outlives_a_start_of_all_that_are_left() {
     for (every, gone) in (1..=12).flat_map(|every| [(every, 1), (every, 2), (every, 4)]) {
-        let mut world = grown();
-        world.crash(3, 0);
-        world.nodes.remove(&3);
-        world.run(60);
-        let leader = world.leader().unwrap();
-        assert!(remove(&mut world, leader, 3, 500).is_ok());
-        world.run(20);
-        let leader = world.leader().unwrap();
-        assert_eq!(add(&mut world, leader, "c3:1", 501), 4);
-        world.add(4, Disk::default());
+        let (mut world, leader) = replacing();
         let is_known = |world: &World| {
             let mind = world.mind(leader);
             mind.members().voters == [1, 2, 4]
@@ -377,12 +378,7 @@ fn a_change_that_counts_as_known_outlives_a_start_of_all_that_are_left() {
         };
         let mut steps = 0;
         while !is_known(&world) {
-            if world.network.is_empty() {
-                let ids: Vec<u64> = world.nodes.keys().copied().collect();
-                ids.into_iter().for_each(|id| world.tick(id));
-            } else {
-                world.deliver(0, false);
-            }
+            advance(&mut world);
             steps += 1;
             if steps % every == 0 && steps / every < 400 {
                 world.submit(leader, 1_000 + steps);
