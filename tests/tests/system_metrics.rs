@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Instant;
@@ -316,3 +318,49 @@ while time.time() < until:
     optimizer.zero_grad(); loss.backward(); optimizer.step()
 print(json.dumps({"accuracy": (model(points).argmax(1) == side).float().mean().item()}))
 "#;
+
+/// What is brought for a step before it runs is seen: here an input from the web, a byte at a look.
+#[test]
+fn what_a_step_waits_for_on_its_worker_is_told() {
+    const BYTES: usize = 1_000_000;
+    let web = TcpListener::bind("127.0.0.1:0").unwrap();
+    let input = format!(
+        "    inputs:\n      - name: rows\n        default: http://{}/rows.csv\n",
+        web.local_addr().unwrap()
+    );
+    let mut cluster = Cluster::new("activity");
+    cluster.add_worker_with("worker", &[OFTEN]);
+    let place = &cluster.place;
+    config(place, "wc -c <$VH_INPUTS_DIR/rows/rows.csv", &input);
+    place
+        .run(&["execution", "run", "it", "--detach"])
+        .succeeds();
+    let (mut call, _) = web.accept().unwrap();
+    let mut head = BufReader::new(call.try_clone().unwrap()).lines();
+    while !head.next().unwrap().unwrap().is_empty() {}
+    write!(call, "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n").unwrap();
+    let mut sent = 0;
+    let until = Instant::now() + PATIENCE;
+    let explained = loop {
+        let explained = place.json(&["explain", "1"]);
+        if explained["activity"].is_string() {
+            break explained;
+        }
+        assert!(Instant::now() < until, "not told: {explained:#}");
+        call.write_all(b"x").unwrap();
+        sent += 1;
+    };
+    assert_eq!(explained["activity"], "fetching the input rows");
+    let told = place.run(&["explain", "1"]).succeeds().text();
+    assert!(
+        told.contains("is with worker worker, fetching the input rows"),
+        "{told}"
+    );
+    // Who watches is told so too, without having asked.
+    let mut watch = place.start(&["execution", "watch", "1"]);
+    watch.wait_for("with worker worker, fetching the input rows");
+    call.write_all(&vec![b'x'; BYTES - sent]).unwrap();
+    watch.ends_with(0);
+    let explained = place.json(&["explain", "1"]);
+    assert!(explained["activity"].is_null(), "{explained:#}");
+}

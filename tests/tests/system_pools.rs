@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use cluster_tests::harness::{Cluster, PATIENCE, shoal};
+use cluster_tests::harness::{BUSYBOX, Cluster, Engine, PATIENCE, shoal};
 use serde_json::Value;
 
 /// A directory for the machines of a pool, and the file of its coordinators. The command fails as long as there is a file `broken`.
@@ -39,8 +39,15 @@ impl Pool {
         pool
     }
 
+    /// An example of who makes machines.
+    fn example(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../deploy/pools")
+            .join(name)
+    }
+
     fn script(&self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pools/processes")
+        Self::example("processes")
     }
 
     fn cluster(&self, name: &str, coordinators: usize) -> Cluster {
@@ -161,6 +168,69 @@ fn an_address_makes_machines_as_a_command_does() {
             .iter()
             .all(|worker| worker["connected"] == false)
     });
+}
+
+/// The same with workers in containers, which run their steps in containers beside them.
+#[test]
+fn a_machine_of_a_pool_can_be_a_container() {
+    let Some(engine) = Engine::get() else {
+        return;
+    };
+    let image = format!("shoal-pool-{}:test", std::process::id());
+    engine.make_image(&image);
+    let pool = Pool::of(|pool| {
+        let script = Pool::example("containers").display().to_string();
+        let machines = pool.path("machines").display().to_string();
+        format!(
+            "command = ['{script}', '{image}', '{machines}', '--env=SHOAL_LOG=info', '--', '--container-network=none']"
+        )
+    });
+    let machines = pool.path("machines");
+    let made = Made {
+        engine,
+        label: format!("label=io.shoal.pool=burst {}", machines.display()),
+        image,
+    };
+    let cluster = pool.cluster("pools-containers", 1);
+    cluster.place.config(&format!(
+        "- step:\n    name: hello\n    image: {BUSYBOX}\n    environment: burst\n    command: echo hello\n"
+    ));
+    cluster.place.run(&["execution", "run", "hello"]).succeeds();
+    let execution = cluster.place.execution(1);
+    let attempt = &execution["attempts"][0];
+    let worker = attempt["worker"].as_str().unwrap();
+    assert!(worker.starts_with("burst-"), "{execution:#}");
+    assert!(attempt["image_digest"].is_string(), "{execution:#}");
+    // It goes, and with it its container, those of its steps, and what it had on the disk.
+    let until = Instant::now() + PATIENCE;
+    while machines.join(worker).exists() || !made.containers().is_empty() {
+        assert!(Instant::now() < until, "{}", made.containers());
+        cluster.place.run(&["worker", "list"]).succeeds();
+    }
+    assert!(engine.containers(&machines.join(worker)).is_empty());
+}
+
+/// What such a pool makes: none of it is left, whatever becomes of the test.
+struct Made {
+    engine: &'static Engine,
+    label: String,
+    image: String,
+}
+
+impl Made {
+    fn containers(&self) -> String {
+        let list = ["ps", "--all", "--quiet", "--filter", &self.label];
+        self.engine.docker(&list)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for container in self.containers().lines() {
+            self.engine.docker(&["rm", "--force", container]);
+        }
+        self.engine.docker(&["image", "rm", &self.image]);
+    }
 }
 
 /// Head and body of a request.

@@ -24,6 +24,7 @@ const VARIABLE: &str = "SHOAL_RUNTIME";
 pub(crate) const KEYS: &[&str] = &[
     "docker_host",
     "image_pull",
+    "image_cache",
     "profile",
     "network",
     "allow_host_network",
@@ -51,6 +52,10 @@ pub struct Containers {
     /// When images are fetched: `missing`, `always` (so that a tag means what it means now), or `never` [default: missing]
     #[arg(long, value_name = "WHEN")]
     pub image_pull: Option<PullPolicy>,
+    /// Most that images may take which this worker has fetched, in MiB: the longest unused go first [default: no bound, but some go when the
+    /// disk is full]
+    #[arg(long, value_name = "MIB")]
+    pub image_cache: Option<u64>,
     /// `standard`, in which programs written for Valohai just work, or `strict`: no root, no capabilities, no network, nothing writable but
     /// the step's own directories and /tmp [default: standard]
     #[arg(long, value_name = "PROFILE")]
@@ -130,6 +135,7 @@ impl Containers {
             None => section.count(key),
             given => Ok(given),
         };
+        self.image_cache = count("image_cache", self.image_cache)?;
         self.container_memory = count("memory", self.container_memory)?;
         self.container_shm = count("shm", self.container_shm)?;
         self.container_disk = count("disk", self.container_disk)?;
@@ -157,6 +163,7 @@ impl Containers {
         RuntimeChoice::Docker(Box::new(DockerConfig {
             host: self.docker_host,
             pull: self.image_pull.unwrap_or_default(),
+            image_cache: bytes(self.image_cache),
             policy: Policy {
                 profile,
                 network,

@@ -301,6 +301,8 @@ pub fn worker(worker: &api::Worker) -> Value {
             "memory_bytes": usage.memory_bytes,
             "disk_available_bytes": usage.disk_available_bytes,
             "disk_total_bytes": usage.disk_total_bytes,
+            "image_bytes": usage.image_bytes,
+            "blob_bytes": usage.blob_bytes,
         })),
     })
 }
@@ -336,6 +338,7 @@ pub fn explanation(name: &str, explained: &api::ExplainExecutionResponse) -> Val
     json!({
         "execution": name,
         "standing": explained.standing,
+        "activity": text(&explained.activity),
         "workers": workers.collect::<Vec<_>>(),
         "revision": explained.revision,
     })

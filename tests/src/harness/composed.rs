@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{BUSYBOX, Engine, Finished, PATIENCE, Place, Process, binary};
+use super::{BUSYBOX, Engine, Finished, PATIENCE, Place, Process};
 
 /// The repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -40,14 +40,7 @@ impl Composed {
             name: format!("shoal-{name}-{}", std::process::id()),
             is_down: false,
         };
-        let program = binary::static_shoal().expect("the static program is linked");
-        let made = Command::new(format!("{ROOT}/deploy/image"))
-            .args(["--tag", &composed.image()])
-            .env("SHOAL", program)
-            .output()
-            .expect("deploy/image can be started");
-        let said = String::from_utf8_lossy(&made.stderr);
-        assert!(made.status.success(), "deploy/image: {said}");
+        engine.make_image(&composed.image());
         std::fs::create_dir(composed.worker_dir()).expect("a directory can be made");
         composed.run(&["up", "--detach"]).succeeds();
         Some(composed)

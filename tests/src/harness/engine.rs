@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::binary;
+
 /// The image with a shell.
 pub const BUSYBOX: &str = "shoal-test:busybox";
 
@@ -53,6 +55,21 @@ impl Engine {
     pub fn docker(&self, arguments: &[&str]) -> String {
         docker(&self.host, arguments)
             .unwrap_or_else(|error| panic!("docker {}: {error}", arguments.join(" ")))
+    }
+
+    /// Makes the image of this program, as `deploy/image` does.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn make_image(&self, tag: &str) {
+        let program = binary::static_shoal().expect("the static program is linked");
+        let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/image"))
+            .args(["--tag", tag])
+            .env("SHOAL", program)
+            .output()
+            .expect("deploy/image can be started");
+        let said = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "deploy/image: {said}");
     }
 
     /// Names of all containers of the worker with that data directory.

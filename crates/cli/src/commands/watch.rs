@@ -190,10 +190,10 @@ enum Line {
         row: String,
         error: Option<client::Error>,
     },
-    /// Why an execution waits, if that could be learned.
+    /// Why an execution waits, or what is being done before it runs, if that could be learned.
     Standing {
         name: String,
-        standing: Option<String>,
+        explained: Option<api::ExplainExecutionResponse>,
     },
 }
 
@@ -233,11 +233,12 @@ impl Watched {
         }
     }
 
-    /// Asks why what has waited for a worker for a while does so, beside the watch: without a leader the answer takes its time.
+    /// Asks why what has waited for a while does so, for a worker or on one, beside the watch: without a leader the answer takes its time.
     fn ask_why_waiting(&mut self, connection: &Connection) {
         let waiting = self.executions.values().filter(|execution| {
-            execution.state() == State::Queued
-                && (execution.attempts.iter()).all(|attempt| attempt.end_time.is_some())
+            let attempts = execution.attempts.iter();
+            let mut live = attempts.filter(|attempt| attempt.end_time.is_none());
+            execution.state() == State::Queued || live.any(|live| live.start_time.is_none())
         });
         // What waits for the same reason as the oldest is not told of one by one.
         let oldest = waiting.min_by_key(|execution| (execution.name.len(), &execution.name));
@@ -252,19 +253,36 @@ impl Watched {
         tokio::spawn(async move {
             let request = api::ExplainExecutionRequest { name: name.clone() };
             // Not to know is no reason to stop watching.
-            let answer = client.explain_execution(request).await.ok();
-            let standing = answer.map(|explained| explained.standing);
+            let explained = client.explain_execution(request).await.ok();
             // Nobody listens when the watch has ended meanwhile.
-            drop(lines.send(Line::Standing { name, standing }).await);
+            drop(lines.send(Line::Standing { name, explained }).await);
         });
     }
 
     /// Tells why something waits, if that has changed.
-    fn standing(&mut self, name: String, standing: Option<String>) {
+    fn standing(&mut self, name: String, explained: Option<api::ExplainExecutionResponse>) {
         self.asking = false;
-        let Some(standing) = standing.filter(|now| self.told.get(&name) != Some(now)) else {
+        let (Some(explained), Some(execution)) = (explained, self.executions.get(&name)) else {
             return;
         };
+        let mut attempts = execution.attempts.iter();
+        let mut standing = explained.standing;
+        if attempts.any(|attempt| attempt.end_time.is_none()) {
+            let row = match self.pipeline {
+                Some(_) => &execution.node,
+                None => &execution.step,
+            };
+            let activity = explained.activity;
+            if self.board.activity(row, &activity) || activity.is_empty() {
+                return;
+            }
+            // How far it is would be a line every few seconds.
+            let (what, _) = activity.rsplit_once(": ").unwrap_or((&activity, ""));
+            standing += &format!(", {what}");
+        }
+        if self.told.get(&name) == Some(&standing) {
+            return;
+        }
         let number = name.rsplit('/').next().unwrap_or_default();
         self.board.note(&format!(
             "#{number} is {} (`shoal explain {number}` tells more)",
@@ -302,7 +320,7 @@ impl Watched {
     fn line(&mut self, line: Line) {
         match line {
             Line::Record { row, record } => self.board.record(&row, &record),
-            Line::Standing { name, standing } => self.standing(name, standing),
+            Line::Standing { name, explained } => self.standing(name, explained),
             Line::End { row, error } => {
                 self.open -= 1;
                 if let Some(error) = error {

@@ -39,6 +39,8 @@ struct Row {
     start: Option<prost_types::Timestamp>,
     end: Option<prost_types::Timestamp>,
     metric: String,
+    /// What is being done before it runs.
+    activity: String,
     /// Whether the last record of a stream left its line open.
     open: bool,
     bar: Option<ProgressBar>,
@@ -153,6 +155,14 @@ impl Board {
         self.change(at, &text);
     }
 
+    /// What is being done for a node before it runs. False where there is no row to show it on.
+    pub fn activity(&mut self, row: &str, text: &str) -> bool {
+        let at = self.row(row);
+        self.rows[at].activity = escape::for_line(text);
+        self.draw(at);
+        self.is_live()
+    }
+
     /// The newest metadata of a node.
     fn metric(&mut self, row: &str, values: &Map<String, Value>) {
         let at = self.row(row);
@@ -237,6 +247,7 @@ impl Board {
             start: None,
             end: None,
             metric: String::new(),
+            activity: String::new(),
             open: false,
             bar,
         });
@@ -306,9 +317,11 @@ impl Row {
 
     fn line(&self, width: usize) -> String {
         let preparing = self.start.is_none();
+        let is_active = preparing && !self.activity.is_empty();
         let (symbol, word) = match (self.skipped, self.state) {
             (true, _) => (style("-").dim(), "skipped"),
             (_, State::Unspecified | State::Created) => (style("·").dim(), "waiting"),
+            (_, State::Queued) if is_active => (style("●").dim(), "preparing"),
             (_, State::Queued) => (style("○").dim(), "queued"),
             (_, State::Started) if preparing => (style("●").dim(), "preparing"),
             (_, State::Started) => (style("●").cyan(), "running"),
@@ -322,7 +335,11 @@ impl Row {
             "{symbol} {}{padding}  {word:<9}  {:>10}  {}",
             escape::for_line(&self.name),
             self.elapsed(),
-            self.metric
+            if is_active {
+                &self.activity
+            } else {
+                &self.metric
+            }
         )
     }
 }

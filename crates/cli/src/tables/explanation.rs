@@ -7,7 +7,12 @@ use crate::print::units;
 
 /// Where it stands, then a line for each worker with what speaks for and against it.
 pub(crate) fn explanation(number: i64, explained: &api::ExplainExecutionResponse) -> String {
-    let mut text = format!("#{number} is {}\n", cell(&explained.standing));
+    let activity = match explained.activity.as_str() {
+        "" => String::new(),
+        activity => format!(", {activity}"),
+    };
+    let standing = format!("{}{activity}", explained.standing);
+    let mut text = format!("#{number} is {}\n", cell(&standing));
     for verdict in &explained.workers {
         let fits = verdict.requirements.iter().all(|one| one.met);
         let name = cell(verdict.worker.trim_start_matches("workers/"));

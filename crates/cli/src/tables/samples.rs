@@ -251,6 +251,8 @@ pub(super) fn workers() -> Vec<api::Worker> {
             memory_bytes: Some(20 << 30),
             disk_available_bytes: Some(300 << 30),
             disk_total_bytes: Some(900 << 30),
+            image_bytes: Some(41 << 30),
+            blob_bytes: Some(120 << 30),
         }),
         duplicate_time: at(297.0),
     };

@@ -193,6 +193,7 @@ fn everything_about_a_worker() {
 
         processors  4.5 of 32 kept for attempts
         memory      16.0 GiB of 128 GiB kept for attempts
+        disk        300 GiB of 900 GiB free, 120 GiB of blobs, 41.0 GiB of fetched images
 
         DEVICE    KIND                    PRODUCT                MEMORY    HAS IT
         GPU-5f0c  nvidia.com/gpu          NVIDIA A100-SXM4-80GB  80.0 GiB  projects/digits/executions/43
@@ -224,6 +225,7 @@ fn why_an_execution_waits() {
             },
         ],
         revision: 7,
+        activity: String::new(),
     };
     expect![[r#"
         #42 is queued: no worker can take it now
@@ -237,6 +239,15 @@ fn why_an_execution_waits() {
             yes  in contact
     "#]]
     .assert_eq(&super::explanation(42, &explained));
+    let pulled = api::ExplainExecutionResponse {
+        standing: "queued: attempt 1 is with worker gpu-1".into(),
+        activity: "pulling python:3.12: 3 of 7 layers, 120 of 900 MB".into(),
+        ..api::ExplainExecutionResponse::default()
+    };
+    expect![[r#"
+        #42 is queued: attempt 1 is with worker gpu-1, pulling python:3.12: 3 of 7 layers, 120 of 900 MB
+    "#]]
+    .assert_eq(&super::explanation(42, &pulled));
 }
 
 #[test]

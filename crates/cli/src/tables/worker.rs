@@ -66,6 +66,7 @@ pub(crate) fn worker(worker: &api::Worker, now: Now) -> String {
             units::size(worker.memory_bytes.max(0) as u64),
         );
     }
+    text += &disk(&worker.usage.unwrap_or_default());
     if worker.devices.is_empty() {
         return text;
     }
@@ -93,6 +94,29 @@ pub(crate) fn worker(worker: &api::Worker, now: Now) -> String {
     text += "\n";
     text += &table::render(&["DEVICE", "KIND", "PRODUCT", "MEMORY", "HAS IT"], &rows);
     text
+}
+
+/// What lies on its disk, as far as it tells.
+fn disk(usage: &api::WorkerUsage) -> String {
+    let size = |bytes: i64| units::size(bytes.max(0) as u64);
+    let free = match (usage.disk_available_bytes, usage.disk_total_bytes) {
+        (Some(free), Some(all)) => Some(format!("{} of {} free", size(free), size(all))),
+        _ => None,
+    };
+    let parts = [
+        free,
+        usage
+            .blob_bytes
+            .map(|bytes| format!("{} of blobs", size(bytes))),
+        usage
+            .image_bytes
+            .map(|bytes| format!("{} of fetched images", size(bytes))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("disk        {}\n", parts.join(", ")),
+    }
 }
 
 /// Its version; one that is older than another's says so.

@@ -74,7 +74,11 @@ fn input(input: &Input) -> api::Input {
 }
 
 /// The scheduler's reasoning.
-pub(crate) fn explained(explanation: Explanation, revision: u64) -> api::ExplainExecutionResponse {
+pub(crate) fn explained(
+    explanation: Explanation,
+    revision: u64,
+    activity: String,
+) -> api::ExplainExecutionResponse {
     let requirement = |requirement: Requirement| api::WorkerRequirement {
         met: requirement.met,
         detail: requirement.detail,
@@ -88,6 +92,7 @@ pub(crate) fn explained(explanation: Explanation, revision: u64) -> api::Explain
         standing: explanation.standing,
         workers: explanation.workers.into_iter().map(verdict).collect(),
         revision: int64(revision),
+        activity,
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) fn worker(ledger: &Ledger, worker: &Worker, contact: Option<Contact>)
             memory_bytes: usage.memory_bytes.map(int64),
             disk_available_bytes: usage.disk_available_bytes.map(int64),
             disk_total_bytes: usage.disk_total_bytes.map(int64),
+            image_bytes: usage.image_bytes.map(int64),
+            blob_bytes: usage.blob_bytes.map(int64),
         }),
     }
 }

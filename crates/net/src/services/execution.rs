@@ -19,6 +19,31 @@ use crate::watch::{self, Scope, Watch, Watched};
 
 pub(crate) struct Executions(pub(crate) Context);
 
+impl Executions {
+    /// What its worker said last of what it does for an execution that does not run yet; empty where that is nothing.
+    fn activity(&self, project: &str, number: i64) -> String {
+        let ledger = self.0.ledger();
+        let Some(execution) = ledger.execution(project, number) else {
+            return String::new();
+        };
+        let attempt = execution.live_attempt();
+        let Some(attempt) = attempt.filter(|attempt| attempt.start_time_us == 0) else {
+            return String::new();
+        };
+        let id = execution.execution_id.as_bytes().as_slice();
+        let contact = self.0.surroundings.contact(&attempt.worker);
+        let told = contact.and_then(|contact| contact.usage);
+        let activities = told.map(|usage| usage.activities).unwrap_or_default();
+        let of_attempt = activities.into_iter().find(|activity| {
+            let fence = activity.fence.as_ref();
+            fence.is_some_and(|fence| {
+                fence.index == attempt.fence_index && *fence.execution_id == *id
+            })
+        });
+        of_attempt.map(|activity| activity.text).unwrap_or_default()
+    }
+}
+
 #[async_trait]
 impl ExecutionService for Executions {
     async fn create_execution(
@@ -73,12 +98,18 @@ impl ExecutionService for Executions {
         let request = checked(request)?;
         let name = ExecutionName::parse("name", &request.name).map_err(status)?;
         let (project, execution) = (name.project, name.number);
-        let ask = Mutation::Explain { project, execution };
+        let ask = Mutation::Explain {
+            project: project.clone(),
+            execution,
+        };
         match self.0.mutations.request(ask).await.map_err(status)? {
             Answer::Explained {
                 explanation,
                 revision,
-            } => Ok(Response::new(explained(explanation, revision))),
+            } => {
+                let activity = self.activity(&project, execution);
+                Ok(Response::new(explained(explanation, revision, activity)))
+            }
             _ => Err(status(Refusal::new(
                 ErrorReason::InternalFault,
                 "the answer does not fit the request",

@@ -2,6 +2,7 @@
 
 use client::Kind;
 use contract::api::{self, ErrorReason, State};
+use contract::link;
 use coordinator::Answer;
 
 use crate::support::host::{Host, Server};
@@ -236,5 +237,48 @@ async fn what_was_created_is_read_from_the_published_ledger() {
         answer.revision,
         i64::try_from(host.ledger().revision()).unwrap()
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_done_for_an_attempt_is_told_until_it_runs_and_of_no_other() {
+    let (host, server, client) = with_executions(2).await;
+    host.apply(vec![ledgers::assign(1, "w"), ledgers::assign(2, "w")]);
+    host.answer(|request| match request {
+        coordinator::Request::Explain { .. } => Ok(Answer::Explained {
+            explanation: schedule::Explanation {
+                standing: "queued: attempt 1 is with worker w".to_owned(),
+                workers: Vec::new(),
+            },
+            revision: 9,
+        }),
+        other => panic!("{other:?}"),
+    });
+    let activity = async || {
+        let name = "projects/p/executions/1".to_owned();
+        let request = api::ExplainExecutionRequest { name };
+        client.explain_execution(request).await.unwrap().activity
+    };
+    assert_eq!(activity().await, "", "the worker says nothing");
+    // Both were assigned by one entry, so their fences have one index.
+    let of = |execution, text: &str| link::AttemptActivity {
+        fence: Some(host.fence(execution).into()),
+        text: text.to_owned(),
+    };
+    let say = |activities| {
+        let usage = link::Usage {
+            activities,
+            ..link::Usage::default()
+        };
+        *host.usage.lock().unwrap() = Some(usage);
+    };
+    say(vec![of(2, "pulling b"), of(1, "pulling a")]);
+    assert_eq!(activity().await, "pulling a");
+    say(vec![of(2, "pulling b")]);
+    assert_eq!(activity().await, "");
+    // What was said before it ran means nothing any more.
+    say(vec![of(1, "pulling a")]);
+    host.apply(vec![ledgers::start("w", host.fence(1))]);
+    assert_eq!(activity().await, "");
     server.stop().await;
 }

@@ -1,19 +1,16 @@
 //! What a worker counts.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use disk::blobs::Blobs;
 use net::ports::Calls;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{Book, Common, LONG, Look, as_gauge};
 use crate::Fault;
-
-/// How old what is known of the blob store may be: looking takes time when it holds many.
-const BLOBS_AGE: Duration = Duration::from_secs(30);
+use crate::worker::Stock;
 
 /// A part of an attempt's life that the daemon works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,39 +162,27 @@ impl WorkerMetrics {
 /// A worker as it is looked at.
 pub(crate) struct WorkerView {
     metrics: WorkerMetrics,
-    blobs: Arc<Blobs>,
+    stock: Arc<Stock>,
     data_dir: PathBuf,
-    /// When the blob store was looked at.
-    looked: Mutex<Option<Instant>>,
 }
 
 impl WorkerView {
-    pub(crate) fn new(metrics: &WorkerMetrics, blobs: Arc<Blobs>, data_dir: &Path) -> Self {
+    pub(crate) fn new(metrics: &WorkerMetrics, stock: Arc<Stock>, data_dir: &Path) -> Self {
         Self {
             metrics: metrics.clone(),
-            blobs,
+            stock,
             data_dir: data_dir.to_owned(),
-            looked: Mutex::default(),
         }
     }
 }
 
 impl Look for WorkerView {
     fn look(&self) {
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         let ready = self.ready().is_ok();
         self.metrics.common.look(ready, &self.data_dir);
-        if looked.is_some_and(|at| at.elapsed() < BLOBS_AGE) {
-            return;
-        }
-        *looked = Some(Instant::now());
-        match self.blobs.list() {
-            Ok(blobs) => {
-                let bytes = blobs.iter().map(|(_, size)| *size).sum();
-                self.metrics.blobs.set(as_gauge(blobs.len() as u64));
-                self.metrics.blob_bytes.set(as_gauge(bytes));
-            }
-            Err(error) => tracing::warn!("the blobs cannot be counted: {error}"),
+        if let Some(counted) = self.stock.count() {
+            self.metrics.blobs.set(as_gauge(counted.blobs));
+            self.metrics.blob_bytes.set(as_gauge(counted.bytes));
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use worker::PrepareError;
 
+use super::activity::Activity;
 use super::attempts::Attempt;
 
 /// How often a fetch looks whether anybody still waits for it.
@@ -49,8 +50,12 @@ impl Containers {
         }
     }
 
-    /// Checks what the step asks for, and begins to fetch its image.
-    pub(super) fn begin(&self, attempt: &Attempt) -> Result<Coming<'_>, PrepareError> {
+    /// Checks what the step asks for, and begins to fetch its image. `activity` says how far that is.
+    pub(super) fn begin(
+        &self,
+        attempt: &Attempt,
+        activity: Activity,
+    ) -> Result<Coming<'_>, PrepareError> {
         let ask = ask(&attempt.assignment);
         let grant = self
             .docker
@@ -58,9 +63,11 @@ impl Containers {
             .map_err(|refusal| PrepareError::Refused(refusal.to_string()))?;
         let docker = self.docker.clone();
         let image = self.pool.spawn(async move {
-            docker
-                .image(&ask.image, &|told| tracing::info!("{told}"))
-                .await
+            let progress = |told: String| {
+                tracing::info!("{told}");
+                activity.says(&told);
+            };
+            docker.image(&ask.image, &progress).await
         });
         Ok(Coming {
             containers: self,

@@ -1,5 +1,6 @@
 //! The worker role: its mind, its attempts on the disk, its server and its link to a coordinator, wired.
 
+mod activity;
 mod attempts;
 mod checksum;
 mod container;
@@ -10,6 +11,7 @@ mod hands;
 mod prepare;
 mod room;
 mod standing;
+mod stock;
 mod uplink;
 mod usage;
 mod wildcard;
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use worker::program::Machine;
 use worker::{Config, Worker};
 
+use self::activity::Activities;
 use self::attempts::Attempts;
 use self::container::Containers;
 use self::engine::Engine;
@@ -39,6 +42,8 @@ use self::fetch::{Fetched, Fetcher};
 use self::hands::Hands;
 use self::prepare::{Kitchen, Measured};
 use self::standing::Standing;
+pub(crate) use self::stock::Stock;
+use self::usage::Holdings;
 use crate::blobs::BlobHost;
 use crate::faults::Faults;
 use crate::home::{Home, Ownership};
@@ -211,6 +216,10 @@ impl WorkerNode {
             .await
             .map_err(|error| Fault::new(error.to_string()))??;
         let blobs = kitchen.blobs.clone();
+        let activities = kitchen.activities.clone();
+        let stock = Stock::of(blobs.clone());
+        let containers = kitchen.containers.as_ref();
+        let docker = containers.map(|containers| containers.docker.clone());
         let hands = Hands::new(
             engine.clone(),
             kitchen,
@@ -244,12 +253,17 @@ impl WorkerNode {
         let metrics_address = probed.as_ref().and_then(|probed| probed.local_addr().ok());
         let calls = probed.is_some().then(|| metrics.calls());
         if let Some(probed) = probed {
-            let view = WorkerView::new(&metrics, blobs.clone(), &config.data_dir);
+            let view = WorkerView::new(&metrics, stock.clone(), &config.data_dir);
             metrics::serve(probed, metrics.registry.clone(), view, &stopping);
         }
         if !config.measure_every.is_zero() {
+            let holdings = Holdings {
+                blobs: stock,
+                images: docker.clone(),
+                activities,
+            };
             tokio::spawn(usage::watch(
-                config.data_dir.clone(),
+                (config.data_dir.clone(), holdings),
                 config.measure_every,
                 (config.device_readings, config.devices.clone()),
                 engine.clone(),
@@ -259,6 +273,7 @@ impl WorkerNode {
         tokio::spawn(room::watch(
             config.data_dir,
             config.disk_reserve,
+            docker,
             engine.clone(),
             stopping.clone(),
         ));
@@ -458,6 +473,7 @@ fn open(
                 board: usage::board(&std::path::absolute(&config.data_dir)?),
             },
             log_limit: config.log_limit,
+            activities: Activities::default(),
             containers: docker.map(|docker| Containers {
                 docker,
                 pool,

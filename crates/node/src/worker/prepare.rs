@@ -16,6 +16,7 @@ use worker::placement::{self, Naming, Source};
 use worker::program::{self, Layout, Machine};
 use worker::{PrepareError, Prepared};
 
+use super::activity::{Activities, Activity, Part};
 use super::attempts::{Attempt, CONFIG_FILES, Ready};
 use super::checksum::Checksums;
 use super::container::{Containers, check_process};
@@ -49,6 +50,8 @@ pub(super) struct Kitchen {
     pub(super) measured: Measured,
     /// Most bytes that are kept of what an attempt prints; none means all.
     pub(super) log_limit: Option<u64>,
+    /// What people are told of what is being done.
+    pub(super) activities: Activities,
     /// None where steps are plain processes.
     pub(super) containers: Option<Containers>,
 }
@@ -76,14 +79,18 @@ impl Measured {
 /// Prepares an attempt; blocks until all is in place.
 pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, PrepareError> {
     let coming = match &kitchen.containers {
-        Some(containers) => Some(containers.begin(attempt)?),
+        Some(containers) => {
+            let activity = kitchen.activities.of(attempt.fence, Part::Image);
+            Some(containers.begin(attempt, activity)?)
+        }
         None => check_process(&attempt.assignment).map(|()| None)?,
     };
     let mut notices = Vec::new();
     if coming.is_none() {
         notices.push(notice_of_image(&attempt.assignment.image));
     }
-    source(kitchen, attempt)?;
+    let activity = kitchen.activities.of(attempt.fence, Part::Files);
+    source(kitchen, attempt, &activity)?;
     let mut resolved = Vec::new();
     let mut found = Vec::new();
     for input in &attempt.assignment.inputs {
@@ -93,10 +100,12 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
                 retryable: true,
             });
         }
+        activity.says(&format!("fetching the input {}", input.name));
         let (wire, files) = self::input(kitchen, attempt, input, &mut notices)?;
         resolved.push(wire);
         found.push(files);
     }
+    drop(activity);
     let layout = Layout::below(&kitchen.view.base(&attempt.dir.root()));
     let files = program::build(
         attempt.fence,
@@ -160,7 +169,7 @@ fn notice_of_image(image: &str) -> Option<String> {
 }
 
 /// Unpacks the source tree into the repository.
-fn source(kitchen: &Kitchen, attempt: &Attempt) -> Result<(), PrepareError> {
+fn source(kitchen: &Kitchen, attempt: &Attempt, activity: &Activity) -> Result<(), PrepareError> {
     let Some(source) = attempt
         .assignment
         .source
@@ -169,6 +178,7 @@ fn source(kitchen: &Kitchen, attempt: &Attempt) -> Result<(), PrepareError> {
     else {
         return Ok(());
     };
+    activity.says("fetching the source tree");
     let digest = digest(&source.digest)?;
     let locations = &attempt.assignment.source_locations;
     kitchen

@@ -2,9 +2,11 @@
 //! after the other that would run elsewhere.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use disk::{Space, space_of};
+use disk::{DiskError, Space, space_of};
+use runtime::docker::Docker;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use worker::Input;
@@ -13,27 +15,42 @@ use super::engine::Engine;
 
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// For so many looks no image is given up after one that brought no room: for a minute.
+const REST: u32 = 30;
 /// The most that is kept in reserve unless told otherwise, in bytes.
 const MOST: u64 = 1 << 30;
 /// The part of a disk that is kept in reserve unless told otherwise.
 const PART: u64 = 20;
 
-/// Tells the loop when the disk has too little room, and when it has enough again.
+/// Tells the loop when the disk has too little room, and when it has enough again. Images that were fetched and that no step needs
+/// go before it comes to that.
 pub(super) async fn watch(
     data_dir: PathBuf,
     reserve: Option<u64>,
+    docker: Option<Arc<Docker>>,
     engine: Engine,
     stopping: CancellationToken,
 ) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut full = false;
+    let mut images = Images::default();
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
             _ = looks.tick() => {}
         }
-        let space = match space_of(&data_dir) {
+        let look = || space_of(&data_dir);
+        let give_up = || {
+            let docker = docker.clone();
+            async move {
+                match docker {
+                    Some(docker) => docker.give_an_image_up().await,
+                    None => false,
+                }
+            }
+        };
+        let space = match images.make_room(reserve, look, give_up).await {
             Ok(space) => space,
             Err(error) => {
                 tracing::warn!("room on the disk is not known: {error}");
@@ -57,6 +74,34 @@ pub(super) async fn watch(
     }
 }
 
+/// Images as a way to room on the disk. They may lie on another one: what brings nothing is not done on and on.
+#[derive(Debug, Default)]
+struct Images {
+    /// So many looks are let pass before it is tried again.
+    resting: u32,
+}
+
+impl Images {
+    /// Gives images up while the disk lacks room and that helps. What room there is then.
+    async fn make_room<GaveUp: Future<Output = bool>>(
+        &mut self,
+        reserve: Option<u64>,
+        look: impl Fn() -> Result<Space, DiskError>,
+        give_up: impl Fn() -> GaveUp,
+    ) -> Result<Space, DiskError> {
+        let mut space = look()?;
+        self.resting = self.resting.saturating_sub(1);
+        while lacks_room(space, reserve) && self.resting == 0 && give_up().await {
+            let before = space.available_bytes;
+            space = look()?;
+            if space.available_bytes <= before {
+                self.resting = REST;
+            }
+        }
+        Ok(space)
+    }
+}
+
 /// Whether less is free than is to be kept.
 fn lacks_room(space: Space, reserve: Option<u64>) -> bool {
     let reserve = reserve.unwrap_or((space.total_bytes / PART).min(MOST));
@@ -64,6 +109,7 @@ fn lacks_room(space: Space, reserve: Option<u64>) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
 
@@ -79,5 +125,47 @@ mod tests {
         assert!(!lacks_room(space(1 << 40, MOST), None));
         assert!(lacks_room(space(100, 49), Some(50)));
         assert!(!lacks_room(space(100, 0), Some(0)));
+    }
+
+    #[tokio::test]
+    async fn images_go_for_as_long_as_that_brings_room() {
+        use std::cell::Cell;
+        // What is free, what each image brings, and with how many left it ends: the disk has 100, and 50 are kept.
+        let table = [
+            (60, [9, 9, 9], 3),
+            (35, [9, 9, 9], 1),
+            (10, [9, 9, 9], 0),
+            // The second lies elsewhere.
+            (10, [9, 0, 9], 1),
+        ];
+        for (free, brings, left) in table {
+            let (free, images) = (Cell::new(free), Cell::new(brings.len()));
+            let mut state = Images::default();
+            let look = || {
+                Ok(Space {
+                    total_bytes: 100,
+                    available_bytes: free.get(),
+                })
+            };
+            let give_up = || async {
+                let Some(rest) = images.get().checked_sub(1) else {
+                    return false;
+                };
+                free.set(free.get() + brings[brings.len() - images.get()]);
+                images.set(rest);
+                true
+            };
+            let mut space = state.make_room(Some(50), look, give_up).await.unwrap();
+            assert_eq!(images.get(), left, "{brings:?}");
+            assert_eq!(space.available_bytes, free.get());
+            // What brought nothing is tried again after a while, not at once.
+            for _ in 1..REST {
+                space = state.make_room(Some(50), look, give_up).await.unwrap();
+                assert_eq!(images.get(), left, "{brings:?}");
+            }
+            state.make_room(Some(50), look, give_up).await.unwrap();
+            let is_enough = !lacks_room(space, Some(50));
+            assert_eq!(images.get(), if is_enough { left } else { 0 }, "{brings:?}");
+        }
     }
 }

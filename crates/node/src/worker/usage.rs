@@ -2,18 +2,22 @@
 //! busy the machine is.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::link::{DeviceUsage, Usage};
 use disk::space_of;
 use feed::Reading;
 use runtime::devices::Inventory;
+use runtime::docker::Docker;
 use runtime::measure::{Board, Machine, ReadingSource, Readings};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use worker::Input;
 
+use super::activity::Activities;
 use super::engine::{Engine, now_us};
+use super::stock::Stock;
 
 /// The board's name in the data directory.
 const BOARD: &str = "device-readings";
@@ -34,9 +38,18 @@ fn source(said: Option<PathBuf>, inventory: &Inventory) -> Option<ReadingSource>
     }
 }
 
+/// What the worker keeps on its disk, and what it is bringing there.
+pub(super) struct Holdings {
+    pub(super) blobs: Arc<Stock>,
+    /// None where steps are plain processes.
+    pub(super) images: Option<Arc<Docker>>,
+    pub(super) activities: Activities,
+}
+
 /// What a look needs, and keeps.
 struct Looks {
     data_dir: PathBuf,
+    holdings: Holdings,
     machine: Machine,
     readings: Option<Readings>,
     board: Option<Board>,
@@ -74,6 +87,13 @@ impl Looks {
             disk_available_bytes: space.map(|space| space.available_bytes),
             disk_total_bytes: space.map(|space| space.total_bytes),
             devices: readings.into_iter().map(device).collect(),
+            image_bytes: self
+                .holdings
+                .images
+                .as_ref()
+                .map(|docker| docker.fetched_image_bytes()),
+            activities: self.holdings.activities.now(),
+            blob_bytes: self.holdings.blobs.count().map(|counted| counted.bytes),
         }
     }
 }
@@ -90,7 +110,7 @@ fn device(reading: Reading) -> DeviceUsage {
 
 /// Looks every `every`, for as long as the worker runs.
 pub(super) async fn watch(
-    data_dir: PathBuf,
+    (data_dir, holdings): (PathBuf, Holdings),
     every: Duration,
     (said, inventory): (Option<PathBuf>, Inventory),
     engine: Engine,
@@ -104,6 +124,7 @@ pub(super) async fn watch(
             .inspect_err(|error| tracing::warn!("{BOARD}: {error}"))
             .ok(),
         data_dir,
+        holdings,
         failed: false,
     };
     let mut ticks = tokio::time::interval(every);

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error as ThisError;
 
+use crate::docker::cache::{Cache, Hold};
 use crate::docker::credentials::credentials;
 use crate::docker::words;
 
@@ -48,7 +49,7 @@ impl fmt::Display for PullPolicy {
 }
 
 /// An image that is on this machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Image {
     /// As it was asked for.
     pub name: String,
@@ -60,6 +61,8 @@ pub struct Image {
     pub env: Vec<(String, String)>,
     /// Its user; empty means root.
     pub user: String,
+    /// It is not removed while this is here.
+    _hold: Hold,
 }
 
 /// Why there is no image; in words for people, with what can be done about it.
@@ -79,17 +82,17 @@ pub struct ImageError {
 /// Finds the image, fetching it where the policy says so. `progress` is told how far the fetching is.
 pub(super) async fn ensure(
     engine: &bollard::Docker,
+    cache: &Cache,
     name: &str,
     policy: PullPolicy,
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Image, ImageError> {
-    if policy != PullPolicy::Always {
-        match engine.inspect_image(name).await {
-            Ok(found) => return Ok(image(name, found)),
-            Err(error) if words::is_missing(&error) => {}
-            Err(error) => return Err(unreachable(name, &error)),
-        }
-    }
+    let before = match cache.find(engine, name).await {
+        Ok((found, hold)) if policy != PullPolicy::Always => return Ok(image(name, found, hold)),
+        Ok((found, _)) => found.id,
+        Err(error) if words::is_missing(&error) => None,
+        Err(error) => return Err(unreachable(name, &error)),
+    };
     if policy == PullPolicy::Never {
         return Err(ImageError {
             message: format!("the image {name} is not on this worker, which fetches none"),
@@ -99,9 +102,17 @@ pub(super) async fn ensure(
         });
     }
     pull(engine, name, progress).await?;
-    let found = engine.inspect_image(name).await;
-    let found = found.map_err(|error| unreachable(name, &error))?;
-    Ok(image(name, found))
+    let (found, hold) = match cache.find(engine, name).await {
+        // Removed between the two, for another step's image: it is fetched once more.
+        Err(error) if words::is_missing(&error) => {
+            pull(engine, name, progress).await?;
+            cache.find(engine, name).await
+        }
+        found => found,
+    }
+    .map_err(|error| unreachable(name, &error))?;
+    cache.fetched(name, before.as_deref(), &found);
+    Ok(image(name, found, hold))
 }
 
 async fn pull(
@@ -117,6 +128,7 @@ async fn pull(
     let options = CreateImageOptionsBuilder::default()
         .from_image(&full)
         .build();
+    progress(format!("pulling {name}"));
     let registry = registry(name);
     let secret = tokio::task::spawn_blocking(move || credentials(&registry)).await;
     let secret = secret.unwrap_or_default();
@@ -192,7 +204,7 @@ impl Layers {
     }
 }
 
-fn image(name: &str, found: ImageInspect) -> Image {
+fn image(name: &str, found: ImageInspect, hold: Hold) -> Image {
     let config = found.config.unwrap_or_default();
     let id = found.id.unwrap_or_default();
     let digests = found.repo_digests.unwrap_or_default();
@@ -211,10 +223,11 @@ fn image(name: &str, found: ImageInspect) -> Image {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         user: config.user.unwrap_or_default(),
+        _hold: hold,
     }
 }
 
-fn has_tag_or_digest(name: &str) -> bool {
+pub(super) fn has_tag_or_digest(name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name);
     last.contains([':', '@'])
 }

@@ -17,6 +17,8 @@ mod policy;
 
 mod image;
 
+mod cache;
+
 mod credentials;
 
 mod carried;
@@ -41,6 +43,7 @@ mod words;
 
 use crate::attempt::{AttemptDir, AttemptState, Stop};
 use crate::devices::Device;
+use crate::docker::cache::Cache;
 use crate::docker::carried::Carried;
 use crate::docker::quota::Watched;
 use crate::docker::watch::Watch;
@@ -83,6 +86,8 @@ pub struct DockerConfig {
     pub host: Option<String>,
     /// When images are fetched.
     pub pull: PullPolicy,
+    /// Most bytes that fetched images may take, those aside that are in use; none means no bound.
+    pub image_cache: Option<u64>,
     /// What steps are granted.
     pub policy: Policy,
     /// Where coordinators serve: steps on the bridge are kept from there.
@@ -104,7 +109,7 @@ pub enum DockerError {
 }
 
 /// What the container of an attempt is made of.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Container {
     /// Its image.
     pub image: Image,
@@ -127,6 +132,7 @@ pub struct Docker {
     config: DockerConfig,
     data_dir: PathBuf,
     carried: Carried,
+    cache: Cache,
     watch: Watch,
     news: News,
     starts: Semaphore,
@@ -185,6 +191,7 @@ impl Docker {
         }
         let data_dir = std::path::absolute(data_dir)?;
         let carried = Carried::make(exe, &data_dir)?;
+        let cache = Cache::open(&data_dir, config.image_cache);
         let watch = Watch::new(news.clone())?;
         let lost_us = Arc::<AtomicU64>::default();
         handle.spawn(check::notice_losses(
@@ -192,7 +199,7 @@ impl Docker {
             Arc::downgrade(&lost_us),
         ));
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Arc::new_cyclic(|own| Docker {
+        let docker = Arc::new_cyclic(|own| Docker {
             own: own.clone(),
             watch,
             engine,
@@ -200,6 +207,7 @@ impl Docker {
             config,
             data_dir,
             carried,
+            cache,
             news,
             starts: Semaphore::new(STARTS * processors),
             maps_users: facts.maps_users,
@@ -208,7 +216,9 @@ impl Docker {
             lost_us,
             burying: Mutex::default(),
             watched: Watched::default(),
-        }))
+        });
+        docker.trim_images();
+        Ok(docker)
     }
 
     /// Checks what a step asks for.
@@ -228,14 +238,35 @@ impl Docker {
         name: &str,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Image, ImageError> {
-        let found = image::ensure(&self.engine, name, self.config.pull, progress).await;
-        match found {
+        let (engine, cache, pull) = (&self.engine, &self.cache, self.config.pull);
+        let found = image::ensure(engine, cache, name, pull, progress).await;
+        let found = match found {
             Err(error) if error.is_silence => {
                 self.wait_for_engine().await;
-                image::ensure(&self.engine, name, self.config.pull, progress).await
+                image::ensure(engine, cache, name, pull, progress).await
             }
             found => found,
+        };
+        self.trim_images();
+        found
+    }
+
+    /// Nobody waits for it: to remove a large image takes the engine a while.
+    fn trim_images(&self) {
+        if let Some(docker) = self.own.upgrade().filter(|docker| docker.cache.is_over()) {
+            let trim = async move { docker.cache.trim(&docker.engine).await };
+            self.handle.spawn(trim);
         }
+    }
+
+    /// What the images take that this worker has fetched, in bytes; layers that several share count for each.
+    pub fn fetched_image_bytes(&self) -> u64 {
+        self.cache.size_bytes()
+    }
+
+    /// Removes the longest unused image that this worker has fetched and no step needs; false if there is none.
+    pub async fn give_an_image_up(&self) -> bool {
+        self.cache.give_one_up(&self.engine).await
     }
 
     /// An engine that is being restarted is back within moments: attempts are not worth losing for that.
@@ -343,7 +374,11 @@ impl Runtime for Docker {
         self.watched.forget(dir);
         let name = container::name(&dir.name().to_string_lossy());
         match self.handle.block_on(self.remove_in_the_end(&name)) {
-            true => Ok(()),
+            true => {
+                // What was too much while it was in use may go now.
+                self.trim_images();
+                Ok(())
+            }
             false => Err(io::Error::other("the container is not removed")),
         }
     }

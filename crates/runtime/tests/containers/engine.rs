@@ -108,6 +108,21 @@ impl Engine {
         self.pool.block_on(removed).unwrap();
     }
 
+    pub(crate) fn has_image(&self, name: &str) -> bool {
+        self.pool.block_on(self.docker.inspect_image(name)).is_ok()
+    }
+
+    /// Gives an image another name.
+    pub(crate) fn tag(&self, image: &str, name: &str) {
+        let (repo, tag) = name.split_once(':').unwrap();
+        let options = TagImageOptionsBuilder::default()
+            .repo(repo)
+            .tag(tag)
+            .build();
+        let tagged = self.docker.tag_image(image, Some(options));
+        self.pool.block_on(tagged).unwrap();
+    }
+
     /// Names of the containers with that label and value.
     pub(crate) fn containers(&self, label: &str, value: &str) -> Vec<String> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
@@ -184,6 +199,13 @@ fn tree(busybox: &[u8]) -> Vec<u8> {
 /// The tree of an image without a shell, as an archive.
 pub(crate) fn bare_tree() -> Result<Vec<u8>, String> {
     Ok(bare(&static_busybox()?))
+}
+
+/// An archive of one file.
+pub(crate) fn tree_of(path: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut tree = tar::Builder::new(Vec::new());
+    append(&mut tree, path, 0o644, bytes);
+    tree.into_inner().unwrap()
 }
 
 /// The tree of an image without.

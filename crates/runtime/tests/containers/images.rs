@@ -1,6 +1,6 @@
 //! Which image, and as whom: digests, users, images without a shell, names that mean nothing here.
 
-use crate::engine::{BARE, BUSYBOX, USER, bare_tree, engine};
+use crate::engine::{BARE, BUSYBOX, Engine, USER, bare_tree, engine, tree_of};
 use crate::harness::tests;
 use crate::machine::{Machine, Wanted, policy, script};
 use crate::registry::Registry;
@@ -15,6 +15,8 @@ tests![
     a_strict_container_has_nothing_to_spare,
     a_pull_brings_the_image_and_says_how_far_it_is,
     who_cannot_pull_hears_the_engine_and_a_hint,
+    fetched_images_stay_within_their_bound,
+    an_image_in_use_or_somebodys_own_stays,
 ];
 
 fn an_image_without_a_shell_runs_plain_commands() {
@@ -132,6 +134,7 @@ fn a_pull_brings_the_image_and_says_how_far_it_is() {
         assert_eq!(image.env, [("PULLED".to_owned(), "yes".to_owned())]);
     }
     let told = told.into_inner().unwrap();
+    assert_eq!(told[0], format!("pulling {name}"));
     assert!(
         told.iter().any(|text| text.contains("1 of 1 layers")),
         "{told:?}"
@@ -174,4 +177,99 @@ fn who_cannot_pull_hears_the_engine_and_a_hint() {
         .block_on(docker.image("127.0.0.1:1/image:1", &|_| {}))
         .unwrap_err();
     assert!(error.to_string().contains("connection refused"), "{error}");
+}
+
+/// Images of a megabyte each in registries of their own, and a machine that keeps two of them.
+fn images(engine: &'static Engine, count: u8) -> (Machine, Vec<String>) {
+    let names = (0..count).map(|n| {
+        let bytes = vec![n; 1_000_000];
+        let bare = bare_tree().unwrap();
+        // An archive after an archive: the first one's end goes.
+        let layer = [&bare[..bare.len() - 1024], &tree_of("bulk", &bytes)].concat();
+        format!("{}/image:1", Registry::serve(layer).address)
+    });
+    let names: Vec<String> = names.collect();
+    let one = bare_tree().unwrap().len() as u64 + 1_000_000;
+    let bound = Some(one * 5 / 2);
+    (Machine::keeping(engine, PullPolicy::Missing, bound), names)
+}
+
+fn fetched_images_stay_within_their_bound() {
+    let Some(engine) = engine() else {
+        return;
+    };
+    let (machine, names) = images(engine, 3);
+    let docker = machine.docker.clone().unwrap();
+    let fetch = |n: usize| {
+        drop(
+            engine
+                .pool
+                .block_on(docker.image(&names[n], &|_| {}))
+                .unwrap(),
+        )
+    };
+    let there = || names.iter().map(|name| engine.has_image(name));
+    let wait = |expected: [bool; 3]| machine.wait_for(|| there().eq(expected).then_some(()));
+    fetch(0);
+    fetch(1);
+    assert!(there().eq([true, true, false]));
+    // The first is used once more, so it is the second that goes.
+    fetch(0);
+    fetch(2);
+    wait([true, false, true]);
+    fetch(1);
+    wait([false, true, true]);
+    assert!(
+        engine.has_image(BUSYBOX),
+        "what the worker did not fetch is not counted, and stays"
+    );
+    let before = docker.fetched_image_bytes();
+    assert!(engine.pool.block_on(docker.give_an_image_up()));
+    assert!(there().eq([false, true, false]) && docker.fetched_image_bytes() < before);
+    assert!(engine.pool.block_on(docker.give_an_image_up()));
+    assert!(
+        !engine.pool.block_on(docker.give_an_image_up()),
+        "none is left"
+    );
+    assert_eq!(docker.fetched_image_bytes(), 0);
+}
+
+fn an_image_in_use_or_somebodys_own_stays() {
+    let Some(engine) = engine() else {
+        return;
+    };
+    let (machine, names) = images(engine, 4);
+    let docker = machine.docker.clone().unwrap();
+    let fetch = |n: usize| {
+        engine
+            .pool
+            .block_on(docker.image(&names[n], &|_| {}))
+            .unwrap()
+    };
+    let gives_one_up = || engine.pool.block_on(docker.give_an_image_up());
+    // Held by a step that is about to start; then by its container; then by nobody.
+    let wanted = Wanted {
+        image: names[0].clone().leak(),
+        ..Wanted::default()
+    };
+    let held = fetch(0);
+    assert!(!gives_one_up());
+    drop(held);
+    let ran = machine.run_in("used.1.7", &script("echo there"), &wanted);
+    assert_eq!(ran.stdout(), "there\n");
+    assert!(!gives_one_up() && engine.has_image(&names[0]));
+    drop((fetch(1), fetch(2)));
+    machine.wait_for(|| (!engine.has_image(&names[1])).then_some(()));
+    assert!(engine.has_image(&names[0]) && engine.has_image(&names[2]));
+    // Given another name, it is whoever's that is.
+    engine.tag(&names[2], "shoal-test:mine");
+    assert!(!gives_one_up());
+    assert!(engine.has_image(&names[2]));
+    // What was too much goes once its container has: here by the one that follows.
+    machine.forget(ran);
+    drop((fetch(1), fetch(3)));
+    machine.wait_for(|| (!engine.has_image(&names[0])).then_some(()));
+    for name in ["shoal-test:mine", &names[2], &names[1], &names[3]] {
+        engine.remove_image(name);
+    }
 }

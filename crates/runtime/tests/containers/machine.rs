@@ -105,11 +105,24 @@ impl Machine {
 
     /// One that fetches images when the policy says so.
     pub(crate) fn pulling(engine: &'static Engine, pull: PullPolicy) -> Machine {
+        Machine::keeping(engine, pull, None)
+    }
+
+    /// The same, with a bound of what fetched images may take.
+    pub(crate) fn keeping(
+        engine: &'static Engine,
+        pull: PullPolicy,
+        image_cache: Option<u64>,
+    ) -> Machine {
         let data = tempfile::tempdir().unwrap();
         let (tell, news) = mpsc::channel();
-        let opened = open_pulling(engine, data.path(), policy(), pull, move |name| {
-            drop(tell.send(name));
-        });
+        let opened = open_pulling(
+            engine,
+            data.path(),
+            policy(),
+            (pull, image_cache),
+            move |name| drop(tell.send(name)),
+        );
         Machine::with(engine, opened.unwrap(), data, news)
     }
 
@@ -268,20 +281,21 @@ pub(crate) fn open(
     policy: Policy,
     news: impl Fn(OsString) + Send + Sync + 'static,
 ) -> Result<Arc<Docker>, String> {
-    open_pulling(engine, data, policy, PullPolicy::Never, news)
+    open_pulling(engine, data, policy, (PullPolicy::Never, None), news)
 }
 
 fn open_pulling(
     engine: &Engine,
     data: &Path,
     policy: Policy,
-    pull: PullPolicy,
+    (pull, image_cache): (PullPolicy, Option<u64>),
     news: impl Fn(OsString) + Send + Sync + 'static,
 ) -> Result<Arc<Docker>, String> {
     let exe = std::env::current_exe().unwrap();
     let config = DockerConfig {
         host: engine.host.clone(),
         pull,
+        image_cache,
         policy,
         coordinators: Vec::new(),
     };

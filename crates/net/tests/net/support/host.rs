@@ -9,7 +9,7 @@ use blob::{Digest, Manifest, ManifestBuilder};
 use bytes::{Bytes, BytesMut};
 use contract::api::{self, ErrorReason};
 use contract::ledger::command::Kind;
-use contract::link::{SynchronizeRequest, SynchronizeResponse};
+use contract::link::{SynchronizeRequest, SynchronizeResponse, Usage};
 use contract::peer::{Envelope, HelloResponse, Promise};
 use coordinator::{Answer, Refusal, Request};
 use feed::{Accept, Batch, Fence, Holder, SealHasher};
@@ -52,6 +52,8 @@ pub struct Host {
     pub read_bytes: AtomicU64,
     /// Whether fresh reads fail.
     pub no_quorum: AtomicBool,
+    /// What the worker `w` said last of how busy it is.
+    pub usage: Mutex<Option<Usage>>,
     /// What the audit trail was told.
     pub audited: Mutex<Vec<Event>>,
     peer_messages: mpsc::UnboundedSender<(u64, Promise, Bytes)>,
@@ -114,6 +116,7 @@ impl Host {
             absent_until_ms: AtomicI64::new(i64::MIN),
             read_bytes: AtomicU64::new(0),
             no_quorum: AtomicBool::new(false),
+            usage: Mutex::default(),
             audited: Mutex::default(),
             peer_messages,
             from_peers: tokio::sync::Mutex::new(from_peers),
@@ -374,7 +377,7 @@ impl Surroundings for Host {
             duplicate_ms: None,
             connected: true,
             time_ms: 5,
-            usage: None,
+            usage: self.usage.lock().unwrap().clone(),
         })
     }
 }

@@ -98,6 +98,17 @@ pub fn assign(execution: i64, worker: &str) -> Kind {
     })
 }
 
+/// Its program runs.
+pub fn start(worker: &str, fence: Fence) -> Kind {
+    Kind::StartAttempt(pb::StartAttempt {
+        worker: worker.to_owned(),
+        fence: Some(fence.into()),
+        prepare_time_us: 1,
+        start_time_us: 2,
+        ..pb::StartAttempt::default()
+    })
+}
+
 pub fn lose(fence: Fence) -> Kind {
     Kind::LoseAttempt(pb::LoseAttempt {
         fence: Some(fence.into()),
