@@ -162,12 +162,12 @@ impl WorkerMetrics {
 /// A worker as it is looked at.
 pub(crate) struct WorkerView {
     metrics: WorkerMetrics,
-    stock: Arc<Stock>,
+    stock: Stock,
     data_dir: PathBuf,
 }
 
 impl WorkerView {
-    pub(crate) fn new(metrics: &WorkerMetrics, stock: Arc<Stock>, data_dir: &Path) -> Self {
+    pub(crate) fn new(metrics: &WorkerMetrics, stock: Stock, data_dir: &Path) -> Self {
         Self {
             metrics: metrics.clone(),
             stock,

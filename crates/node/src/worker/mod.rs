@@ -217,7 +217,6 @@ impl WorkerNode {
             .map_err(|error| Fault::new(error.to_string()))??;
         let blobs = kitchen.blobs.clone();
         let activities = kitchen.activities.clone();
-        let stock = Stock::of(blobs.clone());
         let containers = kitchen.containers.as_ref();
         let docker = containers.map(|containers| containers.docker.clone());
         let hands = Hands::new(
@@ -253,12 +252,12 @@ impl WorkerNode {
         let metrics_address = probed.as_ref().and_then(|probed| probed.local_addr().ok());
         let calls = probed.is_some().then(|| metrics.calls());
         if let Some(probed) = probed {
-            let view = WorkerView::new(&metrics, stock.clone(), &config.data_dir);
+            let view = WorkerView::new(&metrics, Stock::of(blobs.clone()), &config.data_dir);
             metrics::serve(probed, metrics.registry.clone(), view, &stopping);
         }
         if !config.measure_every.is_zero() {
             let holdings = Holdings {
-                blobs: stock,
+                blobs: Stock::of(blobs.clone()),
                 images: docker.clone(),
                 activities,
             };

@@ -29,9 +29,10 @@ pub(crate) struct Counted {
 }
 
 impl Stock {
-    pub(crate) fn of(blobs: Arc<Blobs>) -> Arc<Self> {
+    /// What is known is this one's own: whoever asks another one for the first time hears what there is at that moment.
+    pub(crate) fn of(blobs: Arc<Blobs>) -> Self {
         let known = Mutex::default();
-        Arc::new(Self { blobs, known })
+        Self { blobs, known }
     }
 
     /// What there is, as of the last half minute; none while it cannot be counted. May block for as long as a look takes.
@@ -52,5 +53,23 @@ impl Stock {
             }
         };
         known.counted
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_look_is_new_and_a_second_may_be_old() {
+        let temp = tempfile::tempdir().unwrap();
+        let blobs = Arc::new(Blobs::open(temp.path()).unwrap());
+        let counted = |blobs, bytes| Some(Counted { blobs, bytes });
+        let early = Stock::of(blobs.clone());
+        assert_eq!(early.count(), counted(0, 0));
+        blobs.ingest_copy(&b"twelve bytes"[..]).unwrap();
+        assert_eq!(Stock::of(blobs).count(), counted(1, 12));
+        assert_eq!(early.count(), counted(0, 0), "half a minute has not passed");
     }
 }

@@ -40,7 +40,7 @@ fn source(said: Option<PathBuf>, inventory: &Inventory) -> Option<ReadingSource>
 
 /// What the worker keeps on its disk, and what it is bringing there.
 pub(super) struct Holdings {
-    pub(super) blobs: Arc<Stock>,
+    pub(super) blobs: Stock,
     /// None where steps are plain processes.
     pub(super) images: Option<Arc<Docker>>,
     pub(super) activities: Activities,
