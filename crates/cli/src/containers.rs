@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_command_line_counts_more_than_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let text = "[worker]\nruntime = 'docker'\n[containers]\nprofile = 'strict'\nmemory = 64\ncpus = 1.5\nallow_mounts = ['/data:ro']\nrequire_digest = true\n";
+        let text = "[worker]\nruntime = 'docker'\n[containers]\nprofile = 'strict'\nimage_cache = 512\nmemory = 64\ncpus = 1.5\nallow_mounts = ['/data:ro']\nrequire_digest = true\n";
         std::fs::write(file.path(), text).unwrap();
         let section = Section::read(file.path(), "containers").unwrap();
         let mut containers = given(&["--runtime=docker", "--container-memory=128"]);
@@ -230,6 +230,7 @@ mod tests {
         let RuntimeChoice::Docker(config) = containers.choice() else {
             panic!("no containers");
         };
+        assert_eq!(config.image_cache, Some(512 << 20));
         assert_eq!(config.policy.memory, Some(128 << 20));
         assert_eq!(config.policy.cpus, Some(1.5));
         assert_eq!(config.policy.network, Network::None, "strict has none");

@@ -31,8 +31,8 @@ pub(super) struct Cache {
     /// Most bytes that they may take; none means no bound.
     bound: Option<u64>,
     shelf: Arc<Mutex<Shelf>>,
-    /// How many removals have come to their end.
-    removals: watch::Sender<u64>,
+    /// Wakes who waits for a removal to come to its end; how many have, the shelf knows.
+    removals: watch::Sender<()>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -188,7 +188,7 @@ impl Cache {
         }
         let is_gone = self.is_removed(engine, id).await;
         let gone = lock(&self.shelf).end_removal(id, is_gone);
-        self.removals.send_modify(|removals| *removals += 1);
+        self.removals.send_replace(());
         if let Some(gone) = gone {
             self.write();
             let names: Vec<&str> = gone.names.iter().map(String::as_str).collect();
