@@ -209,7 +209,7 @@ def test_units_are_sound(unit, tmp_path):
 
 
 def test_the_slurm_job_drains_before_it_ends(project, tmp_path):
-    """With stand-ins for srun and scontrol: the node is this machine."""
+    """With stand-ins for srun and scontrol: the node is this machine. What was made there outlives the job."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "srun").write_text('#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
@@ -236,17 +236,25 @@ def test_the_slurm_job_drains_before_it_ends(project, tmp_path):
         job = subprocess.Popen([DEPLOY / "slurm/shoal-workers.sbatch"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             wait_for(lambda: [one["name"] for one in ask("worker", "list") if one["connected"]] == ["slurm-12-node7"])
-            project.step(f"touch {tmp_path}/begun", f"until [ -e {tmp_path}/go ]; do sleep 0.05; done")
+            project.step(f"touch {tmp_path}/begun", f"until [ -e {tmp_path}/go ]; do sleep 0.05; done", 'echo made > "$VH_OUTPUTS_DIR/made"')
             ask("execution", "run", "step", "--detach")
             wait_for((tmp_path / "begun").exists)
             job.terminate()
             wait_for(lambda: ask("worker", "list")[0]["draining"])
             assert job.poll() is None, "what runs goes on"
             (tmp_path / "go").touch()
-            said, _ = job.communicate(timeout=SECONDS)
-            assert job.returncode == 0, said
-            assert ask("execution", "show", 1)["state"] == "complete"
-            assert "nothing runs any more" in said
+            wait_for(lambda: ask("execution", "show", 1)["state"] == "complete")
+            assert ask("worker", "show", "slurm-12-node7")["sole_blob_count"] == 1
+            assert job.poll() is None, "what no other worker has would be gone"
+            token = tmp_path / "token"
+            ask("token", "create", "--role", "worker", "--file", token)
+            with Daemon(tmp_path / "stays", "worker", "--coordinator", coordinator.address, "--name=stays", "--join-token-file", token):
+                said, _ = job.communicate(timeout=SECONDS)
+                assert job.returncode == 0, said
+                assert "nothing is left to hand over" in said
+                shutil.rmtree(tmp_path / "w")
+                ask("execution", "outputs", "1", "--download", tmp_path / "downloaded")
+                assert (tmp_path / "downloaded/made").read_text() == "made\n"
         finally:
             job.kill()
 

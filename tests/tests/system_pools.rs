@@ -280,6 +280,7 @@ fn what_is_wrong_with_who_makes_machines_is_told_and_it_is_asked_again() {
     });
 }
 
+/// Nobody could take them.
 #[test]
 fn a_machine_that_alone_has_outputs_is_not_given_back() {
     let pool = Pool::new();
@@ -293,6 +294,28 @@ fn a_machine_that_alone_has_outputs_is_not_given_back() {
         execution["attempts"][0]["worker"].as_str().unwrap()
     );
     assert_eq!(status["pools"][0]["holding_workers"][0], worker.as_str());
+}
+
+/// It is drained, hands over what only it has, and then goes.
+#[test]
+fn a_machine_goes_once_somebody_who_stays_has_what_it_made() {
+    let pool = Pool::new();
+    let mut cluster = pool.cluster("pools-copies", 1);
+    cluster.add_worker("stays", None);
+    cluster.place.run(&["execution", "run", "keep"]).succeeds();
+    let worker = cluster.place.execution(1)["attempts"][0]["worker"].clone();
+    assert_ne!(worker, "stays");
+    wait_for(&cluster, &["worker", "list"], |said| {
+        let gone = |one: &&Value| one["name"] == worker && one["connected"] == false;
+        workers(said).iter().any(|one| gone(&one))
+    });
+    let directory = cluster.place.path().join("downloaded");
+    let to = directory.to_str().unwrap();
+    cluster
+        .place
+        .run(&["execution", "outputs", "1", "--download", to])
+        .succeeds();
+    assert_eq!(fs::read(directory.join("kept")).unwrap(), b"kept\n");
 }
 
 /// What waits starts as soon as a worker joins: nobody looks from time to time.

@@ -291,6 +291,7 @@ pub fn worker(worker: &api::Worker) -> Value {
         "duplicate_time": time(worker.duplicate_time.as_ref()),
         "executions": worker.executions,
         "draining": worker.draining,
+        "sole_blob_count": worker.sole_blob_count,
         "devices": worker.devices.iter().map(device).collect::<Vec<_>>(),
         "cpu_millis": worker.cpu_millis,
         "cpu_millis_taken": worker.cpu_millis_taken,

@@ -16,6 +16,7 @@ use ledger::{Knows, Ledger};
 use raft::eraftpb::ConfState;
 use schedule::Scheduler;
 
+use crate::copies::Copies;
 use crate::disconnect::OnDisconnect;
 use crate::files::Files;
 use crate::group::{Base, Committed, Group, Recovered};
@@ -85,6 +86,8 @@ pub struct Coordinator {
     pub(crate) pools: Vec<pools::Standing>,
     /// Tick at which they were followed last.
     pub(crate) pools_tick: u64,
+    /// What workers that leave hand over.
+    pub(crate) copies: Copies,
     pub(crate) files: Files,
     pub(crate) standing: Standing,
     /// The highest feature level that each other member has said it knows.
@@ -139,6 +142,7 @@ impl Coordinator {
             scheduler: Scheduler::default(),
             pools: Vec::new(),
             pools_tick: 0,
+            copies: Copies::default(),
             files: Files::default(),
             standing: Standing::default(),
             levels: BTreeMap::new(),
@@ -248,6 +252,7 @@ impl Coordinator {
                 self.verify();
                 self.propose_inbox(now);
                 self.propose_placements(now);
+                self.hand_over_copies(now);
                 if std::mem::replace(&mut self.pools_tick, self.group.ticks()) != self.group.ticks()
                 {
                     self.follow_pools(now);

@@ -9,7 +9,7 @@ use contract::ledger::TemplateParameter;
 use contract::link::{
     AssignedFile, AssignedInput, AssignedParameter, Assignment, DesiredAttempt, Device,
 };
-use ledger::{Datum, Execution, Fence, InputFile, Ledger};
+use ledger::{Blob, Digest, Execution, Fence, InputFile, Ledger, Worker};
 
 use crate::coordinator::Config;
 use crate::session::Session;
@@ -188,19 +188,24 @@ fn assigned_file(ledger: &Ledger, file: &InputFile) -> AssignedFile {
             file_name: datum.file_name.clone(),
             digest: datum.digest.to_vec().into(),
             size_bytes: datum.size_bytes,
-            locations: locations(ledger, datum),
+            locations: locations(ledger, &datum.digest),
             properties_json: datum.properties_json.clone(),
         },
     }
 }
 
-/// Where the bytes of a datum are: at the worker that stored them.
-fn locations(ledger: &Ledger, datum: &Datum) -> Vec<String> {
-    let worker = ledger.worker(&datum.worker);
-    worker
+/// Where the bytes of a datum are: at the workers that have them, those first that stay.
+pub(crate) fn locations(ledger: &Ledger, digest: &Digest) -> Vec<String> {
+    let holders = ledger.blob(digest).map(Blob::holders).unwrap_or_default();
+    let mut holders: Vec<&Worker> = holders
+        .iter()
+        .filter_map(|name| ledger.worker(name))
+        .filter(|worker| !worker.offer.address.is_empty())
+        .collect();
+    holders.sort_by_key(|worker| (worker.lost, !worker.stays()));
+    let addresses = holders.iter();
+    addresses
         .map(|worker| worker.offer.address.clone())
-        .into_iter()
-        .filter(|address| !address.is_empty())
         .collect()
 }
 

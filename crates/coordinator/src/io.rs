@@ -271,6 +271,14 @@ impl fmt::Display for Output {
                         fence.attempt
                     )?;
                 }
+                for copy in &desired.copies {
+                    write!(
+                        f,
+                        " keep {} of {}",
+                        hex(&copy.digest),
+                        copy.locations.join(", ")
+                    )?;
+                }
                 Ok(())
             }
             Self::EndSession { session, refusal } => {

@@ -13,7 +13,8 @@
 //!
 //! Reading order: `coordinator` is the loop, `io` its inputs and outputs, `proposals` how decisions come into the log and out of it,
 //! `admission` turns requests into commands; `leadership`, `reads`, `membership`, `snapshots` and `peers` are what a group of many needs; `workers` is the
-//! conversation with them, `reports` what they say as commands, `desired` what they are told; `group` drives raft.
+//! conversation with them, `reports` what they say as commands, `desired` what they are told, `copies` what one
+//! that leaves hands over; `group` drives raft.
 
 mod coordinator;
 
@@ -63,6 +64,8 @@ pub mod feeds;
 
 mod pace;
 mod pools;
+
+mod copies;
 
 mod group;
 

@@ -33,6 +33,7 @@ pub(crate) fn answer(outcome: &Outcome, warnings: Vec<String>) -> Answer {
         | Outcome::Revoked { .. }
         | Outcome::FeatureLevel { .. }
         | Outcome::Attempt(_)
+        | Outcome::Copies { .. }
         | Outcome::Nothing => Answer::Valid { warnings },
     }
 }

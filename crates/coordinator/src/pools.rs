@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! wanted = present + machines for what waits,     minimum <= wanted <= maximum
-//! given back: idle for long enough, drained before, and the only one to have nothing that is needed
+//! given back: idle for long enough, drained before, and the only one to have nothing that is needed: what it alone had was handed over
 //! ```
 //!
 //! It is soft state: who leads next says it anew. A worker joins a pool by saying that it was made for it (`provisioned` in its offer); others of the
@@ -287,7 +287,13 @@ impl Coordinator {
                 true => true,
                 false => more == 0 && wanted > pool.minimum,
             };
-            if goes && !pool.drop_outputs && ledger.stored_count(name) > 0 {
+            // What it alone has is handed over once it is drained. Where nobody could take it, it goes on working instead.
+            let waits = match (pool.drop_outputs, worker.drained) {
+                (true, _) => false,
+                (false, true) => !self.is_handed_over(name),
+                (false, false) => !self.has_taker(name, &drains) && ledger.sole_count(name, 1) > 0,
+            };
+            if goes && waits {
                 standing.holding.push(name.to_owned());
             } else if goes && worker.drained {
                 release.push(name.to_owned());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use contract::link::SynchronizeRequest;
-use ledger::Fence;
+use ledger::{Digest, Fence};
 
 /// One connection of a worker.
 #[derive(Debug)]
@@ -22,14 +22,17 @@ pub(crate) struct Session {
     reported: BTreeSet<Fence>,
     /// What it was told last: each attempt and whether it should stop.
     told: Option<BTreeMap<Fence, bool>>,
+    /// Digests of the copies that it was told to keep.
+    told_copies: BTreeSet<Digest>,
     /// Generation it was told with.
     told_generation: u64,
     /// Generation it says it has seen.
     seen_generation: u64,
     /// Generation of its state that was answered last: a state is answered once.
     answered: u64,
-    /// Revision of the ledger, number of the standing and generation of the state when it was last seen to what the worker must be told.
-    looked_at: Option<(u64, u64, u64)>,
+    /// Revision of the ledger, numbers of the standing and the copies, and generation of the state when it was last seen to what the worker must be
+    /// told.
+    looked_at: Option<(u64, u64, u64, u64)>,
     /// Number of the standing of the coordinators that it was told.
     told_standing: u64,
     /// It must know that it is heard: every state is answered.
@@ -45,6 +48,7 @@ impl Session {
             generation: 0,
             reported: BTreeSet::new(),
             told: None,
+            told_copies: BTreeSet::new(),
             told_generation: 0,
             seen_generation: 0,
             answered: 0,
@@ -83,16 +87,25 @@ impl Session {
         has_read && told.is_some_and(|told| !told.contains_key(fence)) && !self.knows(fence)
     }
 
-    /// Whether the ledger, at `revision`, the standing of the coordinators or the worker's state has moved since this was asked last.
-    pub(crate) fn must_be_looked_at(&mut self, revision: u64, standing: u64) -> bool {
-        let now = Some((revision, standing, self.generation));
+    /// Whether the ledger, at `revision`, the standing of the coordinators, what is asked of copies or the worker's state has moved since this was
+    /// asked last.
+    pub(crate) fn must_be_looked_at(&mut self, revision: u64, standing: u64, copies: u64) -> bool {
+        let now = Some((revision, standing, copies, self.generation));
         std::mem::replace(&mut self.looked_at, now) != now
     }
 
     /// Whether the worker must be told: what it should have differs from what it was told last, or it was told and has
     /// neither seen it nor acts on it.
-    pub(crate) fn must_be_told(&self, desired: &BTreeMap<Fence, bool>, standing: u64) -> bool {
-        if self.told.as_ref() != Some(desired) || self.told_standing != standing {
+    pub(crate) fn must_be_told(
+        &self,
+        desired: &BTreeMap<Fence, bool>,
+        copies: &BTreeSet<Digest>,
+        standing: u64,
+    ) -> bool {
+        if self.told.as_ref() != Some(desired)
+            || self.told_copies != *copies
+            || self.told_standing != standing
+        {
             return true;
         }
         if self.counts_answers && self.generation > self.answered {
@@ -103,8 +116,15 @@ impl Session {
     }
 
     /// Notes what the worker is being told.
-    pub(crate) fn tell(&mut self, desired: BTreeMap<Fence, bool>, generation: u64, standing: u64) {
+    pub(crate) fn tell(
+        &mut self,
+        desired: BTreeMap<Fence, bool>,
+        copies: BTreeSet<Digest>,
+        generation: u64,
+        standing: u64,
+    ) {
         self.told = Some(desired);
+        self.told_copies = copies;
         self.told_standing = standing;
         self.told_generation = generation;
         self.answered = self.generation;

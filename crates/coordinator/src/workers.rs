@@ -108,6 +108,8 @@ impl Coordinator {
         if session.take_in(state) {
             let commands = reports::commands(tip, session, state, &self.members.voters);
             self.inbox.extend(commands.into_iter().map(Queued::from));
+            let kept = self.copies.hear(now, tip, state);
+            self.inbox.extend(kept.map(Queued::own));
         }
         let incarnation = session.incarnation;
         self.see(&state.worker, Some(incarnation));
@@ -204,7 +206,8 @@ impl Coordinator {
         }
         self.follow_members();
         for (id, session) in &mut self.sessions {
-            if !session.must_be_looked_at(self.ledger.revision(), self.standing.number()) {
+            let standing = self.standing.number();
+            if !session.must_be_looked_at(self.ledger.revision(), standing, self.copies.number()) {
                 continue;
             }
             let registered = self
@@ -215,7 +218,8 @@ impl Coordinator {
                 continue;
             }
             let wanted = desired::wanted(&self.ledger, &session.worker);
-            if !session.must_be_told(&wanted, self.standing.number()) {
+            let copies = self.copies.asked_of(&session.worker);
+            if !session.must_be_told(&wanted, &copies, standing) {
                 continue;
             }
             self.generation += 1;
@@ -233,9 +237,10 @@ impl Coordinator {
                     worker_generation: session.generation,
                     coordinators: self.standing.coordinators().to_vec(),
                     stop_after_ms,
+                    copies: self.copies.wanted(&self.ledger, &session.worker),
                 },
             });
-            session.tell(wanted, self.generation, self.standing.number());
+            session.tell(wanted, copies, self.generation, standing);
         }
     }
 

@@ -82,6 +82,14 @@ impl Words {
                 self.number(9);
                 self.text(principal);
             }
+            Some(Outcome::Copies { worker, digests }) => {
+                self.number(12);
+                self.text(worker);
+                self.number(digests.len() as u64);
+                for digest in &**digests {
+                    self.0.extend_from_slice(digest);
+                }
+            }
             Some(Outcome::FeatureLevel { level }) => {
                 self.number(11);
                 self.number(u64::from(*level));

@@ -6,15 +6,19 @@
 //! | 0 | 0.1.0 | a cluster whose level was never raised |
 //! | 1 | 0.1.0 | levels themselves: members that do not know the cluster's are refused by name |
 //! | 2 | 0.1.0 | priorities of executions and pipelines; starts that are promised |
+//! | 3 | 0.1.0 | copies of blobs on record: a worker that leaves hands over what only it has; requests to drain are remembered |
 
 use std::fmt;
 use std::sync::Arc;
 
 /// The highest feature level that this program knows.
-pub const FEATURE_LEVEL: u32 = 2;
+pub const FEATURE_LEVEL: u32 = 3;
 
 /// From which level on executions have priorities and may be promised their start.
 pub const PRIORITIES: u32 = 2;
+
+/// From which level on copies of blobs are recorded.
+pub const COPIES: u32 = 3;
 
 /// How much a program knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use contract::api::State;
 use crate::ids::Fence;
 use crate::ledger::Ledger;
 use crate::records::{Execution, Pipeline, Project};
+use crate::stored::Stored;
 use crate::{MAX_ATTEMPTS, REMEMBERED_REQUESTS};
 
 /// Says what does not hold.
@@ -40,11 +41,12 @@ impl Ledger {
             seen.executions
         );
         hold!(
-            self.data.len() == seen.data && self.stored.values().sum::<u64>() == seen.data as u64,
+            self.data.len() == seen.data,
             "data: {} of {}",
             self.data.len(),
             seen.data
         );
+        self.check_copies()?;
         let queued: BTreeSet<(&str, i64)> = self
             .queued()
             .map(|execution| (&*execution.project, execution.number))
@@ -327,6 +329,20 @@ impl Ledger {
                 self.worker(worker).is_some(),
                 "worker {worker} has attempts and is not known"
             );
+        }
+        Ok(())
+    }
+
+    fn check_copies(&self) -> Result<(), String> {
+        hold!(
+            self.stored.agrees(&Stored::follows(self)),
+            "who has which blob does not follow from the data and the copies"
+        );
+        for (_, workers) in self.stored.copies() {
+            for name in workers {
+                let known = self.worker(name).is_some();
+                hold!(known, "I-20: worker {name} keeps a copy and is not known");
+            }
         }
         Ok(())
     }

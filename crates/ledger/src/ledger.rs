@@ -16,6 +16,7 @@ use crate::recipes::Recipes;
 use crate::records::{
     Datum, Execution, Member, Pipeline, Project, Promise, Request, Revocation, Token, Worker,
 };
+use crate::stored::Stored;
 
 /// The replicated truth at one index. A clone takes constant time.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +42,10 @@ pub struct Ledger {
     /// Ids of the remembered requests, oldest first.
     pub(crate) request_order: Vector<Uuid>,
 
+    /// Who has the bytes of data. A snapshot has its copies; the rest follows from the data.
+    pub(crate) stored: Stored,
+
     // Follow from the records above; no part of a snapshot.
-    /// How many data each worker stored.
-    pub(crate) stored: OrdMap<Arc<str>, u64>,
     pub(crate) recipes: Recipes,
     pub(crate) by_id: OrdMap<Uuid, (Arc<str>, i64)>,
     pub(crate) lanes: Lanes,
@@ -166,11 +168,6 @@ impl Ledger {
     /// The worker of that name.
     pub fn worker(&self, name: &str) -> Option<&Worker> {
         self.workers.get(name).map(|worker| &**worker)
-    }
-
-    /// How many data a worker stored: outputs of executions that ended on it.
-    pub fn stored_count(&self, worker: &str) -> u64 {
-        self.stored.get(worker).copied().unwrap_or_default()
     }
 
     /// Every worker, by name.

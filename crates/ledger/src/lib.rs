@@ -13,7 +13,7 @@
 //! A [`Ledger`] is made of persistent maps: a clone takes constant time and the two go their own ways from then on.
 //!
 //! Modules, in reading order: `records` is what is held, `transition` which states may follow which, `needs` what is asked of a machine, `outcome` what
-//! applying answers, `ledger` the maps and `upkeep` how they change, `commands` one file per decision, `attempts` how a try ends,
+//! applying answers, `ledger` the maps and `upkeep` how they change, `stored` who has the bytes, `commands` one file per decision, `attempts` how a try ends,
 //! `pipeline` how a node that ended moves its pipeline (`edges`, `actions` and `launch` help it), `snapshot` and
 //! `invariants` what is written to disk and what always holds.
 
@@ -28,6 +28,7 @@ mod changes;
 mod lanes;
 mod ledger;
 mod principals;
+mod stored;
 mod upkeep;
 
 mod commands;
@@ -52,7 +53,7 @@ mod transcript;
 pub use changes::Subject;
 pub use commands::ENTRY_VERSION;
 pub use contract::link::Device;
-pub use feature::{FEATURE_LEVEL, Knows, PRIORITIES, TooOld};
+pub use feature::{COPIES, FEATURE_LEVEL, Knows, PRIORITIES, TooOld};
 pub use ids::Fence;
 pub use lanes::Lane;
 pub use ledger::Ledger;
@@ -64,6 +65,7 @@ pub use records::{
     Project, Promise, Recipe, Request, Revocation, Taken, Token, Use, Worker,
 };
 pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
+pub use stored::{Blob, Digest};
 pub use transcript::line;
 pub use uuid::Uuid;
 

@@ -67,6 +67,13 @@ pub enum Outcome {
         /// To what.
         level: u32,
     },
+    /// A worker keeps copies of blobs.
+    Copies {
+        /// Its name.
+        worker: Arc<str>,
+        /// Digests of those that were not on record.
+        digests: Arc<[[u8; 32]]>,
+    },
     /// An attempt was assigned, started, ended, or published outputs.
     Attempt(Fence),
     /// What was asked for was so already.
@@ -264,6 +271,9 @@ impl fmt::Display for Outcome {
             Self::Joined { token_id, index } => write!(f, "joined with {token_id} at {index}"),
             Self::FeatureLevel { level } => write!(f, "feature level {level}"),
             Self::Revoked { principal } => write!(f, "revoked {principal}"),
+            Self::Copies { worker, digests } => {
+                write!(f, "copies at worker {worker}: {}", digests.len())
+            }
             Self::Attempt(fence) => write!(f, "attempt {fence}"),
             Self::Nothing => f.write_str("nothing"),
         }

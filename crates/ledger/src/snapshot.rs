@@ -72,6 +72,7 @@ impl Ledger {
             tokens: self.tokens().map(Token::record).collect(),
             revocations: self.revocations().map(Revocation::record).collect(),
             promises: self.promises().map(Promise::record).collect(),
+            copies: self.stored.copy_records(),
             digest: prost::bytes::Bytes::copy_from_slice(&self.digest),
         }
     }
@@ -138,6 +139,11 @@ impl Ledger {
             worker.taken = ledger.taken_by(&worker.attempts);
             ledger.insert_worker(worker);
         }
+        let mut stored = std::mem::take(&mut ledger.stored);
+        for record in &snapshot.copies {
+            stored.restore_copy(record, |name| ledger.worker_name(name))?;
+        }
+        ledger.stored = stored;
         for record in snapshot.members {
             ledger.insert_member(Member::restore(record));
         }

@@ -74,6 +74,10 @@ pub fn line(command: &pb::Command) -> String {
                 command.worker
             )
         }
+        Some(Kind::RecordCopies(command)) => {
+            let count = command.digests.len();
+            format!("record {count} copies on {}", command.worker)
+        }
         Some(Kind::StartAttempt(command)) => {
             format!("start {} on {}", fence(&command.fence), command.worker)
         }

@@ -219,7 +219,8 @@ impl Ledger {
         if let Some(project) = self.projects.get_mut(&datum.project) {
             Arc::make_mut(project).data.push_back(datum.datum_id);
         }
-        *self.stored.entry(datum.worker.clone()).or_default() += 1;
+        self.stored
+            .insert(datum.digest, datum.size_bytes, &datum.worker);
         self.data.insert(datum.datum_id, Arc::new(datum));
     }
 

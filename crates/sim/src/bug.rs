@@ -80,11 +80,13 @@ pub enum Bug {
     TakeInCopies,
     /// Chunks that a fetch before a restart has left are taken without a look.
     TrustOldParts,
+    /// A worker says that it keeps a copy before it has it.
+    CopyTooEarly,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::AckBeforeStored,
         Self::ForgetLastEntry,
         Self::ForgetLogAfterSnapshot,
@@ -122,6 +124,7 @@ impl Bug {
         Self::LoseMetadata,
         Self::TakeInCopies,
         Self::TrustOldParts,
+        Self::CopyTooEarly,
     ];
 
     /// What is wrong, in words.
@@ -206,6 +209,7 @@ impl Bug {
             Self::TrustOldParts => {
                 "chunks that a fetch before a restart has left are taken without a look"
             }
+            Self::CopyTooEarly => "a worker says that it keeps a copy before it has it",
         }
     }
 
@@ -215,6 +219,7 @@ impl Bug {
             Self::AnswerRepeatsAtOnce => "I-08, by the script pushed-twice",
             Self::HideWhatStops => "I-15, by the script lost-devices",
             Self::TrustOldParts => "I-19, by the script torn-parts",
+            Self::RollBackUnnoticed => "I-04, by the script rolled-back",
             _ => "",
         }
     }

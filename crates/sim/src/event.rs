@@ -1,7 +1,7 @@
 //! All that can happen in a run.
 
 use blob::{Ask, Digest};
-use contract::link::{SynchronizeRequest, SynchronizeResponse};
+use contract::link::{AssignedFile, SynchronizeRequest, SynchronizeResponse};
 use coordinator::feeds::Copies;
 use coordinator::{Answer, Refusal, Token};
 use feed::Batch;
@@ -114,6 +114,8 @@ pub(crate) enum OnDaemon {
     Look(Fence),
     /// It brings an attempt's inputs.
     Fetch(Fence, u32),
+    /// It brings a copy that is to be kept.
+    Keep(Box<AssignedFile>),
     /// Another machine's answer about a blob arrives.
     Served(Digest, Ask<MachineId>),
     /// Time has passed for a blob that is on its way.
@@ -205,6 +207,8 @@ pub(crate) enum Recovery {
     Flap(CoordinatorId, u64),
     /// The machine takes work again.
     Drain(MachineId),
+    /// Whoever wants a machine back looks whether it may go.
+    Leave(MachineId),
     /// Whoever runs the cluster looks what became of a request.
     Operate,
     /// A coordinator that was removed ends.

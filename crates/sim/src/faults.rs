@@ -100,6 +100,7 @@ impl World {
                 self.install(coordinator, level);
             }
             Fault::FlipBit => self.flip_bit(coordinator),
+            Fault::Leave => self.leave(machine),
             Fault::ClockJump => self.set_clock(machine, coordinator),
             Fault::Drain => {
                 self.drain(machine, true);
@@ -153,6 +154,7 @@ impl World {
             }
             Recovery::Flap(..) => {}
             Recovery::Drain(id) => self.drain(id, false),
+            Recovery::Leave(id) => self.look_at_leaving(id),
             Recovery::Operate => self.operate(),
             Recovery::Retire(id) => self.retire(id),
             Recovery::Reinstall(id) => self.install(id, NEWEST_LEVEL),

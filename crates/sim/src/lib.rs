@@ -20,6 +20,7 @@
 mod world;
 
 mod faults;
+mod leave;
 mod operator;
 
 mod swarm;

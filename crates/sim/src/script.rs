@@ -108,6 +108,13 @@ fn command(world: &mut World, line: &str) -> anyhow::Result<()> {
             }
         }
         ["lose-disk", at] => world.take_disk(coordinator_of(world, at)?, false),
+        ["copy-disk", at] => {
+            let id = coordinator_of(world, at)?;
+            if let Some(host) = world.coordinators.get_mut(id) {
+                host.copy_disk();
+            }
+        }
+        ["put-back", at] => world.take_disk(coordinator_of(world, at)?, true),
         ["cut-off", at, length] => {
             let id = coordinator_of(world, at)?;
             world.cut_off(id, seconds(length)?, true, true);

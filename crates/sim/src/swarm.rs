@@ -49,6 +49,8 @@ pub(crate) enum Fault {
     Upgrade,
     /// A bit on a coordinator's disk is not what was written.
     FlipBit,
+    /// A worker's machine leaves for good.
+    Leave,
 }
 
 impl Fault {
@@ -94,6 +96,7 @@ impl Fault {
             Self::Drain => "drain",
             Self::Upgrade => "upgrade",
             Self::FlipBit => "bit flip",
+            Self::Leave => "worker that leaves",
         }
     }
 }
@@ -151,8 +154,10 @@ pub(crate) struct Swarm {
     pub(crate) lost_after_us: u64,
     /// Bytes of each feed that workers keep in memory, and that may be on their way.
     pub(crate) feed_bytes: usize,
-    /// Coordinators begin with an old version and are upgraded on the way. Else there are no feature levels.
+    /// Coordinators begin with an old version and are upgraded on the way.
     pub(crate) upgrades: bool,
+    /// Machines of workers leave for good. Without that and without upgrades there are no feature levels.
+    pub(crate) leaves: bool,
 }
 
 impl Swarm {
@@ -185,6 +190,7 @@ impl Swarm {
             lost_after_us: 3 * SECOND,
             feed_bytes: 1 << 20,
             upgrades: false,
+            leaves: false,
         }
     }
 
@@ -239,6 +245,7 @@ impl Swarm {
                 .unwrap_or(&SECOND),
             feed_bytes: *chance.pick(&[64, 512, 1 << 20]).unwrap_or(&512),
             upgrades: false,
+            leaves: false,
         };
         // Drawn apart, so that all other seeds stay what they were.
         let mut apart = Chance::new(chance.state());
@@ -255,7 +262,17 @@ impl Swarm {
             swarm.wrong_bytes = apart.between(10..700);
         }
         swarm.large_outputs = apart.permille(50);
+        swarm.leaves = apart.permille(250);
+        if swarm.leaves {
+            let mean_us = apart.between(3 * SECOND..20 * SECOND);
+            swarm.faults.insert(Fault::Leave, mean_us);
+        }
         swarm
+    }
+
+    /// Whether coordinators say what they know.
+    pub(crate) fn has_levels(&self) -> bool {
+        self.upgrades || self.leaves
     }
 
     /// How fast a coordinator's clocks go, in thousandths.

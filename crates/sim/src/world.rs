@@ -12,6 +12,7 @@ use crate::event::{
     ConnectionId, CoordinatorId, End, Event, Life, MachineId, Message, OnClient, OnCoordinator,
     OnDaemon, Purpose,
 };
+use crate::leave::Leaving;
 use crate::machine::Machine;
 use crate::operator::Task;
 use crate::stage::Stage;
@@ -37,6 +38,8 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<Task>,
     /// How many of the coordinators of the beginning were added.
     pub(crate) grown: usize,
+    /// Machines that are about to leave.
+    pub(crate) leaving: Leaving,
     /// How much has happened since time moved last.
     at_once: u32,
     is_over: bool,
@@ -55,6 +58,7 @@ impl World {
             clients: Clients::default(),
             tasks: Vec::new(),
             grown: 1,
+            leaving: Leaving::new(),
             at_once: 0,
             is_over: false,
         };
@@ -137,6 +141,7 @@ impl World {
             ledger,
             coordinators: &self.coordinators,
             history: &self.clients.history,
+            blobs: &self.stage.blobs,
             unfinished,
         });
     }
@@ -154,7 +159,7 @@ impl World {
         unfinished.extend(self.coordinators.unfinished());
         let ledger = self.coordinators.newest();
         let level = ledger.feature_level();
-        if self.stage.swarm.upgrades && level < NEWEST_LEVEL {
+        if self.stage.swarm.has_levels() && level < NEWEST_LEVEL {
             unfinished.push(format!("the feature level is {level}"));
         }
         for project in ledger.projects() {
@@ -173,6 +178,7 @@ impl World {
                 }),
             );
         }
+        unfinished.extend(self.still_leaving());
         unfinished.extend(self.machines.iter().flat_map(Machine::leftovers));
         unfinished.extend(self.clients.check_watchers(ledger).err());
         unfinished

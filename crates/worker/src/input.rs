@@ -3,6 +3,7 @@
 use contract::link::{Assignment, Device, OutputFile, ResolvedInput, SynchronizeResponse, Usage};
 use feed::{Batch, HolderId};
 
+use crate::copies::Digest;
 use crate::fence::Fence;
 
 /// One thing that happened. Inputs about an attempt that the worker does not have, or that has gone on since, change
@@ -72,6 +73,14 @@ pub enum Input {
         fence: Fence,
         /// Every output, or what was in the way.
         outcome: Result<Vec<OutputFile>, CollectError>,
+    },
+
+    /// What [`Output::KeepCopy`](crate::Output::KeepCopy) came to: the blob is here and stays, or what was in the way, in words for people.
+    CopyKept {
+        /// Which.
+        digest: Digest,
+        /// Whether it is kept.
+        outcome: Result<(), String>,
     },
 
     /// More whole frames of an attempt's feed were read from its file: from the beginning after a start of the daemon, and

@@ -28,6 +28,7 @@ mod attempt;
 mod verdict;
 
 mod condition;
+mod copies;
 mod printed;
 
 mod clock;
@@ -39,6 +40,7 @@ pub mod program;
 
 mod json;
 
+pub use copies::Digest;
 pub use fence::{Fence, FenceError};
 pub use input::{Adopted, CollectError, Exit, ExitReason, Found, Input, PrepareError, Prepared};
 pub use output::{Output, Stop};

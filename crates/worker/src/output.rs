@@ -5,6 +5,7 @@ use std::fmt;
 use contract::link::{Assignment, AttemptPhase, SynchronizeRequest};
 use feed::{Batch, HolderId};
 
+use crate::copies::Digest;
 use crate::fence::Fence;
 use crate::worker::Cluster;
 
@@ -68,6 +69,16 @@ pub enum Output {
         /// Bytes to read at most; at least one frame fits.
         max_bytes: usize,
     },
+    /// See to it that a blob is here, whole and durable, and is never given up: fetch it if it is not. May be asked again. Answer:
+    /// [`Input::CopyKept`](crate::Input::CopyKept).
+    KeepCopy {
+        /// Which.
+        digest: Digest,
+        /// Its size in bytes.
+        size_bytes: u64,
+        /// Nodes that have it, `host:port`.
+        locations: Vec<String>,
+    },
     /// Tell the coordinator the whole state. One that has not left when the next is given may be dropped for it.
     Report(Box<SynchronizeRequest>),
     /// The cluster is this from now on: keep it, durably, for [`Config`](crate::Config) after a restart; speak to these coordinators, and keep a way
@@ -130,6 +141,14 @@ impl fmt::Display for Output {
                 "read {fence} from {first_record} (byte {offset}) for c{}",
                 holder.0
             ),
+            Output::KeepCopy {
+                digest,
+                size_bytes,
+                locations,
+            } => {
+                let from = locations.join(", ");
+                write!(f, "keep {} ({size_bytes} B) from {from}", short(digest))
+            }
             Output::Report(state) => write_report(f, state),
             Output::Cluster(cluster) => {
                 f.write_str("cluster:")?;
@@ -144,6 +163,12 @@ impl fmt::Display for Output {
             Output::Remove { fence } => write!(f, "remove {fence}"),
         }
     }
+}
+
+/// The first bytes of a digest, enough for a transcript.
+fn short(digest: &[u8]) -> String {
+    let bytes = digest.iter().take(4);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn write_report(f: &mut fmt::Formatter<'_>, state: &SynchronizeRequest) -> fmt::Result {
@@ -175,6 +200,14 @@ fn write_report(f: &mut fmt::Formatter<'_>, state: &SynchronizeRequest) -> fmt::
                 write!(f, "/{}", reason.trim_start_matches("END_REASON_"))?;
             }
         }
+    }
+    for copy in &state.copies {
+        let how = match (copy.kept, copy.problem.as_str()) {
+            (true, _) => "kept",
+            (false, "") => "fetching",
+            (false, problem) => problem,
+        };
+        write!(f, "; copy {} {how}", short(&copy.digest))?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use feed::{Batch, HolderId, WriterLimits};
 use crate::attempt::{Attempt, Keep, Life};
 use crate::clock::Clock;
 use crate::contact::Contact;
+use crate::copies::Copies;
 use crate::fence::Fence;
 use crate::input::Input;
 use crate::output::Output;
@@ -79,6 +80,7 @@ pub struct Worker {
     is_adopted: bool,
     is_connected: bool,
     attempts: BTreeMap<Fence, Attempt>,
+    copies: Copies,
     arrivals: u64,
     /// Of the last report.
     generation: u64,
@@ -103,6 +105,7 @@ impl Worker {
             is_adopted: false,
             is_connected: false,
             attempts: BTreeMap::new(),
+            copies: Copies::default(),
             arrivals: 0,
             generation: 0,
             desired_generation: 0,
@@ -243,6 +246,11 @@ impl Worker {
                 attempt.collected(outcome);
                 Keep::Yes
             }),
+            Input::CopyKept { digest, outcome } => {
+                if self.copies.came(&digest, outcome) {
+                    self.pace.by(now + SOON_US);
+                }
+            }
             Input::FeedGrew { fence, batch } => self.feed_grew(now, fence, &batch),
             // What was read for a connection that is gone is read again for the next one.
             Input::FeedRead { holder, .. } if !self.up.contains(&holder) => {}
@@ -447,6 +455,7 @@ impl Worker {
             coordinator_ids: self.counted(),
             usage: self.usage.clone(),
             instance_id: self.config.instance_id.to_vec().into(),
+            copies: self.copies.report(),
         };
         self.outputs.push(Output::Report(Box::new(state)));
         self.contact.told(self.generation, now);

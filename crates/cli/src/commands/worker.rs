@@ -71,12 +71,19 @@ async fn drain(context: &Context, name: &str, draining: bool) -> Result<Exit, Fa
     let worker = answer.map_err(look_at_the_list)?.worker.unwrap_or_default();
     context.print(
         || json::worker(&worker),
-        || match (draining, worker.executions.len()) {
-            (true, 0) => format!("worker {name} takes no new attempts; it has none\n"),
-            (true, count) => format!(
-                "worker {name} takes no new attempts; it has {count}, which go on to their end\n"
-            ),
-            (false, _) => format!("worker {name} takes new attempts\n"),
+        || {
+            let attempts = match (draining, worker.executions.len()) {
+                (false, _) => return format!("worker {name} takes new attempts\n"),
+                (true, 0) => "it has none".to_owned(),
+                (true, count) => format!("it has {count}, which go on to their end"),
+            };
+            let outputs = tables::only_here(&worker).map(|outputs| {
+                format!(
+                    "{outputs} on no other worker yet: others fetch what they can, and `shoal worker show {name}` tells what is left\n"
+                )
+            });
+            let outputs = outputs.unwrap_or_default();
+            format!("worker {name} takes no new attempts; {attempts}\n{outputs}")
         },
     )?;
     Ok(Exit::Done)

@@ -30,7 +30,7 @@ pub(crate) use explanation::explanation;
 pub(crate) use metrics::{Curves, sample_line};
 pub(crate) use pipeline::{pipeline, pipelines};
 pub(crate) use token::{how_to_join, tokens, where_it_is};
-pub(crate) use worker::{top, worker, workers};
+pub(crate) use worker::{only_here, top, worker, workers};
 
 /// The time it is, in seconds since 1970.
 #[derive(Debug, Clone, Copy)]

@@ -255,6 +255,7 @@ pub(super) fn workers() -> Vec<api::Worker> {
             blob_bytes: Some(120 << 30),
         }),
         duplicate_time: at(297.0),
+        sole_blob_count: Some(12),
     };
     let away = api::Worker {
         name: "workers/gpu-2".into(),

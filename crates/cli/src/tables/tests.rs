@@ -27,6 +27,8 @@ fn lists() {
         gpu-2   away, seen 3 min ago          0/4   -        -             -        -              -
 
         gpu-1: a second daemon spoke as this worker 3 s ago and was sent away; two have the same name, or copies of one data directory
+
+        gpu-1: 12 outputs are on no other worker yet
     "#]]
     .assert_eq(&super::workers(&workers(), NOW));
     expect![[r#"
@@ -190,6 +192,8 @@ fn everything_about_a_worker() {
         gpu-1   connected, takes nothing new  1/4   1/2      gpu, big      process  10.0.0.7:7462  0.1.0
 
         gpu-1: a second daemon spoke as this worker 3 s ago and was sent away; two have the same name, or copies of one data directory
+
+        gpu-1: 12 outputs are on no other worker yet
 
         processors  4.5 of 32 kept for attempts
         memory      16.0 GiB of 128 GiB kept for attempts

@@ -6,6 +6,9 @@ use super::metrics::short;
 use super::{Now, cell, number};
 use crate::print::{table, units};
 
+/// Coordinators count no more outputs than so many that would go with a worker.
+const MOST_SOLE: i64 = 10_000;
+
 /// A list of workers.
 pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
     if workers.is_empty() {
@@ -51,7 +54,23 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
             );
         }
     }
+    for worker in workers.iter().filter(|worker| worker.draining) {
+        if let Some(outputs) = only_here(worker) {
+            let name = cell(worker.name.trim_start_matches("workers/"));
+            text += &format!("\n{name}: {outputs} on no other worker yet\n");
+        }
+    }
     text
+}
+
+/// What would go with a worker, if anything would: `1 output is`, `12 outputs are`.
+pub(crate) fn only_here(worker: &api::Worker) -> Option<String> {
+    match worker.sole_blob_count {
+        None | Some(..=0) => None,
+        Some(1) => Some("1 output is".to_owned()),
+        Some(MOST_SOLE..) => Some(format!("{MOST_SOLE} outputs or more are")),
+        Some(count) => Some(format!("{count} outputs are")),
+    }
 }
 
 /// Everything about one.
@@ -67,6 +86,9 @@ pub(crate) fn worker(worker: &api::Worker, now: Now) -> String {
         );
     }
     text += &disk(&worker.usage.unwrap_or_default());
+    if let Some(outputs) = only_here(worker).filter(|_| !worker.draining) {
+        text += &format!("outputs     {outputs} on no other worker\n");
+    }
     if worker.devices.is_empty() {
         return text;
     }

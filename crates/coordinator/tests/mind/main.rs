@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod contact;
+
+mod copies;
 mod world;
 
 use contract::api::{self, State};

@@ -1,10 +1,12 @@
 //! A coordinator with a disk, and the words of those that speak to it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use contract::api::{self, State};
 use contract::link::{
     AttemptPhase, AttemptReport, AttemptResult, Fence, Offer, OutputFile, SynchronizeRequest,
+    WantedCopy,
 };
 use coordinator::{
     Answer, Config, Coordinator, Input, Now, OnDisconnect, Output, Recovered, Refusal, Request,
@@ -61,15 +63,18 @@ pub struct World {
     pub desired_generation: u64,
     pub answers: Vec<(u64, Result<Answer, Refusal>)>,
     pub generation: u64,
+    /// Copies that each connection was told to keep last.
+    pub copies: BTreeMap<u64, Vec<WantedCopy>>,
+    level: u32,
 }
 
-fn config() -> Config {
+fn config(level: u32) -> Config {
     Config {
         member_id: 1,
         cluster_id: "00000000-0000-4000-8000-000000000001".into(),
         address: "c1:1".into(),
         knows: Knows {
-            level: 0,
+            level,
             version: "0.1.0".into(),
         },
         seed: 1,
@@ -82,9 +87,14 @@ fn config() -> Config {
 
 impl World {
     pub fn new() -> Self {
+        Self::knowing(0)
+    }
+
+    /// One that knows feature levels up to this one.
+    pub fn knowing(level: u32) -> Self {
         let disk = Recovered::founding(&[1]);
         let mut world = Self {
-            mind: Coordinator::new(config(), disk.clone(), Ledger::new()).unwrap(),
+            mind: Coordinator::new(config(level), disk.clone(), Ledger::new()).unwrap(),
             disk,
             snapshot: None,
             now: Now {
@@ -98,6 +108,8 @@ impl World {
             desired_generation: 0,
             answers: Vec::new(),
             generation: 0,
+            copies: BTreeMap::new(),
+            level,
         };
         world.settle();
         assert!(world.mind.is_ready());
@@ -113,7 +125,7 @@ impl World {
             }
             None => Ledger::new(),
         };
-        self.mind = Coordinator::new(config(), self.disk.clone(), ledger).unwrap();
+        self.mind = Coordinator::new(config(self.level), self.disk.clone(), ledger).unwrap();
         self.settle();
     }
 
@@ -152,7 +164,8 @@ impl World {
                 );
             }
             Output::Reply { token, result } => self.answers.push((token.0, result)),
-            Output::Desired { desired, .. } => {
+            Output::Desired { session, desired } => {
+                self.copies.insert(session.0, desired.copies);
                 self.desired = desired.attempts;
                 self.desired_generation = desired.generation;
             }
@@ -235,9 +248,14 @@ impl World {
 
     /// The worker says this, as its next state.
     pub fn say(&mut self, session: u64, state: SynchronizeRequest) {
+        self.say_as(session, "w1", state);
+    }
+
+    /// A worker says this, as its next state.
+    pub fn say_as(&mut self, session: u64, worker: &str, state: SynchronizeRequest) {
         self.generation += 1;
         let state = SynchronizeRequest {
-            worker: "w1".into(),
+            worker: worker.into(),
             generation: self.generation,
             ..state
         };
@@ -245,6 +263,23 @@ impl World {
             session: SessionId(session),
             state: Box::new(state),
         });
+    }
+
+    /// A connection ends.
+    pub fn gone(&mut self, session: u64) {
+        self.copies.remove(&session);
+        self.handle(Input::WorkerGone {
+            session: SessionId(session),
+        });
+    }
+
+    /// Time passes, tick by tick.
+    pub fn pass(&mut self, us: u64) {
+        let until = self.now.monotonic_us + us;
+        while self.now.monotonic_us < until {
+            self.now.monotonic_us += coordinator::TICK_MS * 1_000;
+            self.handle(Input::Tick);
+        }
     }
 
     /// What was said since the last look, ids left out.

@@ -28,6 +28,7 @@ mod finish_attempt;
 mod lose_attempt;
 mod promise_start;
 mod publish_outputs;
+mod record_copies;
 mod start_attempt;
 
 use contract::ledger as pb;
@@ -104,6 +105,7 @@ fn apply_one(ledger: &mut Ledger, kind: &Kind) -> Result<Outcome, Refused> {
         Kind::RevokePrincipal(command) => revoke_principal::apply(ledger, command),
         Kind::DrainWorker(command) => drain_worker::apply(ledger, command),
         Kind::PromiseStart(command) => promise_start::apply(ledger, command),
+        Kind::RecordCopies(command) => record_copies::apply(ledger, command),
         Kind::ReleaseDevices(command) => release_devices::apply(ledger, command),
         Kind::VerifyState(command) => verify_state::apply(ledger, command),
     }

@@ -47,26 +47,33 @@ pub(super) fn remember(
     key: Key,
     outcome: Outcome,
 ) -> Result<Outcome, Refused> {
-    let (project, execution, pipeline, member_id) = match &outcome {
-        Outcome::Execution { project, number } => (project.clone(), *number, 0, 0),
-        Outcome::Pipeline { project, number } => (project.clone(), 0, *number, 0),
-        Outcome::Member { member_id } => (Arc::default(), 0, 0, *member_id),
-        Outcome::Worker { .. }
-        | Outcome::Token { .. }
+    let mut request = Request {
+        request_id: key.request_id,
+        digest: key.digest,
+        project: Arc::default(),
+        execution: 0,
+        pipeline: 0,
+        member_id: 0,
+        worker: Arc::default(),
+        index: ledger.revision,
+    };
+    match &outcome {
+        Outcome::Execution { project, number } => {
+            (request.project, request.execution) = (project.clone(), *number);
+        }
+        Outcome::Pipeline { project, number } => {
+            (request.project, request.pipeline) = (project.clone(), *number);
+        }
+        Outcome::Member { member_id } => request.member_id = *member_id,
+        Outcome::Worker { name } => request.worker = name.clone(),
+        Outcome::Token { .. }
         | Outcome::Joined { .. }
         | Outcome::Revoked { .. }
         | Outcome::FeatureLevel { .. }
         | Outcome::Attempt(_)
+        | Outcome::Copies { .. }
         | Outcome::Nothing => return Ok(outcome),
-    };
-    ledger.remember(Request {
-        request_id: key.request_id,
-        digest: key.digest,
-        project,
-        execution,
-        pipeline,
-        member_id,
-        index: ledger.revision,
-    });
+    }
+    ledger.remember(request);
     Ok(outcome)
 }

@@ -25,6 +25,8 @@ pub struct Request {
     pub pipeline: i64,
     /// Raft id of the coordinator it admitted or removed; 0 when it was about something else.
     pub member_id: u64,
+    /// Name of the worker it drained, or let take attempts again; empty when it was about something else.
+    pub worker: Arc<str>,
     /// Raft index of the entry.
     pub index: u64,
 }
@@ -36,6 +38,9 @@ impl Request {
         match self.pipeline {
             _ if self.member_id != 0 => Outcome::Member {
                 member_id: self.member_id,
+            },
+            _ if !self.worker.is_empty() => Outcome::Worker {
+                name: self.worker.clone(),
             },
             0 => Outcome::Execution {
                 project,
@@ -54,6 +59,7 @@ impl Request {
             pipeline: self.pipeline,
             index: self.index,
             member_id: self.member_id,
+            worker: self.worker.to_string(),
         }
     }
 
@@ -66,6 +72,7 @@ impl Request {
             pipeline: record.pipeline,
             index: record.index,
             member_id: record.member_id,
+            worker: share(&record.worker),
         })
     }
 }

@@ -69,6 +69,16 @@ impl Worker {
         &self.attempts
     }
 
+    /// Whether it is there and nobody has said that it is about to go: what it has may be relied on.
+    pub fn stays(&self) -> bool {
+        !self.lost && !self.is_leaving()
+    }
+
+    /// Whether it gets nothing new because it was drained, or drains itself.
+    pub fn is_leaving(&self) -> bool {
+        self.drained || self.offer.draining
+    }
+
     /// What is kept for its live attempts in all.
     pub fn taken(&self) -> Taken {
         self.taken

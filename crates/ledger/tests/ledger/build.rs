@@ -108,6 +108,32 @@ pub fn release(worker: &str, incarnation: u64, fences: &[Fence]) -> Kind {
     })
 }
 
+pub fn copies(worker: &str, incarnation: u64, names: &[&str]) -> Kind {
+    let digests = names.iter().map(|name| output(name).digest);
+    Kind::RecordCopies(pb::RecordCopies {
+        worker: worker.to_owned(),
+        incarnation,
+        digests: digests.collect(),
+    })
+}
+
+pub fn drain(label: Option<&str>, name: &str, draining: bool) -> Kind {
+    let mut command = pb::DrainWorker {
+        request: None,
+        name: name.to_owned(),
+        draining,
+    };
+    command.request = label.and_then(|label| request(label, &command));
+    Kind::DrainWorker(command)
+}
+
+pub fn raise(level: u32) -> Kind {
+    Kind::RaiseFeatureLevel(pb::RaiseFeatureLevel {
+        level,
+        version: format!("0.{level}.0"),
+    })
+}
+
 pub fn lose_worker(name: &str, incarnation: u64) -> Kind {
     Kind::LoseWorker(pb::LoseWorker {
         name: name.to_owned(),

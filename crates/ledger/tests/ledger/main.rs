@@ -18,6 +18,8 @@ mod requests;
 
 mod workers;
 
+mod copies;
+
 mod devices;
 
 mod tokens;

@@ -59,6 +59,15 @@ enum Step {
     },
     Lose(Target),
     Release(Target),
+    Copies {
+        worker: u8,
+        incarnation: u8,
+        outputs: u8,
+    },
+    Drain {
+        worker: u8,
+        draining: bool,
+    },
     /// Through a snapshot and back.
     Restore,
     Raise {
@@ -100,6 +109,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (target(), any::<u8>()).prop_map(|(target, output)| Step::Publish { target, output }),
         2 => target().prop_map(Step::Lose),
         2 => target().prop_map(Step::Release),
+        2 => (0..3_u8, 0..4_u8, 0..4_u8).prop_map(|(worker, incarnation, outputs)| Step::Copies { worker, incarnation, outputs }),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(worker, draining)| Step::Drain { worker, draining }),
         1 => Just(Step::Restore),
         1 => (0..4_u8).prop_map(|level| Step::Raise { level }),
     ]
@@ -240,11 +251,28 @@ fn kind(world: &World, step: &Step) -> Option<Kind> {
             result.metadata_json = format!("{{\"outputs\":{outputs}}}");
             build::finish(&worker, fence, result)
         }
+        Step::Copies {
+            worker: index,
+            incarnation,
+            outputs,
+        } => {
+            // Mostly what it says of itself.
+            let name = worker(*index);
+            let known = world.ledger.worker(&name).map(|known| known.incarnation);
+            let incarnation = match (incarnation, known) {
+                (1.., Some(known)) => known,
+                _ => u64::from(*incarnation),
+            };
+            let names: Vec<String> = (0..=*outputs).map(|at| format!("{at}.txt")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            build::copies(&name, incarnation, &names)
+        }
+        Step::Drain {
+            worker: index,
+            draining,
+        } => build::drain(None, &worker(*index), *draining),
         Step::Restore => return None,
-        Step::Raise { level } => Kind::RaiseFeatureLevel(pb::RaiseFeatureLevel {
-            level: u32::from(*level),
-            version: format!("0.{level}.0"),
-        }),
+        Step::Raise { level } => build::raise(u32::from(*level)),
     })
 }
 

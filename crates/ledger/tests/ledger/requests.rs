@@ -115,3 +115,55 @@ fn the_oldest_request_is_forgotten_first() {
         ledger.check_invariants().unwrap();
     }
 }
+
+/// I-02: a request to drain that comes once more, late, undoes nothing.
+#[test]
+fn a_worker_is_drained_once_by_one_request() {
+    check(
+        "worker w1
+         drain w1 request=d
+         undrain w1
+         drain w1 request=d
+         undrain w1
+         raise 3
+         drain w1 request=d
+         undrain w1 request=u
+         drain w1 request=d
+         undrain w1 request=d
+         undrain w1 request=v
+         run a request=d",
+        expect![[r#"
+            > worker w1
+            worker w1
+              worker w1 has 0
+            > drain w1 request=d
+            worker w1
+              worker w1 has 0
+            > undrain w1
+            worker w1
+              worker w1 has 0
+            > drain w1 request=d
+            worker w1
+              worker w1 has 0
+            > undrain w1
+            worker w1
+              worker w1 has 0
+            > raise 3
+            feature level 3
+            > drain w1 request=d
+            worker w1
+              worker w1 has 0
+            > undrain w1 request=u
+            worker w1
+              worker w1 has 0
+            > drain w1 request=d
+            worker w1
+            > undrain w1 request=d
+            refused: request id d5ede538-f628-f687-e5e0-422c7755b503 was used before with another body
+            > undrain w1 request=v
+            worker w1
+            > run a request=d
+            refused: request id d5ede538-f628-f687-e5e0-422c7755b503 was used before with another body
+        "#]],
+    );
+}

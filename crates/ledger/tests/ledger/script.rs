@@ -12,6 +12,10 @@
 //! finish N[.ATTEMPT] complete|error|stopped [retryable] [unstarted] [out=A,B] [meta=JSON] [reason=R] [as=WORKER]
 //! publish N out=A,B                            lose N[.ATTEMPT]
 //! show N
+//! raise LEVEL
+//! drain WORKER [request=R]                     undrain WORKER [request=R]
+//! copies WORKER [INCARNATION] of=A,B           outputs by their names
+//! who NAME                                     the workers that have that output, and how much goes with each
 //! ```
 //! In inputs and parameters `?` is optional without a value, `-` required without one.
 
@@ -136,6 +140,15 @@ impl Runner {
             "worker" => build::worker(words.at(1), incarnation, &words.list("env")),
             "lose-worker" => build::lose_worker(words.at(1), incarnation),
             "run" => build::create_execution(request, template(words)),
+            "raise" => build::raise(words.at(1).parse().unwrap()),
+            "drain" => build::drain(words.get("request"), words.at(1), true),
+            "undrain" => build::drain(words.get("request"), words.at(1), false),
+            "copies" => build::copies(words.at(1), incarnation, &words.list("of")),
+            "who" => {
+                let known = who_has(&self.world, words.at(1));
+                self.out.push_str(&known);
+                return None;
+            }
             "node" => {
                 self.plan.nodes.push(node(words));
                 return None;
@@ -333,6 +346,22 @@ fn file_of(world: &World, file: &ledger::InputFile) -> String {
         Some(datum) => format!("#{}/{}", datum.execution, datum.file_name),
         None => file.uri.clone(),
     }
+}
+
+/// Who has an output of that name, and how many blobs would go with each.
+fn who_has(world: &World, name: &str) -> String {
+    let digest = *blake3::hash(name.as_bytes()).as_bytes();
+    let blob = world.ledger.blob(&digest).unwrap();
+    let mut out = String::new();
+    for worker in blob.holders() {
+        let sole = world.ledger.sole_count(worker, 10);
+        let is_only = match world.ledger.is_only_at(blob, worker) {
+            true => ", on no other that stays",
+            false => "",
+        };
+        writeln!(out, "  {worker} has it{is_only}; {sole} go with it").unwrap();
+    }
+    out
 }
 
 fn node(words: &Words<'_>) -> pb::PlanNode {

@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 use contract::api;
-use ledger::{Datum, Ledger};
+use ledger::{Blob, Datum, Ledger};
 
 use super::{from_millis, int64, name};
 
 /// A datum with the nodes that have its bytes.
 pub(crate) fn datum(ledger: &Ledger, datum: &Datum) -> api::Datum {
-    let holder = ledger.worker(&datum.worker).filter(|worker| !worker.lost);
-    let address = holder
-        .map(|worker| worker.offer.address.clone())
-        .filter(|address| !address.is_empty());
+    let holders = ledger.blob(&datum.digest).map(Blob::holders);
+    let holders = holders.into_iter().flatten();
+    let addresses = holders
+        .filter_map(|name| ledger.worker(name))
+        .filter(|worker| !worker.lost && !worker.offer.address.is_empty())
+        .map(|worker| worker.offer.address.clone());
     api::Datum {
         name: name::datum(&datum.project, &datum.datum_id),
         file_name: datum.file_name.clone(),
@@ -20,6 +22,6 @@ pub(crate) fn datum(ledger: &Ledger, datum: &Datum) -> api::Datum {
         properties_json: datum.properties_json.clone(),
         execution: name::execution(&datum.project, datum.execution),
         create_time: from_millis(datum.create_time_ms),
-        locations: address.into_iter().collect(),
+        locations: addresses.collect(),
     }
 }

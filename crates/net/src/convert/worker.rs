@@ -7,8 +7,27 @@ use ledger::{Device, Ledger, Worker};
 use super::{from_millis, int64, name};
 use crate::ports::Contact;
 
+/// Blobs that would go with a worker are counted up to so many.
+const MOST_SOLE: usize = 10_000;
+
+/// A worker with its contact, what it runs and what would go with it.
+pub(crate) fn whole(ledger: &Ledger, known: &Worker, contact: Option<Contact>) -> api::Worker {
+    api::Worker {
+        sole_blob_count: Some(ledger.sole_count(&known.name, MOST_SOLE) as i64),
+        ..worker(ledger, known, contact)
+    }
+}
+
+/// A worker as lists have it: what would go with it is counted where it is about to.
+pub(crate) fn listed(ledger: &Ledger, known: &Worker, contact: Option<Contact>) -> api::Worker {
+    match known.is_leaving() {
+        true => whole(ledger, known, contact),
+        false => worker(ledger, known, contact),
+    }
+}
+
 /// A worker with its contact and what it runs.
-pub(crate) fn worker(ledger: &Ledger, worker: &Worker, contact: Option<Contact>) -> api::Worker {
+fn worker(ledger: &Ledger, worker: &Worker, contact: Option<Contact>) -> api::Worker {
     let (connected, time_ms) = match &contact {
         Some(contact) => (contact.connected, Some(contact.time_ms)),
         None => (false, None),
@@ -47,6 +66,7 @@ pub(crate) fn worker(ledger: &Ledger, worker: &Worker, contact: Option<Contact>)
         memory_bytes: int64(worker.offer.memory_bytes),
         memory_bytes_taken: int64(worker.taken().memory_bytes),
         duplicate_time: duplicate_ms.and_then(from_millis),
+        sole_blob_count: None,
         usage: usage.map(|usage| api::WorkerUsage {
             cpu_millis: usage.cpu_millis.map(int64),
             memory_bytes: usage.memory_bytes.map(int64),

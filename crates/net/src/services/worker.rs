@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, async_trait};
 use crate::context::{Context, checked};
 use crate::convert::int64;
 use crate::convert::name::WorkerName;
-use crate::convert::worker::worker;
+use crate::convert::worker::{listed, whole};
 use crate::page::Page;
 use crate::status::status;
 
@@ -27,7 +27,7 @@ impl WorkerService for Workers {
             .worker(&parsed.0)
             .ok_or_else(|| status(Refusal::not_found(&name)))?;
         Ok(Response::new(api::GetWorkerResponse {
-            worker: Some(worker(
+            worker: Some(whole(
                 &ledger,
                 found,
                 self.0.surroundings.contact(&found.name),
@@ -49,7 +49,7 @@ impl WorkerService for Workers {
         Ok(Response::new(api::DrainWorkerResponse {
             worker: found.map(|found| {
                 let contact = self.0.surroundings.contact(&found.name);
-                worker(&ledger, found, contact)
+                whole(&ledger, found, contact)
             }),
             revision: int64(ledger.revision()),
         }))
@@ -70,7 +70,7 @@ impl WorkerService for Workers {
         });
         let items = rest.map(|known| {
             let contact = self.0.surroundings.contact(&known.name);
-            (known.name.to_string(), worker(&ledger, known, contact))
+            (known.name.to_string(), listed(&ledger, known, contact))
         });
         let (workers, next_page_token) = page.fill(items);
         Ok(Response::new(api::ListWorkersResponse {

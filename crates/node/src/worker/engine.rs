@@ -378,6 +378,11 @@ impl Running {
                     batch,
                 })?;
             }
+            Output::KeepCopy {
+                digest,
+                size_bytes,
+                locations,
+            } => self.hands.keep_copy(digest, size_bytes, locations),
             Output::Report(state) => {
                 // All that is worth a report is worth a look.
                 self.metrics.look(&self.mind);

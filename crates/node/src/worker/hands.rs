@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use blob::Digest;
 use contract::link::OutputFile;
 use disk::blobs::{Blobs, Ingested};
 use runtime::outputs::{self, Limits, LiveScan};
@@ -98,6 +99,21 @@ impl Hands {
             hands.engine.input(Input::Collected { fence, outcome });
         });
         None
+    }
+
+    /// Fetches a blob that another worker is about to take away, and keeps it. What became of it comes to the loop.
+    pub(super) fn keep_copy(&self, digest: worker::Digest, size: u64, locations: Vec<String>) {
+        let hands = self.clone();
+        self.pool.spawn_blocking(move || {
+            let blob = Digest(digest);
+            let kept = hands.kitchen.keep(&blob, size, &locations);
+            match &kept {
+                Ok(()) => tracing::info!(%blob, "kept for a worker that leaves"),
+                Err(problem) => tracing::warn!(%blob, "cannot be kept: {problem}"),
+            }
+            let outcome = kept;
+            hands.engine.input(Input::CopyKept { digest, outcome });
+        });
     }
 
     /// Looks for outputs that a running program has finished with, and stores them.

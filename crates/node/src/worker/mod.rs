@@ -455,6 +455,7 @@ fn open(
             memory_bytes,
             grants: grants(&config.runtime),
             provisioned: config.provisioned,
+            keeps_copies: true,
         },
         cluster: cluster.clone(),
         limits: WriterLimits::default(),

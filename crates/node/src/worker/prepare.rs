@@ -56,6 +56,24 @@ pub(super) struct Kitchen {
     pub(super) containers: Option<Containers>,
 }
 
+impl Kitchen {
+    /// Sees to it that a blob is here, and stays.
+    pub(super) fn keep(
+        &self,
+        digest: &Digest,
+        size: u64,
+        locations: &[String],
+    ) -> Result<(), String> {
+        let fetched = self.fetcher.ensure(digest, size, locations);
+        fetched.map_err(|missing| missing.message)?;
+        match self.blobs.keep(digest) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("it was here and is not any more".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
 /// How attempts are measured.
 pub(super) struct Measured {
     /// How often; zero means never.

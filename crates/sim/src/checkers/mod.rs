@@ -8,6 +8,7 @@ mod cancel;
 mod copies;
 mod devices;
 mod features;
+mod holders;
 mod linear;
 mod lives;
 mod logs;
@@ -157,6 +158,7 @@ pub(crate) struct Outcome<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) coordinators: &'a Coordinators,
     pub(crate) history: &'a History,
+    pub(crate) blobs: &'a Blobs,
     /// What is not done, in words.
     pub(crate) unfinished: Vec<String>,
 }
@@ -222,6 +224,7 @@ impl Checkers {
             Box::new(cancel::Cancel::default()),
             Box::new(outputs::Outputs::default()),
             Box::new(bytes::Bytes),
+            Box::new(holders::Holders::default()),
             Box::new(logs::Logs::default()),
             Box::new(devices::Devices::default()),
             Box::new(metadata::Metadata::default()),

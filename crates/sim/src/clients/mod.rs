@@ -12,7 +12,7 @@ use check::models::Phase;
 use worker::Fence;
 
 pub(crate) use history::{History, phase};
-pub(crate) use ops::{OpId, Ops, PROJECT, id_of, is_passing, renew};
+pub(crate) use ops::{OpId, Ops, PROJECT, drain, id_of, is_passing, renew};
 use ops::{PIPELINES, STEPS};
 pub(crate) use subscriber::SubscriberId;
 

@@ -2,7 +2,7 @@
 
 use contract::api::{
     CancelExecutionRequest, CancelPipelineRequest, CreateExecutionRequest, CreatePipelineRequest,
-    ErrorReason,
+    DrainWorkerRequest, ErrorReason,
 };
 use coordinator::{Answer, Refusal, Request};
 
@@ -210,6 +210,15 @@ pub(crate) fn renew(request: &mut Request, id: OpId, other: u32) {
         }
     };
     *to = request_id(id, other);
+}
+
+/// Drains a worker.
+pub(crate) fn drain(id: OpId, worker: &str) -> DrainWorkerRequest {
+    DrainWorkerRequest {
+        request_id: request_id(id, 0),
+        name: format!("workers/{worker}"),
+        draining: true,
+    }
 }
 
 /// The id a request is sent under.

@@ -93,6 +93,12 @@ impl Blobs {
         chunks.into_values().flatten().collect()
     }
 
+    /// All that a machine had is gone.
+    pub(crate) fn wipe(&mut self, machine: MachineId) {
+        self.kept.retain(|(at, _), _| *at != machine);
+        self.parts.retain(|(at, _), _| *at != machine);
+    }
+
     /// The machine went down: of what had no name yet, some chunks are not what was written.
     pub(crate) fn tear(&mut self, machine: MachineId, chance: &mut Chance) {
         let of_machine = self.parts.iter_mut().filter(|((at, _), _)| *at == machine);

@@ -56,7 +56,7 @@ impl Daemon {
 impl Machine {
     /// The daemon starts, as a new incarnation.
     pub(crate) fn start_daemon(&mut self, stage: &mut Stage) {
-        if self.daemon.is_some() {
+        if self.daemon.is_some() || self.is_gone() {
             return;
         }
         self.life += 1;
@@ -70,6 +70,7 @@ impl Machine {
                 slot_count: stage.swarm.slots,
                 version: "sim".to_owned(),
                 runtime: "sim".to_owned(),
+                keeps_copies: true,
                 devices: (0..DEVICES).map(|number| device(self.id, number)).collect(),
                 ..Offer::default()
             },

@@ -1,6 +1,6 @@
 //! What a daemon does: it hands the mind what happens, and carries out what the mind asks for.
 
-use contract::link::{ResolvedFile, ResolvedInput};
+use contract::link::{AssignedFile, ResolvedFile, ResolvedInput};
 use worker::{CollectError, Exit, ExitReason, Fence, Input, Output};
 
 use super::blobs::digest;
@@ -43,6 +43,7 @@ impl Machine {
             OnDaemon::Gone(connection) => self.disconnected(stage, network, connection),
             OnDaemon::Look(fence) => self.look(stage, network, fence),
             OnDaemon::Fetch(fence, attempt) => self.fetch(stage, network, fence, attempt),
+            OnDaemon::Keep(file) => self.keep_copy(stage, network, &file),
             OnDaemon::Served(digest, ask) => self.served(stage, network, digest, ask),
             OnDaemon::Due(digest) => self.due(stage, network, digest),
             OnDaemon::Named(digest) => self.named(stage, network, digest),
@@ -273,6 +274,29 @@ impl Machine {
                     batch,
                 });
                 stage.after(delay, Event::Daemon(id, life, OnDaemon::Input(input)));
+            }
+            Output::KeepCopy {
+                digest,
+                size_bytes,
+                locations,
+            } => {
+                if stage.has(Bug::CopyTooEarly) {
+                    let kept = Input::CopyKept {
+                        digest,
+                        outcome: Ok(()),
+                    };
+                    let kept = OnDaemon::Input(Box::new(kept));
+                    return stage.after(0, Event::Daemon(id, life, kept));
+                }
+                let file = AssignedFile {
+                    digest: digest.to_vec().into(),
+                    size_bytes,
+                    locations,
+                    ..AssignedFile::default()
+                };
+                let delay = stage.chance.delay(50..20_000);
+                let keep = OnDaemon::Keep(Box::new(file));
+                stage.after(delay, Event::Daemon(id, life, keep));
             }
             Output::Report(state) => {
                 daemon.last_report = Some((*state).clone());

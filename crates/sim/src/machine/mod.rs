@@ -38,6 +38,8 @@ pub(crate) struct Machine {
     boot: Life,
     /// What happens while its daemon stands still, in order; none while it runs.
     parked: Option<Vec<OnDaemon>>,
+    /// It has left for good.
+    is_gone: bool,
     /// Its daemon crashes when it is given something to do the next time.
     pub(crate) crashes_at_work: bool,
     /// How far its clock is off.
@@ -67,6 +69,7 @@ impl Machine {
             life: 0,
             boot: 1,
             parked: None,
+            is_gone: false,
             crashes_at_work: false,
             clock_us: 0,
         }
@@ -74,6 +77,18 @@ impl Machine {
 
     pub(crate) fn is_up(&self) -> bool {
         self.daemon.is_some()
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
+    /// The machine, which is down, is taken away with all that is on its disk.
+    pub(crate) fn leave(&mut self, stage: &mut Stage) {
+        stage.news(format_args!("{} leaves", name(self.id)));
+        self.is_gone = true;
+        self.disk.clear();
+        stage.blobs.wipe(self.id);
     }
 
     /// What is left on it, in words: nothing when all is done.

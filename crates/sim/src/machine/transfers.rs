@@ -41,6 +41,8 @@ pub(super) struct Transfer {
     chance: Chance,
     /// Attempts that wait for the blob, and how often each has asked.
     waiting: BTreeSet<(Fence, u32)>,
+    /// Whether a coordinator waits for a copy to be kept.
+    is_copy: bool,
     /// When the plan is looked at again, whatever comes.
     due_ms: Option<u64>,
     /// All is there, and the name is being given.
@@ -67,7 +69,7 @@ impl Machine {
         let missing = files.filter(|file| !stage.blobs.has(self.id, digest(&file.digest)));
         let missing: Vec<AssignedFile> = missing.cloned().collect();
         for file in &missing {
-            self.begin_transfer(stage, file, (fence, attempt));
+            self.begin_transfer(stage, file, Some((fence, attempt)));
         }
         for file in &missing {
             self.pump(stage, network, digest(&file.digest));
@@ -96,13 +98,53 @@ impl Machine {
         self.handle(stage, Some(network), Input::Prepared { fence, outcome });
     }
 
-    fn begin_transfer(&mut self, stage: &mut Stage, file: &AssignedFile, waits: (Fence, u32)) {
+    /// Brings a copy that is to be kept here, unless there is one.
+    pub(super) fn keep_copy(
+        &mut self,
+        stage: &mut Stage,
+        network: &mut Network,
+        file: &AssignedFile,
+    ) {
+        let digest = digest(&file.digest);
+        if stage.blobs.has(self.id, digest) {
+            return self.copied(stage, network, digest, Ok(()));
+        }
+        self.begin_transfer(stage, file, None);
+        if let Some(transfer) = self.transfer(digest) {
+            transfer.is_copy = true;
+        }
+        self.pump(stage, network, digest);
+    }
+
+    /// A copy is kept, or cannot be had.
+    fn copied(
+        &mut self,
+        stage: &mut Stage,
+        network: &mut Network,
+        digest: Digest,
+        outcome: Result<(), String>,
+    ) {
+        stage.sometimes(match outcome {
+            Ok(()) => "a worker kept a copy",
+            Err(_) => "a copy could not be had",
+        });
+        let digest = digest.0;
+        self.handle(stage, Some(network), Input::CopyKept { digest, outcome });
+    }
+
+    /// Begins to fetch a blob for an attempt, or for itself.
+    fn begin_transfer(
+        &mut self,
+        stage: &mut Stage,
+        file: &AssignedFile,
+        waits: Option<(Fence, u32)>,
+    ) {
         let Some(daemon) = &mut self.daemon else {
             return;
         };
         let digest = digest(&file.digest);
         if let Some(transfer) = daemon.transfers.get_mut(&digest) {
-            transfer.waiting.insert(waits);
+            transfer.waiting.extend(waits);
             return;
         }
         let bytes = digest.as_bytes().first_chunk().copied();
@@ -129,7 +171,8 @@ impl Machine {
         let transfer = Transfer {
             fetch,
             chance: Chance::new(seed),
-            waiting: BTreeSet::from([waits]),
+            waiting: waits.into_iter().collect(),
+            is_copy: false,
             due_ms: None,
             is_naming: false,
         };
@@ -261,6 +304,9 @@ impl Machine {
             bytes: &bytes,
         });
         stage.blobs.keep(self.id, digest, bytes);
+        if transfer.is_copy {
+            self.copied(stage, network, digest, Ok(()));
+        }
         for (fence, attempt) in transfer.waiting {
             self.fetch(stage, network, fence, attempt);
         }
@@ -287,6 +333,10 @@ impl Machine {
             } else {
                 failed.push(fence);
             }
+        }
+        if transfer.is_copy {
+            let problem = Err("it cannot be fetched".to_owned());
+            self.copied(stage, network, digest, problem);
         }
         for fence in failed {
             stage.sometimes("an input could not be fetched");

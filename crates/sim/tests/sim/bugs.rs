@@ -43,6 +43,7 @@ fn breaks(bug: Bug) -> &'static [&'static str] {
         Bug::LoseMetadata => &["I-22"],
         Bug::TakeInCopies => &["I-16"],
         Bug::TrustOldParts => &["I-19"],
+        Bug::CopyTooEarly => &["I-20"],
     }
 }
 
@@ -60,7 +61,7 @@ const RARE: [Bug; 9] = [
 ];
 
 /// Need moments that seeds seldom hit; scripts tell the stories.
-const SELDOM: [(Bug, &str, &str); 3] = [
+const SELDOM: [(Bug, &str, &str); 4] = [
     (
         Bug::TrustOldParts,
         "I-19 at",
@@ -70,6 +71,11 @@ const SELDOM: [(Bug, &str, &str); 3] = [
         Bug::AnswerRepeatsAtOnce,
         "I-08 at",
         include_str!("../../scripts/pushed-twice.txt"),
+    ),
+    (
+        Bug::RollBackUnnoticed,
+        "I-04 at",
+        include_str!("../../scripts/rolled-back.txt"),
     ),
     (
         Bug::HideWhatStops,

@@ -57,6 +57,9 @@ impl Worker {
         self.desired_generation = desired.generation;
         self.contact.answered(desired.worker_generation);
         self.follow_cluster(now, &desired);
+        if self.copies.desired(desired.copies, &mut self.outputs) {
+            self.pace.by(now + SOON_US);
+        }
         let mut wanted = BTreeSet::new();
         for one in desired.attempts {
             let reason = one.stop.then(|| one.stop_reason());

@@ -4,6 +4,8 @@
 mod script;
 
 mod scripts;
+mod scripts_copies;
+
 mod scripts_feed;
 
 mod results;

@@ -11,6 +11,8 @@
 //! collected 1.1 [NAME …] | invalid 1.1
 //! cluster [c1 c2 30s] …              the next generation, with the same attempts, names the coordinators and how long to go on alone
 //! up c1 | down c1                     stored 1.1 c1 2 | refused 1.1 c1 | read 1.1 c1 FROM TO
+//! copies [a b …]                      the next generation, with the same attempts, asks for copies
+//! kept a | lost a TEXT                what became of a copy
 //! wait 20ms                           time passes, with a tick at every wake-up
 //! ```
 
@@ -143,6 +145,15 @@ impl Script {
             "up" => Input::HolderConnected(holder(rest[0])),
             "down" => Input::HolderDisconnected(holder(rest[0])),
             "cluster" => self.cluster(rest),
+            "copies" => self.copies(rest),
+            "kept" => Input::CopyKept {
+                digest: digest(rest[0]),
+                outcome: Ok(()),
+            },
+            "lost" => Input::CopyKept {
+                digest: digest(rest[0]),
+                outcome: Err(rest[1..].join(" ")),
+            },
             _ => self.of_attempt(
                 event,
                 fence(rest[0]),
@@ -276,6 +287,23 @@ impl Script {
         })
     }
 
+    /// The same attempts again, with copies to keep.
+    fn copies(&mut self, words: &[&str]) -> Input {
+        let again = self.attempts.clone();
+        let Input::Desired(desired) = self.desired(self.generation + 1, &again, false) else {
+            panic!("desired attempts are desired")
+        };
+        let copies = words.iter().map(|name| link::WantedCopy {
+            digest: digest(name).to_vec().into(),
+            size_bytes: 5,
+            locations: vec!["w2:1".to_owned()],
+        });
+        Input::Desired(SynchronizeResponse {
+            copies: copies.collect(),
+            ..desired
+        })
+    }
+
     fn desired(&mut self, generation: u64, text: &str, assign: bool) -> Input {
         self.generation = self.generation.max(generation);
         self.attempts = text.to_owned();
@@ -332,6 +360,13 @@ impl Script {
     pub(crate) fn feed(&self, name: &str) -> &[u8] {
         &self.feeds[&fence(name)]
     }
+}
+
+/// A digest that begins as the name does.
+fn digest(name: &str) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest[..name.len()].copy_from_slice(name.as_bytes());
+    digest
 }
 
 fn device(id: &str) -> Device {

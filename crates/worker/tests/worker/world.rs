@@ -254,6 +254,7 @@ impl World {
                 self.to_coordinator.push_back(*state);
             }
             Output::Cluster(cluster) => panic!("nobody spoke of a cluster: {cluster:?}"),
+            Output::KeepCopy { .. } => panic!("nobody asked for a copy"),
             Output::Remove { fence } => {
                 self.tasks.retain(|task| task.fence() != fence);
                 let removed = self.disk.remove(&fence);

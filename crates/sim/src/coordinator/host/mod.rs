@@ -310,14 +310,17 @@ impl Host {
         self.start(stage);
     }
 
-    /// What its program knows: nothing where there are no upgrades.
+    /// What its program knows: nothing where nobody looks at that.
     fn knows(&mut self, stage: &mut Stage, needed: u32) -> Knows {
+        if !stage.swarm.upgrades {
+            self.level = NEWEST_LEVEL;
+        }
         if needed > self.level && !stage.has(Bug::HideOldProgram) {
             stage.sometimes("an older program refused to start");
             self.level = NEWEST_LEVEL;
         }
         self.told.clear();
-        let level = match stage.swarm.upgrades {
+        let level = match stage.swarm.has_levels() {
             true => self.level,
             false => 0,
         };
