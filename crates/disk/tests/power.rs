@@ -5,9 +5,11 @@
 //! on until the plan comes to its end. Then what was promised is looked for. Where nothing can be mounted it says so and shows nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
-use blob::Digest;
+use blob::{CHUNK, Digest, ManifestBuilder};
 use bytes::Bytes;
 use disk::DiskError;
 use disk::blobs::Blobs;
@@ -213,6 +215,154 @@ fn a_blob_that_was_taken_in_is_there_and_a_name_stands_over_nothing_else() {
             }
             for (digest, _) in blobs.list().unwrap() {
                 assert!(blobs.verify(&digest).unwrap());
+            }
+        },
+    );
+}
+
+/// How a blob stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stands {
+    #[default]
+    NotHere,
+    /// It was only fetched.
+    Cached,
+    Kept,
+}
+
+/// What is done with blobs that were fetched.
+#[derive(Clone, Copy, Debug)]
+enum Do {
+    Fetch,
+    FetchForGood,
+    Keep,
+    GiveUp,
+    Copy,
+    /// From where a step has left it.
+    Move,
+}
+
+/// How blobs stand by what was told, and how one of them is to stand after what is being done.
+#[derive(Default)]
+struct Standing {
+    told: BTreeMap<Digest, Stands>,
+    doing: Option<(Digest, Stands)>,
+    /// Where a file was that is to be a blob, on the disk under that name.
+    moving: Option<(PathBuf, Digest)>,
+}
+
+fn lost(_: std::io::Error) -> DiskError {
+    DiskError::Misuse("the power has failed".into())
+}
+
+fn carry_out(
+    one: Do,
+    blobs: &Blobs,
+    data: &[u8],
+    standing: &mut Standing,
+) -> Result<(), DiskError> {
+    let digest = Digest::of(data);
+    let after = match one {
+        // A fetch of what is kept changes nothing.
+        Do::Fetch if standing.told.get(&digest) == Some(&Stands::Kept) => Stands::Kept,
+        Do::Fetch => Stands::Cached,
+        Do::GiveUp => Stands::NotHere,
+        Do::FetchForGood | Do::Keep | Do::Copy | Do::Move => Stands::Kept,
+    };
+    standing.doing = Some((digest, after));
+    match one {
+        Do::Fetch | Do::FetchForGood => {
+            let mut builder = ManifestBuilder::new();
+            builder.update(data);
+            let (_, manifest) = builder.finish();
+            let mut partial = blobs.receive(manifest.clone())?;
+            for (index, chunk) in data.chunks(CHUNK).enumerate() {
+                partial.write(&manifest.verify_chunk(index as u64, chunk).unwrap())?;
+            }
+            match one {
+                Do::Fetch => blobs.seal_cached(partial)?,
+                _ => blobs.seal(partial)?,
+            }
+        }
+        Do::Keep => assert!(blobs.keep(&digest)?),
+        Do::GiveUp => assert!(blobs.give_up(&digest)?),
+        Do::Copy => drop(blobs.ingest_copy(data)?),
+        Do::Move => {
+            let outputs = blobs.dir().with_file_name("outputs");
+            fs::create_dir(&outputs).map_err(lost)?;
+            let path = outputs.join("output");
+            fs::write(&path, data).map_err(lost)?;
+            for synced in [&path, &outputs, &outputs.join("..")] {
+                File::open(synced)
+                    .and_then(|file| file.sync_all())
+                    .map_err(lost)?;
+            }
+            standing.moving = Some((path.clone(), digest));
+            blobs.ingest_move(&path)?;
+        }
+    }
+    standing.told.insert(digest, after);
+    standing.doing = None;
+    Ok(())
+}
+
+#[test]
+fn a_blob_stands_as_was_told_or_as_it_was_to_and_nothing_between() {
+    use Do::*;
+    // The first is large enough to have a manifest.
+    let lives: [(u8, &[Do]); 8] = [
+        (27, &[Fetch, GiveUp]),
+        (1, &[Fetch, GiveUp, Fetch, Keep, Fetch]),
+        (2, &[Fetch, Copy]),
+        (3, &[Fetch, GiveUp, Copy]),
+        (4, &[Fetch, Move]),
+        (5, &[Copy, Fetch]),
+        (6, &[Fetch, FetchForGood]),
+        (7, &[Fetch]),
+    ];
+    at_every_change(
+        |dir, standing: &mut Standing| {
+            let blobs = Blobs::open(&dir.join("blobs"))?;
+            for (n, life) in lives {
+                for one in life {
+                    carry_out(*one, &blobs, &content(n), standing)?;
+                }
+            }
+            Ok(())
+        },
+        |dir, standing| {
+            let blobs = Blobs::open(&dir.join("blobs")).unwrap();
+            let stands =
+                |digest: &Digest| match (blobs.verify(digest).unwrap(), blobs.is_cached(digest)) {
+                    (false, _) => Stands::NotHere,
+                    (true, true) => Stands::Cached,
+                    (true, false) => Stands::Kept,
+                };
+            for (n, life) in lives {
+                let digest = Digest::of(&content(n));
+                let told = standing.told.get(&digest).copied().unwrap_or_default();
+                let doing = standing.doing.filter(|(of, _)| *of == digest);
+                let found = stands(&digest);
+                assert!(
+                    found == told || doing.is_some_and(|(_, after)| found == after),
+                    "{life:?}: {found:?}, told {told:?}, to be {doing:?}"
+                );
+                if found != Stands::NotHere {
+                    assert!(blobs.manifest(&digest).unwrap().is_some());
+                }
+            }
+            if let Some((path, digest)) = &standing.moving
+                && !path.exists()
+            {
+                assert_eq!(stands(digest), Stands::Kept, "it is nowhere else");
+            }
+            // In the next life nothing goes that is relied upon, and everything else can.
+            for cached in blobs.cached().unwrap() {
+                assert!(blobs.give_up(&cached.digest).unwrap());
+            }
+            for (digest, told) in &standing.told {
+                let is_here = blobs.keep(digest).unwrap();
+                assert!(is_here || *told != Stands::Kept);
             }
         },
     );

@@ -35,6 +35,7 @@ impl Blobs {
             // Nothing that looks like the blob; the error that matters is the one at hand.
             let _ = fs::remove_file(to);
         }
+        self.used(digest);
         copied.map(|()| true)
     }
 }

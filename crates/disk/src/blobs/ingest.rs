@@ -3,6 +3,9 @@
 //! In this order: hash, sync, manifest, name, sync the name's directory. A crash in between leaves no name, or a whole
 //! blob. Whoever takes in several files as one whole first calls [`Blobs::hash`] for each, writes down what is to become
 //! of them, and then [`Blobs::adopt`]s them: after a crash, a file that is not where it was is the blob written down.
+//!
+//! What is taken in was made here, so it is kept for good: if the blob is here and was only fetched, it loses its mark before
+//! the file leaves its place.
 
 use super::{Blobs, Ingested, hash_file};
 use crate::error::{DiskError, During};
@@ -140,6 +143,8 @@ impl Blobs {
         digest: &Digest,
         manifest: &Manifest,
     ) -> Result<Option<PathBuf>, DiskError> {
+        let _turn = self.turn(digest);
+        self.unmark(digest)?;
         // If the blob is here it may have come a moment ago, by a thread that has not synced the directory yet.
         if self.has(digest) {
             self.make_dir_of(digest)?;
@@ -150,7 +155,7 @@ impl Blobs {
         Ok(self.path(digest).parent().map(Path::to_owned))
     }
 
-    /// Manifest, mode, name. The file at `at` is synced and has this digest.
+    /// Manifest, mode, name. The file at `at` is synced and has this digest; the caller has the turn.
     pub(super) fn finish_name(
         &self,
         at: &Path,

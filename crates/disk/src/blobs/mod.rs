@@ -3,6 +3,7 @@
 //! ```text
 //! ab/ab12…             a blob: read-only, synced, and its bytes have this digest
 //! ab/ab12….manifest    its chunks, if it has more than one
+//! ab/ab12….cached      it was only fetched and may go again; used last at this file's time
 //! partial/ab12…/       a blob that is being received: data, manifest, and which chunks are here
 //! tmp/                 a blob that is being hashed; emptied at the start
 //! quarantine/          what was found damaged, kept for a person to look at
@@ -17,10 +18,13 @@ mod partial;
 
 mod copy;
 
+mod cached;
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+pub use cached::Cached;
 pub use ingest::Hashed;
 pub use partial::Partial;
 
@@ -28,7 +32,7 @@ use crate::error::{DiskError, During};
 use crate::files;
 use blob::{CHUNK, Digest, Manifest, ManifestBuilder};
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -43,6 +47,8 @@ pub struct Blobs {
     next_tmp: AtomicU64,
     /// Those of blobs whose own names are known to be durable.
     durable_dirs: Mutex<BTreeSet<PathBuf>>,
+    /// Whose turn it is to give names and take them away, in each of the directories.
+    turns: [Mutex<()>; 256],
 }
 
 /// A blob that was taken in.
@@ -91,6 +97,7 @@ impl Blobs {
             dir: dir.to_owned(),
             next_tmp: AtomicU64::new(0),
             durable_dirs: Mutex::default(),
+            turns: std::array::from_fn(|_| Mutex::default()),
         };
         files::own_dir(dir)?;
         let tmp = blobs.tmp_dir();
@@ -100,6 +107,7 @@ impl Blobs {
         for part in [tmp, blobs.partial_dir(), blobs.quarantine_dir()] {
             files::own_dir(&part)?;
         }
+        blobs.sweep()?;
         Ok(blobs)
     }
 
@@ -208,22 +216,38 @@ impl Blobs {
     /// Every blob that is here with its size, by digest.
     pub fn list(&self) -> Result<Vec<(Digest, u64)>, DiskError> {
         let mut found = Vec::new();
+        self.each_file(|file| {
+            let name = file.file_name();
+            let Some(digest) = name.to_str().and_then(|name| name.parse().ok()) else {
+                return Ok(());
+            };
+            match file.metadata() {
+                Ok(meta) => found.push((digest, meta.len())),
+                // It was given up a moment ago.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(e).during("asking about", &file.path()),
+            }
+            Ok(())
+        })?;
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Looks at every file beside the blobs, and at these.
+    fn each_file(
+        &self,
+        mut look: impl FnMut(&DirEntry) -> Result<(), DiskError>,
+    ) -> Result<(), DiskError> {
         for dir in fs::read_dir(&self.dir).during("listing", &self.dir)? {
             let dir = dir.during("listing", &self.dir)?.path();
             if dir.file_name().is_none_or(|name| name.len() != 2) {
                 continue;
             }
             for file in fs::read_dir(&dir).during("listing", &dir)? {
-                let file = file.during("listing", &dir)?;
-                let name = file.file_name();
-                if let Some(digest) = name.to_str().and_then(|name| name.parse().ok()) {
-                    let size = file.metadata().during("asking about", &file.path())?.len();
-                    found.push((digest, size));
-                }
+                look(&file.during("listing", &dir)?)?;
             }
         }
-        found.sort_unstable();
-        Ok(found)
+        Ok(())
     }
 
     /// Reads a blob and compares its digest. A damaged one is set aside, so that it counts as not here, and is an error.
@@ -233,8 +257,10 @@ impl Blobs {
 
     /// Removes a blob, and what was received of it; it may not be here.
     pub fn remove(&self, digest: &Digest) -> Result<(), DiskError> {
+        let turn = self.turn(digest);
         files::remove_if_there(&self.path(digest))?;
-        files::remove_if_there(&self.manifest_path(digest))?;
+        self.forget(digest)?;
+        drop(turn);
         self.remove_partial(digest)
     }
 
@@ -251,13 +277,14 @@ impl Blobs {
 
     /// Sets a damaged blob aside.
     fn quarantine(&self, digest: &Digest, why: &str) -> DiskError {
+        let _turn = self.turn(digest);
         let path = self.path(digest);
         let aside = (0u32..)
             .map(|n| self.quarantine_dir().join(format!("{digest}.{n}")))
             .find(|aside| !aside.exists());
         let moved = aside.map_or(Ok(()), |aside| fs::rename(&path, &aside));
-        // Without its blob a manifest means nothing.
-        let _ = fs::remove_file(self.manifest_path(digest));
+        // Without their blob a manifest and a mark mean nothing.
+        let _ = self.forget(digest);
         error!(blob = %digest, why, "blob is damaged; set aside");
         match moved.during("setting aside", &path) {
             Ok(()) => DiskError::corrupt(path.display().to_string(), why),

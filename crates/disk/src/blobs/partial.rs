@@ -76,9 +76,19 @@ impl Blobs {
         }
     }
 
-    /// Gives a received blob its name; durable on return. Every chunk must be there, otherwise it is
+    /// Gives a received blob its name and keeps it for good; durable on return. Every chunk must be there, otherwise it is
     /// [`Misuse`](DiskError::Misuse) and the partial stays on the disk.
     pub fn seal(&self, partial: Partial) -> Result<(), DiskError> {
+        self.seal_as(&partial, false)
+    }
+
+    /// As [`seal`](Blobs::seal), of a blob that may be [given up](Blobs::give_up) again until somebody relies on it. One that is here
+    /// by now, because it was made here meanwhile, stays what it is.
+    pub fn seal_cached(&self, partial: Partial) -> Result<(), DiskError> {
+        self.seal_as(&partial, true)
+    }
+
+    fn seal_as(&self, partial: &Partial, cached: bool) -> Result<(), DiskError> {
         let digest = partial.digest();
         if !partial.present.is_full() {
             let (len, count) = (partial.present.len(), partial.present.count());
@@ -88,8 +98,17 @@ impl Blobs {
         }
         let data = partial.dir.join("data");
         partial.file.sync_all().during_sync(&data)?;
-        self.finish_name(&data, &digest, &partial.manifest)?;
+        let turn = self.turn(&digest);
+        if !(cached && self.has(&digest)) {
+            self.make_dir_of(&digest)?;
+            match cached {
+                true => self.set_mark(&digest)?,
+                false => self.unmark(&digest)?,
+            }
+            self.finish_name(&data, &digest, &partial.manifest)?;
+        }
         files::sync_parent(&self.path(&digest))?;
+        drop(turn);
         self.remove_partial(&digest)
     }
 }

@@ -274,6 +274,202 @@ fn what_is_not_whole_cannot_be_sealed() {
     assert_eq!(blobs.partials().unwrap(), []);
 }
 
+/// Receives all of a blob.
+fn received(blobs: &Blobs, data: &[u8]) -> Partial {
+    let manifest = built(data).1;
+    let mut partial = blobs.receive(manifest.clone()).unwrap();
+    write_chunks(&mut partial, data, 0..manifest.chunk_count());
+    partial
+}
+
+/// What can be done with a blob, in a table.
+#[derive(Clone, Copy, Debug)]
+enum Do {
+    Fetch,
+    FetchForGood,
+    Copy,
+    Move,
+    Keep,
+    GiveUp,
+    Remove,
+    Restart,
+    /// Takes the blob itself away, as a crash may that comes while it is given up.
+    LoseName,
+}
+
+#[test]
+fn only_what_was_only_fetched_can_be_given_up() {
+    use Do::*;
+    let data = bytes(CHUNK + 3);
+    let digest = Digest::of(&data);
+    // What is done, whether the last of it says yes, and what there is then: nothing, a cached blob or a kept one.
+    let table: &[(&[Do], bool, &str)] = &[
+        (&[Keep], false, "none"),
+        (&[GiveUp], false, "none"),
+        (&[Fetch], true, "cached"),
+        (&[Fetch, Restart], true, "cached"),
+        (&[Fetch, GiveUp], true, "none"),
+        (&[Fetch, GiveUp, GiveUp], false, "none"),
+        (&[Fetch, GiveUp, Keep], false, "none"),
+        (&[Fetch, GiveUp, Fetch], true, "cached"),
+        (&[Fetch, Keep], true, "kept"),
+        (&[Fetch, Keep, Keep], true, "kept"),
+        (&[Fetch, Keep, GiveUp], false, "kept"),
+        (&[Fetch, Keep, Restart, GiveUp], false, "kept"),
+        (&[Fetch, Copy], true, "kept"),
+        (&[Fetch, Move], true, "kept"),
+        (&[Fetch, Copy, GiveUp], false, "kept"),
+        // It was made here while it was fetched.
+        (&[Copy, Fetch], true, "kept"),
+        (&[Move, Fetch, GiveUp], false, "kept"),
+        (&[Fetch, Fetch], true, "cached"),
+        (&[Fetch, FetchForGood], true, "kept"),
+        (&[FetchForGood, Fetch], true, "kept"),
+        (&[FetchForGood, GiveUp], false, "kept"),
+        (&[Fetch, Remove], true, "none"),
+        (&[Copy, Remove, Fetch], true, "cached"),
+        // A mark that was left alone says nothing of who comes by that name later.
+        (&[Fetch, LoseName, GiveUp], false, "none"),
+        (&[Fetch, LoseName, Keep], false, "none"),
+        (&[Fetch, LoseName, Copy], true, "kept"),
+        (&[Fetch, LoseName, Move], true, "kept"),
+        (&[Fetch, LoseName, FetchForGood], true, "kept"),
+        (&[Fetch, LoseName, Fetch], true, "cached"),
+        (&[Fetch, LoseName, Restart], true, "none"),
+    ];
+    for (done, expected, left) in table {
+        let (dir, mut blobs) = store();
+        let mut said = true;
+        for one in *done {
+            said = match one {
+                Fetch => blobs.seal_cached(received(&blobs, &data)).is_ok(),
+                FetchForGood => blobs.seal(received(&blobs, &data)).is_ok(),
+                Copy => blobs.ingest_copy(&data[..]).is_ok(),
+                Move => {
+                    let from = dir.path().join("output");
+                    fs::write(&from, &data).unwrap();
+                    blobs.ingest_move(&from).is_ok() && !from.exists()
+                }
+                Keep => blobs.keep(&digest).unwrap(),
+                GiveUp => blobs.give_up(&digest).unwrap(),
+                Remove => blobs.remove(&digest).is_ok(),
+                LoseName => fs::remove_file(blobs.path(&digest)).is_ok(),
+                Restart => {
+                    blobs = Blobs::open(blobs.dir()).unwrap();
+                    true
+                }
+            };
+        }
+        assert_eq!(said, *expected, "{done:?}");
+        let size = data.len() as u64;
+        let (here, cached) = (left != &"none", left == &"cached");
+        let listed: Vec<_> = here.then_some((digest, size)).into_iter().collect();
+        assert_eq!(blobs.list().unwrap(), listed, "{done:?}");
+        assert_eq!(blobs.verify(&digest).unwrap(), here, "{done:?}");
+        assert_eq!(blobs.is_cached(&digest), cached, "{done:?}");
+        let found = blobs.cached().unwrap();
+        let found: Vec<_> = found.iter().map(|one| (one.digest, one.size)).collect();
+        assert_eq!(found, if cached { listed } else { vec![] }, "{done:?}");
+        assert_eq!(blobs.partials().unwrap(), [], "{done:?}");
+        // A blob, its manifest, its mark: after a start there is nothing else.
+        let blobs = Blobs::open(blobs.dir()).unwrap();
+        let files = 2 * usize::from(here) + usize::from(cached);
+        assert_eq!(names(&blobs), files, "{done:?}");
+    }
+}
+
+#[test]
+fn the_longest_unused_is_told_first() {
+    let (dir, blobs) = store();
+    let digests: Vec<_> = (1..5).map(|size| Digest::of(&bytes(size))).collect();
+    for size in [3, 1, 4, 2] {
+        blobs.seal_cached(received(&blobs, &bytes(size))).unwrap();
+    }
+    let order = |blobs: &Blobs| -> Vec<u64> {
+        let cached = blobs.cached().unwrap();
+        cached.iter().map(|one| one.size).collect()
+    };
+    assert_eq!(order(&blobs), [3, 1, 4, 2]);
+    blobs.used(&digests[2]);
+    assert!(blobs.copy_out(&digests[0], &dir.path().join("to")).unwrap());
+    assert_eq!(order(&blobs), [4, 2, 3, 1]);
+    let blobs = Blobs::open(blobs.dir()).unwrap();
+    assert_eq!(order(&blobs), [4, 2, 3, 1], "also after a restart");
+    // One that is kept is not told of, however it is used.
+    assert!(blobs.keep(&digests[3]).unwrap());
+    for digest in [digests[3], Digest([9; 32])] {
+        blobs.used(&digest);
+    }
+    assert_eq!(order(&blobs), [2, 3, 1]);
+    // One that goes and comes again is new.
+    assert!(blobs.give_up(&digests[1]).unwrap());
+    blobs.seal_cached(received(&blobs, &bytes(2))).unwrap();
+    assert_eq!(order(&blobs), [3, 1, 2]);
+}
+
+#[test]
+fn an_open_blob_is_read_to_its_end_after_it_was_given_up() {
+    let (_dir, blobs) = store();
+    let data = bytes(CHUNK + 3);
+    blobs.seal_cached(received(&blobs, &data)).unwrap();
+    let digest = Digest::of(&data);
+    let open = blobs.open_blob(&digest).unwrap().unwrap();
+    assert!(blobs.give_up(&digest).unwrap() && !blobs.has(&digest));
+    assert_eq!(open.read_at(0, data.len()).unwrap(), data);
+}
+
+#[test]
+fn a_damaged_blob_takes_its_mark_with_it() {
+    let (_dir, blobs) = store();
+    let data = bytes(CHUNK + 3);
+    blobs.seal_cached(received(&blobs, &data)).unwrap();
+    let digest = Digest::of(&data);
+    let path = blobs.path(&digest);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&path, b"something else").unwrap();
+    assert!(blobs.verify(&digest).is_err());
+    assert_eq!(names(&blobs), 0);
+}
+
+/// Many times over, one thread gives a blob up while another begins to rely on it. Who was told that it is here finds it, and for good.
+#[test]
+fn a_blob_is_given_up_or_relied_upon_but_never_both() {
+    // Where a sync takes no time, the two meet at every step.
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let blobs = Blobs::open(&dir.path().join("blobs")).unwrap();
+    for round in 0..3_000 {
+        let data = bytes(100 + round);
+        let digest = Digest::of(&data);
+        blobs.seal_cached(received(&blobs, &data)).unwrap();
+        let output = dir.path().join("output");
+        fs::write(&output, &data).unwrap();
+        let made = (round % 2 == 0).then(|| blobs.hash(&output).unwrap());
+        let is_made = made.is_some();
+        let together = std::sync::Barrier::new(2);
+        let (gone, told) = std::thread::scope(|scope| {
+            let gone = scope.spawn(|| {
+                together.wait();
+                (0..round % 97).for_each(|_| std::hint::spin_loop());
+                blobs.give_up(&digest).unwrap()
+            });
+            let told = scope.spawn(|| {
+                together.wait();
+                match made {
+                    Some(hashed) => blobs.adopt(vec![hashed]).is_ok(),
+                    None => blobs.keep(&digest).unwrap(),
+                }
+            });
+            (gone.join().unwrap(), told.join().unwrap())
+        });
+        assert_eq!(blobs.has(&digest), told, "round {round}");
+        assert!(!blobs.is_cached(&digest), "round {round}");
+        // One that is made comes again after it has gone.
+        assert_eq!(told, is_made || !gone, "round {round}");
+        assert!(!blobs.give_up(&digest).unwrap());
+        blobs.remove(&digest).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
