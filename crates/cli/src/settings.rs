@@ -59,6 +59,7 @@ const SECTIONS: [(&str, &[&str]); 3] = [
             "provisioned",
             "on_disconnect",
             "disk_reserve",
+            "blob_cache",
             "runtime",
             "devices",
             "devices_file",
@@ -320,6 +321,9 @@ pub fn worker(section: &Section, arguments: &mut Worker) -> Result<(), Failure> 
     if let Some(mib) = section.count("disk_reserve")? {
         arguments.disk_reserve.get_or_insert(mib);
     }
+    if let Some(mib) = section.count("blob_cache")? {
+        arguments.blob_cache.get_or_insert(mib);
+    }
     section.path("device_readings", &mut arguments.device_readings)?;
     if let Some(seconds) = section.seconds("measure_every")? {
         arguments.measure_every.get_or_insert(seconds);
@@ -485,5 +489,38 @@ mod tests {
             pools: None,
         };
         assert!(wrong.count("slots").is_err());
+    }
+
+    #[test]
+    fn a_worker_s_bounds_are_read_and_what_is_typed_counts_more() {
+        // What is typed, what the file says: the bound of the blobs.
+        let table = [
+            ("--slots=1", "", None),
+            ("--slots=1", "blob_cache = 512", Some(512)),
+            ("--blob-cache=64", "blob_cache = 512", Some(64)),
+            ("--blob-cache=64", "", Some(64)),
+        ];
+        for (typed, values, expected) in table {
+            let section = Section {
+                file: PathBuf::from("shoal.toml"),
+                name: "worker",
+                values: values.parse().unwrap(),
+                pools: None,
+            };
+            let typed = [
+                "shoal",
+                "worker",
+                "--coordinator=c:1",
+                "--data-dir=d",
+                typed,
+            ];
+            let crate::args::Command::Worker(mut arguments) =
+                <crate::args::Cli as clap::Parser>::parse_from(typed).command
+            else {
+                panic!("another command");
+            };
+            worker(&section, &mut arguments).unwrap();
+            assert_eq!(arguments.blob_cache, expected, "{typed:?} {values}");
+        }
     }
 }

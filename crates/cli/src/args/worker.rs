@@ -70,6 +70,10 @@ pub struct Worker {
     /// Room to keep free on its disk, in MiB: with less it takes no new steps; by default a twentieth of the disk, at most 1024
     #[arg(long, value_name = "MIB")]
     pub disk_reserve: Option<u64>,
+    /// Most that blobs may take which this worker has only fetched, inputs and source trees, in MiB: the longest unused go first, never what
+    /// was made here [default: no bound, but some go when the disk is full]
+    #[arg(long, value_name = "MIB")]
+    pub blob_cache: Option<u64>,
     /// What steps run in.
     #[command(flatten)]
     pub containers: Box<Containers>,

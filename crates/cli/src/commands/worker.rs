@@ -118,6 +118,7 @@ async fn run(context: &Context, mut arguments: Worker) -> Result<Exit, Failure> 
     config.disk_reserve = arguments
         .disk_reserve
         .map(|mib| mib.saturating_mul(1 << 20));
+    config.blob_cache = arguments.blob_cache.map(|mib| mib.saturating_mul(1 << 20));
     config.devices = inventory(&arguments.devices, arguments.devices_file)?;
     config.device_readings = arguments
         .device_readings

@@ -13,6 +13,7 @@ use pki::Dialer;
 use prometheus::IntCounter;
 use tokio::runtime::Handle;
 
+use super::cache::BlobCache;
 use super::checksum::Checksums;
 use super::prepare::{Missing, unwritable};
 use crate::Fault;
@@ -26,6 +27,8 @@ pub(crate) type Fetched = Option<(IntCounter, IntCounter)>;
 /// Fetches for one worker. Called from threads that may wait.
 pub(crate) struct Fetcher {
     blobs: Arc<Blobs>,
+    /// None where what is fetched is kept for good.
+    cache: Option<Arc<BlobCache>>,
     peers: PeerBlobs,
     web: HttpFetcher,
     pool: Handle,
@@ -36,7 +39,7 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher into a store. `seed` should differ between workers.
+    /// A fetcher into a store, which keeps for good what comes. `seed` should differ between workers.
     pub(crate) fn new(
         blobs: Arc<Blobs>,
         pool: Handle,
@@ -48,6 +51,7 @@ impl Fetcher {
             .map_err(|error| Fault::new(error.to_string()))?;
         Ok(Self {
             blobs,
+            cache: None,
             peers: PeerBlobs::default().by(dialer),
             web,
             pool,
@@ -57,7 +61,15 @@ impl Fetcher {
         })
     }
 
-    /// Sees to it that a blob is in the store.
+    /// From now on what comes may go again, as the cache of the same store sees fit.
+    pub(super) fn caching(self, cache: Arc<BlobCache>) -> Self {
+        Self {
+            cache: Some(cache),
+            ..self
+        }
+    }
+
+    /// Sees to it that a blob is in the store. Where it may go again, the caller has a lease of it.
     pub(crate) fn ensure(
         &self,
         digest: &Digest,
@@ -65,6 +77,7 @@ impl Fetcher {
         sources: &[String],
     ) -> Result<(), Missing> {
         if self.blobs.has(digest) {
+            self.blobs.used(digest);
             return Ok(());
         }
         let turn = lock(&self.busy).entry(*digest).or_default().clone();
@@ -104,9 +117,14 @@ impl Fetcher {
         self.pool
             .block_on(self.peers.fetch(wanted, &mut sink))
             .map_err(missing_blob)?;
-        match sink.partial {
-            Some(partial) => Ok(self.blobs.seal(partial)?),
-            None => Err(Missing::new(
+        match (sink.partial, &self.cache) {
+            (Some(partial), Some(cache)) => {
+                self.blobs.seal_cached(partial)?;
+                cache.fetched();
+                Ok(())
+            }
+            (Some(partial), None) => Ok(self.blobs.seal(partial)?),
+            (None, _) => Err(Missing::new(
                 format!("blob {digest} came without a manifest"),
                 true,
             )),

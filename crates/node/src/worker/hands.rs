@@ -74,6 +74,8 @@ impl Hands {
         self.pool.spawn_blocking(move || {
             let prepared = hands.prepared(fence, &attempt);
             hands.engine.input(prepared);
+            // The program need not wait for that.
+            hands.kitchen.cache.trim();
         });
         None
     }
@@ -95,7 +97,7 @@ impl Hands {
         }
         let hands = self.clone();
         self.pool.spawn_blocking(move || {
-            let outcome = collect(&hands.kitchen.blobs, &attempt);
+            let outcome = collect(&hands.kitchen, &attempt);
             hands.engine.input(Input::Collected { fence, outcome });
         });
         None
@@ -170,7 +172,7 @@ fn lock(removals: &Mutex<Removals>) -> MutexGuard<'_, Removals> {
     removals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn collect(blobs: &Blobs, attempt: &Attempt) -> Result<Vec<OutputFile>, CollectError> {
+fn collect(kitchen: &Kitchen, attempt: &Attempt) -> Result<Vec<OutputFile>, CollectError> {
     let found = outputs::collect(
         &attempt.dir.outputs(),
         Limits::default(),
@@ -182,10 +184,12 @@ fn collect(blobs: &Blobs, attempt: &Attempt) -> Result<Vec<OutputFile>, CollectE
     }
     let mut stored = Vec::new();
     for file in &found.files {
-        let reader = found.open(file).map_err(refused)?;
-        let ingested = blobs
-            .ingest_copy(reader)
-            .map_err(|error| full_or_failed(&error))?;
+        let is_full = |error: &CollectError| matches!(error, CollectError::DiskFull(_));
+        let ingested = kitchen.cache.making_room(file.size, is_full, || {
+            let reader = found.open(file).map_err(refused)?;
+            let ingested = kitchen.blobs.ingest_copy(reader);
+            ingested.map_err(|error| full_or_failed(&error))
+        })?;
         let properties = found.properties.get(&file.name).map(serde_json::to_string);
         stored.push(output(&file.name, &ingested, properties));
     }

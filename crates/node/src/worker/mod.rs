@@ -2,6 +2,7 @@
 
 mod activity;
 mod attempts;
+mod cache;
 mod checksum;
 mod container;
 mod devices;
@@ -36,6 +37,7 @@ use worker::{Config, Worker};
 
 use self::activity::Activities;
 use self::attempts::Attempts;
+use self::cache::BlobCache;
 use self::container::Containers;
 use self::engine::Engine;
 use self::fetch::{Fetched, Fetcher};
@@ -88,6 +90,8 @@ pub struct WorkerConfig {
     /// Bytes to keep free on the disk of its data directory: with less it takes no new attempts. By default a twentieth of the
     /// disk, at most 1 GiB.
     pub disk_reserve: Option<u64>,
+    /// Most bytes that blobs may take which it has only fetched; none means no bound, but some go when its disk lacks room.
+    pub blob_cache: Option<u64>,
     /// What it runs steps in.
     pub runtime: RuntimeChoice,
     /// Where its devices are told from.
@@ -125,6 +129,7 @@ impl WorkerConfig {
             on_disconnect: None,
             provisioned: false,
             disk_reserve: None,
+            blob_cache: None,
             runtime: RuntimeChoice::default(),
             devices: Inventory::Driver,
             device_readings: None,
@@ -216,6 +221,7 @@ impl WorkerNode {
             .await
             .map_err(|error| Fault::new(error.to_string()))??;
         let blobs = kitchen.blobs.clone();
+        let cache = kitchen.cache.clone();
         let activities = kitchen.activities.clone();
         let containers = kitchen.containers.as_ref();
         let docker = containers.map(|containers| containers.docker.clone());
@@ -272,7 +278,7 @@ impl WorkerNode {
         tokio::spawn(room::watch(
             config.data_dir,
             config.disk_reserve,
-            docker,
+            (cache, docker),
             engine.clone(),
             stopping.clone(),
         ));
@@ -405,7 +411,11 @@ fn open(
             .name
             .bytes()
             .fold(0, |seed: u64, byte| seed.rotate_left(8) ^ u64::from(byte));
+    let cache = Arc::new(BlobCache::new(blobs.clone(), config.blob_cache));
+    // The bound may have been another one before.
+    cache.trim();
     let fetcher = Fetcher::new(blobs.clone(), pool.clone(), seed, to_nodes, fetched)?;
+    let fetcher = fetcher.caching(cache.clone());
     let local_ip = address
         .rsplit_once(':')
         .map(|(host, _)| host.to_owned())
@@ -465,6 +475,7 @@ fn open(
         attempts,
         kitchen: Kitchen {
             blobs,
+            cache,
             fetcher,
             machine,
             view,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blob::Digest;
-use contract::link::{AssignedFile, AssignedInput, ResolvedFile, ResolvedInput};
+use contract::link::{AssignedFile, AssignedInput, Assignment, ResolvedFile, ResolvedInput};
 use disk::blobs::Blobs;
 use runtime::docker::{Container, Network};
 use runtime::{Folder, Metrics, Program, View, inputs, workspace};
@@ -18,6 +18,7 @@ use worker::{PrepareError, Prepared};
 
 use super::activity::{Activities, Activity, Part};
 use super::attempts::{Attempt, CONFIG_FILES, Ready};
+use super::cache::BlobCache;
 use super::checksum::Checksums;
 use super::container::{Containers, check_process};
 use super::engine::now_us;
@@ -44,6 +45,8 @@ const PASSED_IN_CONTAINERS: [&str; 3] = ["PATH", "HOME", "HOSTNAME"];
 /// What preparing needs beside the attempt.
 pub(super) struct Kitchen {
     pub(super) blobs: Arc<Blobs>,
+    /// What of them may go.
+    pub(super) cache: Arc<BlobCache>,
     pub(super) fetcher: Fetcher,
     pub(super) machine: Machine,
     pub(super) view: View,
@@ -108,6 +111,7 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
         notices.push(notice_of_image(&attempt.assignment.image));
     }
     let activity = kitchen.activities.of(attempt.fence, Part::Files);
+    let lease = kitchen.cache.lease(needed(&attempt.assignment));
     source(kitchen, attempt, &activity)?;
     let mut resolved = Vec::new();
     let mut found = Vec::new();
@@ -123,6 +127,7 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
         resolved.push(wire);
         found.push(files);
     }
+    drop(lease);
     drop(activity);
     let layout = Layout::below(&kitchen.view.base(&attempt.dir.root()));
     let files = program::build(
@@ -181,6 +186,15 @@ pub(super) fn prepare(kitchen: &Kitchen, attempt: &Attempt) -> Result<Ready, Pre
     })
 }
 
+/// The blobs that are to be here while an attempt is prepared. What is no digest is found out when it is its turn.
+fn needed(assignment: &Assignment) -> Vec<Digest> {
+    let source = assignment.source.iter().map(|source| &source.digest);
+    let inputs = assignment.inputs.iter().filter(|input| !input.on_demand);
+    let files = inputs.flat_map(|input| input.files.iter().map(|file| &file.digest));
+    let digests = source.chain(files).filter_map(|bytes| digest(bytes).ok());
+    digests.collect()
+}
+
 /// This runtime runs plain processes: an image is named in the file, but nothing comes of it.
 fn notice_of_image(image: &str) -> Option<String> {
     (!image.is_empty()).then(|| format!("the image {image} is not used: this worker runs steps as plain processes of its machine"))
@@ -198,10 +212,13 @@ fn source(kitchen: &Kitchen, attempt: &Attempt, activity: &Activity) -> Result<(
     };
     activity.says("fetching the source tree");
     let digest = digest(&source.digest)?;
+    let size = source.size_bytes as u64;
     let locations = &attempt.assignment.source_locations;
     kitchen
-        .fetcher
-        .ensure(&digest, source.size_bytes as u64, locations)
+        .cache
+        .making_room(size, Missing::lacks_room, || {
+            kitchen.fetcher.ensure(&digest, size, locations)
+        })
         .map_err(|error| error.of("the source tree"))?;
     let archive = kitchen.blobs.path(&digest);
     let archive = fs::File::open(&archive).map_err(|error| failed(&archive, &error))?;
@@ -268,8 +285,14 @@ fn input(
         } else {
             let path = inputs::place(&attempt.dir.inputs(), &input.name, name.as_str())
                 .map_err(|error| fault(input, &error))?;
+            let brought =
+                kitchen
+                    .cache
+                    .making_room(found.file.size_bytes, Missing::lacks_room, || {
+                        bring(kitchen, found, &path)
+                    });
             Some(
-                bring(kitchen, found, &path)
+                brought
                     .map_err(|error| error.of(&format!("input {}: {}", input.name, found.uri)))?,
             )
         };
@@ -342,6 +365,11 @@ impl Missing {
         }
     }
 
+    /// Whether it did not come because there was no room for it.
+    fn lacks_room(&self) -> bool {
+        self.disk_full
+    }
+
     /// Says of what it is.
     fn of(self, what: &str) -> PrepareError {
         let message = format!("{what}: {}", self.message);
@@ -373,7 +401,10 @@ fn bring(kitchen: &Kitchen, found: &Found<'_>, to: &Path) -> Result<Checksums, M
         kitchen
             .fetcher
             .ensure(&digest, found.file.size_bytes, &found.file.locations)?;
-        kitchen.blobs.copy_out(&digest, to)?;
+        if !kitchen.blobs.copy_out(&digest, to)? {
+            // Set aside as damaged by somebody else a moment ago.
+            return Err(Missing::new("it was found damaged here", true));
+        }
         // The copy was verified against its digest; programs that ask for other checksums are rare and can make them.
         return Ok(Checksums::known(digest, found.file.size_bytes));
     }
