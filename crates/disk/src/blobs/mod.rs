@@ -208,11 +208,6 @@ impl Blobs {
         Ok(manifest)
     }
 
-    /// Sees to it that a blob stays; whether it is here.
-    pub fn keep(&self, digest: &Digest) -> Result<bool, DiskError> {
-        Ok(self.has(digest))
-    }
-
     /// Every blob that is here with its size, by digest.
     pub fn list(&self) -> Result<Vec<(Digest, u64)>, DiskError> {
         let mut found = Vec::new();

@@ -60,15 +60,22 @@ pub(super) struct Kitchen {
 }
 
 impl Kitchen {
-    /// Sees to it that a blob is here, and stays.
+    /// Sees to it that a blob is here, whole, and stays: others will rely on it.
     pub(super) fn keep(
         &self,
         digest: &Digest,
         size: u64,
         locations: &[String],
     ) -> Result<(), String> {
+        let _lease = self.cache.lease(vec![*digest]);
+        let was_here = self.blobs.has(digest);
         let fetched = self.fetcher.ensure(digest, size, locations);
         fetched.map_err(|missing| missing.message)?;
+        // What comes is verified as it does. What was here may have been damaged since; then it is set aside, and fetched the next time.
+        if was_here {
+            let verified = self.blobs.verify(digest);
+            verified.map_err(|error| error.to_string())?;
+        }
         match self.blobs.keep(digest) {
             Ok(true) => Ok(()),
             Ok(false) => Err("it was here and is not any more".to_owned()),
