@@ -247,13 +247,13 @@ def test_the_slurm_job_drains_before_it_ends(project, tmp_path):
             assert ask("worker", "show", "slurm-12-node7")["sole_blob_count"] == 1
             assert job.poll() is None, "what no other worker has would be gone"
             token = tmp_path / "token"
-            ask("token", "create", "--role", "worker", "--file", token)
-            with Daemon(tmp_path / "stays", "worker", "--coordinator", coordinator.address, "--name=stays", "--join-token-file", token):
+            project.shoal("--context", context, "token", "create", "--role", "worker", "--file", token)
+            with Daemon(tmp_path / "stays", "worker", "--coordinator", coordinator.address, "--name=stays", f"--join-token-file={token}"):
                 said, _ = job.communicate(timeout=SECONDS)
                 assert job.returncode == 0, said
                 assert "nothing is left to hand over" in said
                 shutil.rmtree(tmp_path / "w")
-                ask("execution", "outputs", "1", "--download", tmp_path / "downloaded")
+                project.shoal("--context", context, "execution", "outputs", "1", "--download", tmp_path / "downloaded")
                 assert (tmp_path / "downloaded/made").read_text() == "made\n"
         finally:
             job.kill()

@@ -236,7 +236,7 @@ fn a_driver_is_asked_once_and_goes_on_telling() {
     fs::create_dir(&bin).unwrap();
     let driver = bin.join("nvidia-smi");
     let script = "#!/bin/sh\ncase \"$*\" in\n*utilization*) while echo GPU-1, 55, 1024, 61, 70.25; do sleep 0.05; done ;;\n\
-                  *memory.total*) echo GPU-1, NVIDIA T4, 15360 ;;\n*) echo 'GPU 0: NVIDIA T4 (UUID: GPU-1)' ;;\nesac\n";
+                  *memory.total*) echo GPU-1, NVIDIA T4, 15360, 550.1, 00000000:3B:00.0 ;;\n*) echo 'GPU 0: NVIDIA T4 (UUID: GPU-1)' ;;\nesac\n";
     fs::write(&driver, script).unwrap();
     fs::set_permissions(&driver, fs::Permissions::from_mode(0o755)).unwrap();
     let around = format!("PATH={}:$PATH exec \"$@\" {OFTEN}", bin.display());
@@ -260,6 +260,10 @@ fn a_driver_is_asked_once_and_goes_on_telling() {
         seen.last().unwrap()["devices"][0]["power_milliwatts"],
         70_250
     );
+    let shown = place.json(&["worker", "show", "worker"]);
+    let device = &shown["devices"][0];
+    assert_eq!(device["driver_version"], "550.1", "{shown:#}");
+    assert_eq!(device["pci_bus_id"], "00000000:3B:00.0", "{shown:#}");
     gate.open();
     place.run(&["execution", "watch", "1"]).succeeds();
 }

@@ -266,6 +266,7 @@ fn register(worker: usize) -> Kind {
         kind: "nvidia.com/gpu".to_owned(),
         name: "NVIDIA A100-SXM4-80GB".to_owned(),
         memory_bytes: 80 << 30,
+        ..Device::default()
     });
     let environments = match gpus {
         0 => vec!["cpu".to_owned()],

@@ -314,6 +314,8 @@ fn device(device: &api::WorkerDevice) -> Value {
         "kind": device.kind,
         "product": text(&device.product),
         "memory_bytes": device.memory_bytes,
+        "driver_version": text(&device.driver_version),
+        "pci_bus_id": text(&device.pci_bus_id),
         "execution": text(&device.execution),
         "utilization_percent": device.utilization_percent,
         "memory_bytes_taken": device.memory_bytes_taken,

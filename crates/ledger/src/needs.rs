@@ -183,6 +183,7 @@ mod tests {
             kind: kind.to_owned(),
             name: name.to_owned(),
             memory_bytes: gib * GIB,
+            ..Device::default()
         }
     }
 

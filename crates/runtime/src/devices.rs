@@ -29,6 +29,10 @@ pub struct Device {
     pub name: String,
     /// Memory in bytes; 0 means that it has none of its own.
     pub memory_bytes: u64,
+    /// Version of its driver; empty when that is not told.
+    pub driver_version: String,
+    /// Where it is on its machine, as the driver names PCI devices: `00000000:17:00.0`; empty when that is not told.
+    pub pci_bus_id: String,
 }
 
 /// Where the devices of a machine are told from.
@@ -145,7 +149,7 @@ pub fn declared(text: &str) -> Result<Device, DeviceError> {
 
 /// Asks the driver. No driver is no device.
 fn driver() -> Result<Vec<Device>, DeviceError> {
-    let query = "--query-gpu=uuid,name,memory.total";
+    let query = "--query-gpu=uuid,name,memory.total,driver_version,pci.bus_id";
     let Some(table) = ask(&[query, "--format=csv,noheader,nounits"])? else {
         return Ok(Vec::new());
     };
@@ -213,11 +217,18 @@ fn gpus(table: &str) -> Vec<Device> {
         let mut fields = line.split(',').map(str::trim);
         let (id, name, mib) = (fields.next()?, fields.next()?, fields.next()?);
         let mib: u64 = mib.parse().ok()?;
+        // In brackets stands what the driver does not know.
+        let mut more = fields.map(|field| match field.starts_with('[') {
+            true => String::new(),
+            false => field.to_owned(),
+        });
         id.starts_with("GPU-").then(|| Device {
             id: id.to_owned(),
             kind: NVIDIA_GPU.to_owned(),
             name: name.to_owned(),
             memory_bytes: mib << 20,
+            driver_version: more.next().unwrap_or_default(),
+            pci_bus_id: more.next().unwrap_or_default(),
         })
     };
     table.lines().filter_map(row).collect()
@@ -252,6 +263,8 @@ fn parts(gpu: &Device, list: &str) -> Vec<Device> {
             kind: format!("nvidia.com/mig-{profile}"),
             name: format!("{} MIG {profile}", gpu.name),
             memory_bytes: memory_of(profile),
+            driver_version: gpu.driver_version.clone(),
+            pci_bus_id: gpu.pci_bus_id.clone(),
         })
     })
     .collect()
@@ -288,21 +301,22 @@ mod tests {
 
     fn shown(devices: &[Device]) -> Vec<String> {
         let show = |d: &Device| {
-            format!(
-                "{} {} [{}] {} MiB",
-                d.kind,
-                d.id,
-                d.name,
-                d.memory_bytes >> 20
-            )
+            let Device { kind, id, name, .. } = d;
+            let mib = d.memory_bytes >> 20;
+            let place = match (d.driver_version.as_str(), d.pci_bus_id.as_str()) {
+                ("", "") => String::new(),
+                (driver, bus) => format!(", driver {driver} at {bus}"),
+            };
+            format!("{kind} {id} [{name}] {mib} MiB{place}")
         };
         devices.iter().map(show).collect()
     }
 
     #[test]
     fn a_driver_tells_of_gpus_and_of_parts_of_gpus() {
-        let table = "GPU-aa, NVIDIA A100-SXM4-80GB, 81920\nGPU-bb, NVIDIA A100-SXM4-80GB, 81920\n\
-                     GPU-cc, [Unknown Error], [Unknown Error]\n\n";
+        let table = "GPU-aa, NVIDIA A100-SXM4-80GB, 81920, 570.124.06, 00000000:17:00.0\n\
+                     GPU-bb, NVIDIA A100-SXM4-80GB, 81920, 570.124.06, [N/A]\n\
+                     GPU-cc, [Unknown Error], [Unknown Error], 570.124.06, 00000000:19:00.0\n\n";
         let list = "GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-aa)\n\
                     GPU 1: NVIDIA A100-SXM4-80GB (UUID: GPU-bb)\n  \
                     MIG 3g.40gb     Device  0: (UUID: MIG-11)\n  \
@@ -310,9 +324,9 @@ mod tests {
         assert_eq!(
             shown(&divided(gpus(table), list)),
             [
-                "nvidia.com/gpu GPU-aa [NVIDIA A100-SXM4-80GB] 81920 MiB",
-                "nvidia.com/mig-3g.40gb MIG-11 [NVIDIA A100-SXM4-80GB MIG 3g.40gb] 38146 MiB",
-                "nvidia.com/mig-1g.10gb+me MIG-22 [NVIDIA A100-SXM4-80GB MIG 1g.10gb+me] 9536 MiB",
+                "nvidia.com/gpu GPU-aa [NVIDIA A100-SXM4-80GB] 81920 MiB, driver 570.124.06 at 00000000:17:00.0",
+                "nvidia.com/mig-3g.40gb MIG-11 [NVIDIA A100-SXM4-80GB MIG 3g.40gb] 38146 MiB, driver 570.124.06 at ",
+                "nvidia.com/mig-1g.10gb+me MIG-22 [NVIDIA A100-SXM4-80GB MIG 1g.10gb+me] 9536 MiB, driver 570.124.06 at ",
             ]
         );
         assert_eq!(divided(gpus("No devices were found\n"), ""), []);

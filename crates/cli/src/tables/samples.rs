@@ -235,6 +235,8 @@ pub(super) fn workers() -> Vec<api::Worker> {
                 memory_bytes_taken: Some(71 << 30),
                 temperature_celsius: Some(64),
                 power_milliwatts: Some(311_400),
+                driver_version: "570.124.06".into(),
+                pci_bus_id: "00000000:17:00.0".into(),
             },
             api::WorkerDevice {
                 device_id: "MIG-77aa".into(),

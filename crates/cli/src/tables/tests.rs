@@ -199,9 +199,9 @@ fn everything_about_a_worker() {
         memory      16.0 GiB of 128 GiB kept for attempts
         disk        300 GiB of 900 GiB free, 120 GiB of blobs, 41.0 GiB of fetched images
 
-        DEVICE    KIND                    PRODUCT                MEMORY    HAS IT
-        GPU-5f0c  nvidia.com/gpu          NVIDIA A100-SXM4-80GB  80.0 GiB  projects/digits/executions/43
-        MIG-77aa  nvidia.com/mig-1g.10gb  -                      -         free
+        DEVICE    KIND                    PRODUCT                MEMORY    DRIVER      AT                HAS IT
+        GPU-5f0c  nvidia.com/gpu          NVIDIA A100-SXM4-80GB  80.0 GiB  570.124.06  00000000:17:00.0  projects/digits/executions/43
+        MIG-77aa  nvidia.com/mig-1g.10gb  -                      -         -           -                 free
     "#]].assert_eq(&super::worker(&all[0], NOW));
 }
 

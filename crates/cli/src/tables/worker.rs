@@ -109,12 +109,19 @@ pub(crate) fn worker(worker: &api::Worker, now: Now) -> String {
                 cell(&device.kind),
                 cell(&device.product),
                 cell(&memory),
+                cell(&device.driver_version),
+                cell(&device.pci_bus_id),
                 holder,
             ]
         })
         .collect();
     text += "\n";
-    text += &table::render(&["DEVICE", "KIND", "PRODUCT", "MEMORY", "HAS IT"], &rows);
+    text += &table::render(
+        &[
+            "DEVICE", "KIND", "PRODUCT", "MEMORY", "DRIVER", "AT", "HAS IT",
+        ],
+        &rows,
+    );
     text
 }
 

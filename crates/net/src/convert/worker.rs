@@ -93,6 +93,8 @@ fn device(
         kind: device.kind.clone(),
         product: device.name.clone(),
         memory_bytes: int64(device.memory_bytes),
+        driver_version: device.driver_version.clone(),
+        pci_bus_id: device.pci_bus_id.clone(),
         execution: holder
             .map(|execution| name::execution(&execution.project, execution.number))
             .unwrap_or_default(),

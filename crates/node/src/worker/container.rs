@@ -121,6 +121,8 @@ impl Coming<'_> {
                     kind: device.kind.clone(),
                     name: device.name.clone(),
                     memory_bytes: device.memory_bytes,
+                    driver_version: device.driver_version.clone(),
+                    pci_bus_id: device.pci_bus_id.clone(),
                 })
                 .collect(),
             cluster: self.containers.cluster().clone(),

@@ -50,7 +50,8 @@ pub(super) async fn watch(
         };
         let now = still_there(&known, found, &mut missing, looks_to_go);
         if now != known {
-            for gone in known.iter().filter(|device| !now.contains(device)) {
+            let is_there = |id: &str| now.iter().any(|device| device.device_id == id);
+            for gone in known.iter().filter(|device| !is_there(&device.device_id)) {
                 tracing::warn!("device {} ({}) is gone", gone.device_id, gone.name);
             }
             known = now;
@@ -67,6 +68,8 @@ pub(super) fn look(inventory: &Inventory) -> Result<Vec<Device>, DeviceError> {
         kind: device.kind,
         name: device.name,
         memory_bytes: device.memory_bytes,
+        driver_version: device.driver_version,
+        pci_bus_id: device.pci_bus_id,
     });
     Ok(told.collect())
 }
