@@ -3,7 +3,7 @@
 //! ```text
 //! leaving         drained by an operator or by itself; not lost
 //! handed over     a blob of a leaving worker  =>  on record at a worker that stays
-//! asked(taker) <= AT_ONCE
+//! asked(taker) <= AT_ONCE,   asked in all <= ALL_AT_ONCE
 //! ```
 //!
 //! It is soft state and level-triggered: who leads next finds the same out by looking at the ledger. That is the committed one, for machines are taken
@@ -23,7 +23,9 @@ use crate::io::Now;
 
 /// How many copies one worker is asked for at a time: more would not come sooner, and each holds a place in what it is told.
 const AT_ONCE: usize = 32;
-/// How many blobs of a worker are looked at in one go, for it may have a million.
+/// How many all workers together are asked for at a time. It bounds what a look costs.
+const ALL_AT_ONCE: usize = 1_024;
+/// How many blobs are looked at in one go, of all workers that leave: one may have a million.
 const LOOKS: usize = 5_000;
 /// Ticks between two looks while nothing is heard of copies: a fifth of a second.
 const LOOK_TICKS: u64 = 200 / crate::TICK_MS;
@@ -35,9 +37,11 @@ const MAX_RETRY_US: u64 = 60_000_000;
 /// What is being handed over.
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
-    asked: BTreeMap<Digest, Asked>,
+    asked: Asked,
     failed: BTreeMap<Digest, Failed>,
     scans: BTreeMap<Arc<str>, Scan>,
+    /// The worker whose blobs are looked at first the next time, so that each has its turn.
+    next_worker: Arc<str>,
     /// Those that stayed when it was looked last. What was safe with one that is not among them any more is looked at again.
     stayed: BTreeSet<Arc<str>>,
     /// Rises with every change of what is asked for.
@@ -46,10 +50,47 @@ pub(crate) struct Copies {
     next_tick: u64,
 }
 
-/// A copy that a worker was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Copies that workers were asked for, by blob and by worker.
+#[derive(Debug, Default)]
 struct Asked {
-    taker: Arc<str>,
+    takers: BTreeMap<Digest, Arc<str>>,
+    of: BTreeMap<Arc<str>, BTreeSet<Digest>>,
+}
+
+impl Asked {
+    fn len(&self) -> usize {
+        self.takers.len()
+    }
+
+    fn has(&self, digest: &Digest) -> bool {
+        self.takers.contains_key(digest)
+    }
+
+    /// How many a worker is asked for.
+    fn count_of(&self, worker: &str) -> usize {
+        self.of.get(worker).map_or(0, BTreeSet::len)
+    }
+
+    fn insert(&mut self, digest: Digest, taker: &Arc<str>) {
+        self.takers.insert(digest, taker.clone());
+        self.of.entry(taker.clone()).or_default().insert(digest);
+    }
+
+    /// A worker is not asked for a blob any more; whether it was.
+    fn remove(&mut self, digest: &Digest, taker: &str) -> bool {
+        let is_asked = self.takers.get(digest).is_some_and(|one| **one == *taker);
+        if is_asked {
+            self.takers.remove(digest);
+            let left = self.of.get_mut(taker).is_some_and(|of| {
+                of.remove(digest);
+                !of.is_empty()
+            });
+            if !left {
+                self.of.remove(taker);
+            }
+        }
+        is_asked
+    }
 }
 
 /// A copy that did not come.
@@ -94,9 +135,7 @@ impl Copies {
 
     /// Digests that a worker is asked for.
     pub(crate) fn asked_of(&self, worker: &str) -> BTreeSet<Digest> {
-        let asked = self.asked.iter();
-        let asked = asked.filter(|(_, asked)| *asked.taker == *worker);
-        asked.map(|(digest, _)| *digest).collect()
+        self.asked.of.get(worker).cloned().unwrap_or_default()
     }
 
     /// The same in the words of the conversation.
@@ -150,28 +189,33 @@ impl Copies {
 
     /// A worker could not make a copy: another is asked, or the same later.
     fn fail(&mut self, now: Now, digest: Digest, worker: &str) {
-        let is_asked = |asked: &Asked| *asked.taker == *worker;
-        let Some(asked) = self.asked.get(&digest).cloned().filter(is_asked) else {
+        if !self.asked.remove(&digest, worker) {
             return;
-        };
-        self.asked.remove(&digest);
+        }
         self.number += 1;
         let failed = self.failed.entry(digest).or_default();
         let wait_us = RETRY_US << failed.times.min(20);
         failed.times += 1;
         failed.retry_us = now.monotonic_us + wait_us.min(MAX_RETRY_US);
-        failed.takers.insert(asked.taker);
+        failed.takers.insert(Arc::from(worker));
     }
 
     /// Drops what needs no copy any more, or cannot come from or to where it should.
     fn tidy(&mut self, ledger: &Ledger, facts: &Facts) {
-        let before = self.asked.len();
-        self.asked.retain(|digest, asked| {
-            let taker = ledger.worker(&asked.taker);
+        let is_wanted = |digest: &Digest, taker: &str| {
+            let taker = ledger.worker(taker);
             let can = taker.is_some_and(|taker| can_take(facts, taker));
             can && needs_copy(ledger, facts, digest)
-        });
-        self.number += u64::from(self.asked.len() != before);
+        };
+        let asked = self.asked.takers.iter();
+        let over = asked.filter(|(digest, taker)| !is_wanted(digest, taker));
+        let over: Vec<(Digest, Arc<str>)> = over
+            .map(|(digest, taker)| (*digest, taker.clone()))
+            .collect();
+        for (digest, taker) in over {
+            self.asked.remove(&digest, &taker);
+            self.number += 1;
+        }
         self.failed
             .retain(|digest, _| needs_copy(ledger, facts, digest));
         let stay: BTreeSet<Arc<str>> = ledger
@@ -185,8 +229,15 @@ impl Copies {
         self.stayed = stay;
     }
 
-    /// Asks for copies of what a worker that leaves has and no other.
-    fn hand_over(&mut self, now: Now, ledger: &Ledger, worker: &Worker, takers: &[&Worker]) {
+    /// Asks for copies of what a worker that leaves has and no other, and takes what it looks at off the budget.
+    fn hand_over(
+        &mut self,
+        now: Now,
+        ledger: &Ledger,
+        worker: &Worker,
+        takers: &[&Worker],
+        looks: &mut usize,
+    ) {
         let count = ledger.stored_count(&worker.name);
         let scan = self.scans.remove(&worker.name);
         let mut scan = scan
@@ -195,21 +246,20 @@ impl Copies {
                 count,
                 ..Scan::default()
             });
-        let mut looks = 0;
         let mut stopped = None;
         let from = scan.from;
         let blobs = ledger.stored_from(&worker.name, from);
         for (digest, blob) in blobs.filter(|_| !scan.is_over) {
-            looks += 1;
-            if looks > LOOKS {
+            if *looks == 0 {
                 stopped = Some(*digest);
                 break;
             }
+            *looks -= 1;
             if !ledger.is_only_at(blob, &worker.name) {
                 continue;
             }
             scan.found = true;
-            if self.asked.contains_key(digest) {
+            if self.asked.has(digest) {
                 continue;
             }
             let failed = self.failed.get(digest);
@@ -218,7 +268,7 @@ impl Copies {
             }
             match self.choose(digest, blob, takers) {
                 Choice::Taker(taker) => {
-                    self.asked.insert(*digest, Asked { taker });
+                    self.asked.insert(*digest, &taker);
                     self.number += 1;
                 }
                 Choice::Nobody => {}
@@ -240,6 +290,9 @@ impl Copies {
 
     /// Who is asked for a copy: rather one that has not failed, that was not made for a pool and may go as well, that has little to do.
     fn choose(&self, digest: &Digest, blob: &Blob, takers: &[&Worker]) -> Choice {
+        if self.asked.len() >= ALL_AT_ONCE {
+            return Choice::AllBusy;
+        }
         let failed = self.failed.get(digest);
         let turn = digest.first().copied().unwrap_or_default();
         let mut best: Option<(Rank, &Worker)> = None;
@@ -249,8 +302,7 @@ impl Copies {
                 continue;
             }
             is_any = true;
-            let asked = self.asked.values();
-            let busy = asked.filter(|asked| asked.taker == taker.name).count();
+            let busy = self.asked.count_of(&taker.name);
             if busy >= AT_ONCE {
                 continue;
             }
@@ -315,19 +367,26 @@ impl Coordinator {
         self.copies.next_tick = tick + LOOK_TICKS;
         let mut copies = std::mem::take(&mut self.copies);
         let (ledger, facts) = (&self.ledger, self.scheduler.facts());
-        let leaving: Vec<&Worker> = ledger
+        let leaving = ledger
             .workers()
             .filter(|worker| worker.is_leaving() && is_heard(facts, worker))
-            .filter(|worker| ledger.stored_count(&worker.name) > 0)
-            .collect();
-        if !(leaving.is_empty() && copies.asked.is_empty()) {
+            .filter(|worker| ledger.stored_count(&worker.name) > 0);
+        let mut leaving: Vec<&Worker> = leaving.collect();
+        if !(leaving.is_empty() && copies.asked.len() == 0) {
             copies.tidy(ledger, facts);
             let takers: Vec<&Worker> = ledger
                 .workers()
                 .filter(|worker| can_take(facts, worker))
                 .collect();
+            let first = leaving.partition_point(|worker| worker.name < copies.next_worker);
+            leaving.rotate_left(first);
+            let mut looks = LOOKS;
             for worker in leaving {
-                copies.hand_over(now, ledger, worker, &takers);
+                copies.hand_over(now, ledger, worker, &takers, &mut looks);
+                copies.next_worker = worker.name.clone();
+                if looks == 0 {
+                    break;
+                }
             }
         }
         self.copies = copies;
