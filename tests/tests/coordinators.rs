@@ -241,12 +241,12 @@ fn the_feature_level_rises_with_the_last_upgrade_and_nobody_goes_back() {
             assert_eq!(cluster.status()["feature_level"], 0);
         }
     }
-    cluster.wait_for(|status| status["feature_level"] == 2);
+    cluster.wait_for(|status| status["feature_level"] == 3);
     let back = cluster.coordinator_at(1);
     back.arguments().push(old.to_owned());
     back.stop();
     let refused = cluster.coordinator_that_fails(1);
-    let words = "this cluster is at feature level 2; this shoal (0.1.0) knows up to 0; use version 0.1.0 or newer";
+    let words = "this cluster is at feature level 3; this shoal (0.1.0) knows up to 0; use version 0.1.0 or newer";
     assert!(refused.contains(words), "{refused}");
     let back = cluster.coordinator_at(1);
     back.arguments().retain(|argument| argument != old);
