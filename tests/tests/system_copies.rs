@@ -52,7 +52,7 @@ fn what_a_drained_worker_made_outlives_its_machine() {
         .succeeds();
     wait_until_only_there(&cluster, "left", 2);
     let shown = cluster.place.run(&["worker", "show", "left"]).succeeds();
-    let words = "outputs     2 outputs are on no other worker";
+    let words = "outputs     2 on no other worker";
     assert!(shown.text().contains(words), "{}", shown.text());
 
     let drained = cluster.place.run(&["worker", "drain", "left"]).succeeds();

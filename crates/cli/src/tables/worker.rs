@@ -63,14 +63,22 @@ pub(crate) fn workers(workers: &[api::Worker], now: Now) -> String {
     text
 }
 
-/// What would go with a worker, if anything would: `1 output is`, `12 outputs are`.
-pub(crate) fn only_here(worker: &api::Worker) -> Option<String> {
+/// How many outputs would go with a worker, if any would.
+fn sole_outputs(worker: &api::Worker) -> Option<String> {
     match worker.sole_blob_count {
         None | Some(..=0) => None,
-        Some(1) => Some("1 output is".to_owned()),
-        Some(MOST_SOLE..) => Some(format!("{MOST_SOLE} outputs or more are")),
-        Some(count) => Some(format!("{count} outputs are")),
+        Some(MOST_SOLE..) => Some(format!("{MOST_SOLE} or more")),
+        Some(count) => Some(count.to_string()),
     }
+}
+
+/// The same as the beginning of a sentence: `1 output is`, `12 outputs are`.
+pub(crate) fn only_here(worker: &api::Worker) -> Option<String> {
+    let count = sole_outputs(worker)?;
+    Some(match count.as_str() {
+        "1" => "1 output is".to_owned(),
+        count => format!("{count} outputs are"),
+    })
 }
 
 /// Everything about one.
@@ -86,8 +94,8 @@ pub(crate) fn worker(worker: &api::Worker, now: Now) -> String {
         );
     }
     text += &disk(&worker.usage.unwrap_or_default());
-    if let Some(outputs) = only_here(worker).filter(|_| !worker.draining) {
-        text += &format!("outputs     {outputs} on no other worker\n");
+    if let Some(count) = sole_outputs(worker).filter(|_| !worker.draining) {
+        text += &format!("outputs     {count} on no other worker\n");
     }
     if worker.devices.is_empty() {
         return text;
