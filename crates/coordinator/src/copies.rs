@@ -346,14 +346,8 @@ enum Choice {
 
 /// Whether a blob is on no worker that stays, and a leaving one that has it can be asked for it.
 fn needs_copy(ledger: &Ledger, facts: &Facts, digest: &Digest) -> bool {
-    let Some(blob) = ledger.blob(digest) else {
-        return false;
-    };
-    let holders = || {
-        let names = blob.holders().iter();
-        names.filter_map(|name| ledger.worker(name))
-    };
     let can_give = |worker: &Worker| worker.is_leaving() && is_heard(facts, worker);
+    let holders = || ledger.holders(digest);
     !holders().any(Worker::stays) && holders().any(can_give)
 }
 

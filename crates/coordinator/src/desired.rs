@@ -9,7 +9,7 @@ use contract::ledger::TemplateParameter;
 use contract::link::{
     AssignedFile, AssignedInput, AssignedParameter, Assignment, DesiredAttempt, Device,
 };
-use ledger::{Blob, Digest, Execution, Fence, InputFile, Ledger, Worker};
+use ledger::{Digest, Execution, Fence, InputFile, Ledger, Worker};
 
 use crate::coordinator::Config;
 use crate::session::Session;
@@ -196,12 +196,9 @@ fn assigned_file(ledger: &Ledger, file: &InputFile) -> AssignedFile {
 
 /// Where the bytes of a datum are: at the workers that have them, those first that stay.
 pub(crate) fn locations(ledger: &Ledger, digest: &Digest) -> Vec<String> {
-    let holders = ledger.blob(digest).map(Blob::holders).unwrap_or_default();
-    let mut holders: Vec<&Worker> = holders
-        .iter()
-        .filter_map(|name| ledger.worker(name))
-        .filter(|worker| !worker.offer.address.is_empty())
-        .collect();
+    let holders = ledger.holders(digest);
+    let holders = holders.filter(|worker| !worker.offer.address.is_empty());
+    let mut holders: Vec<&Worker> = holders.collect();
     holders.sort_by_key(|worker| (worker.lost, !worker.stays()));
     let addresses = holders.iter();
     addresses

@@ -11,7 +11,7 @@ use crate::commands;
 use crate::ids::Fence;
 use crate::lanes::{Lane, Lanes};
 use crate::needs::Needs;
-use crate::outcome::Applied;
+use crate::outcome::{Applied, Refused};
 use crate::recipes::Recipes;
 use crate::records::{
     Datum, Execution, Member, Pipeline, Project, Promise, Request, Revocation, Token, Worker,
@@ -168,6 +168,21 @@ impl Ledger {
     /// The worker of that name.
     pub fn worker(&self, name: &str) -> Option<&Worker> {
         self.workers.get(name).map(|worker| &**worker)
+    }
+
+    /// The worker of that name, for what is said by or of this incarnation; another one's word counts for nothing.
+    pub(crate) fn worker_as(&self, name: &str, incarnation: u64) -> Result<&Worker, Refused> {
+        let Some(worker) = self.worker(name) else {
+            return Err(Refused::UnknownWorker {
+                name: name.to_owned(),
+            });
+        };
+        match worker.incarnation == incarnation {
+            true => Ok(worker),
+            false => Err(Refused::StaleIncarnation {
+                current: worker.incarnation,
+            }),
+        }
     }
 
     /// Every worker, by name.

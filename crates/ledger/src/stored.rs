@@ -13,7 +13,7 @@ use imbl::{OrdMap, OrdSet};
 use prost::bytes::Bytes;
 
 use crate::ledger::Ledger;
-use crate::records::{digest, share};
+use crate::records::{Worker, digest, share};
 use crate::snapshot::RestoreError;
 
 /// BLAKE3 digest of a blob.
@@ -144,6 +144,13 @@ impl Ledger {
     /// The bytes that data of this digest have; none when there is no such datum.
     pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
         self.stored.blobs.get(digest)
+    }
+
+    /// The workers that have the bytes of this digest, by name; none when there is no such datum. Each may be away, leaving or lost.
+    pub fn holders(&self, digest: &Digest) -> impl Iterator<Item = &Worker> {
+        let blob = self.blob(digest);
+        let names = blob.into_iter().flat_map(Blob::holders);
+        names.filter_map(|name| self.worker(name))
     }
 
     /// The copies that were recorded, by digest: names of the workers that keep one.

@@ -5,12 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use blob::Digest;
 use contract::link::{CopyReport, WantedCopy};
 
 use crate::output::Output;
-
-/// BLAKE3 digest of a blob.
-pub type Digest = [u8; 32];
 
 /// What became of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ impl Copies {
         let mut asked = BTreeSet::new();
         let before = self.0.len();
         for copy in wanted {
-            let Ok(digest) = Digest::try_from(&*copy.digest) else {
+            let Ok(digest) = <[u8; 32]>::try_from(&*copy.digest).map(Digest) else {
                 continue;
             };
             asked.insert(digest);
@@ -64,7 +62,7 @@ impl Copies {
 
     pub(crate) fn report(&self) -> Vec<CopyReport> {
         let report = |(digest, copy): (&Digest, &Copy)| CopyReport {
-            digest: digest.to_vec().into(),
+            digest: digest.as_bytes().to_vec().into(),
             kept: *copy == Copy::Kept,
             problem: match copy {
                 Copy::Failed(problem) => problem.clone(),

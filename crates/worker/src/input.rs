@@ -1,9 +1,9 @@
 //! All that can happen to a worker.
 
+use blob::Digest;
 use contract::link::{Assignment, Device, OutputFile, ResolvedInput, SynchronizeResponse, Usage};
 use feed::{Batch, HolderId};
 
-use crate::copies::Digest;
 use crate::fence::Fence;
 
 /// One thing that happened. Inputs about an attempt that the worker does not have, or that has gone on since, change

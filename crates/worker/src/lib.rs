@@ -40,7 +40,6 @@ pub mod program;
 
 mod json;
 
-pub use copies::Digest;
 pub use fence::{Fence, FenceError};
 pub use input::{Adopted, CollectError, Exit, ExitReason, Found, Input, PrepareError, Prepared};
 pub use output::{Output, Stop};

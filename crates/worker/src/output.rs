@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use blob::Digest;
 use contract::link::{Assignment, AttemptPhase, SynchronizeRequest};
 use feed::{Batch, HolderId};
 
-use crate::copies::Digest;
 use crate::fence::Fence;
 use crate::worker::Cluster;
 
@@ -147,7 +147,11 @@ impl fmt::Display for Output {
                 locations,
             } => {
                 let from = locations.join(", ");
-                write!(f, "keep {} ({size_bytes} B) from {from}", short(digest))
+                write!(
+                    f,
+                    "keep {} ({size_bytes} B) from {from}",
+                    short(digest.as_bytes())
+                )
             }
             Output::Report(state) => write_report(f, state),
             Output::Cluster(cluster) => {

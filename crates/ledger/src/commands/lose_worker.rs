@@ -8,16 +8,7 @@ use crate::outcome::{Outcome, Refused};
 use crate::{attempts, pipeline};
 
 pub(super) fn apply(ledger: &mut Ledger, command: &pb::LoseWorker) -> Result<Outcome, Refused> {
-    let Some(worker) = ledger.worker(&command.name) else {
-        return Err(Refused::UnknownWorker {
-            name: command.name.clone(),
-        });
-    };
-    if worker.incarnation != command.incarnation {
-        return Err(Refused::StaleIncarnation {
-            current: worker.incarnation,
-        });
-    }
+    let worker = ledger.worker_as(&command.name, command.incarnation)?;
     if worker.lost {
         return Ok(Outcome::Nothing);
     }

@@ -13,16 +13,7 @@ pub(super) fn apply(ledger: &mut Ledger, command: &pb::RecordCopies) -> Result<O
     if ledger.feature_level < COPIES {
         return Err(malformed("copies are recorded from feature level 3 on"));
     }
-    let Some(worker) = ledger.worker(&command.worker) else {
-        return Err(Refused::UnknownWorker {
-            name: command.worker.clone(),
-        });
-    };
-    if worker.incarnation != command.incarnation {
-        return Err(Refused::StaleIncarnation {
-            current: worker.incarnation,
-        });
-    }
+    let worker = ledger.worker_as(&command.worker, command.incarnation)?;
     let name = worker.name.clone();
     let digests = command.digests.iter().map(|bytes| records::digest(bytes));
     let digests: Option<Vec<Digest>> = digests.collect();

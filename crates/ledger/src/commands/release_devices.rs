@@ -9,16 +9,7 @@ use crate::ledger::Ledger;
 use crate::outcome::{Outcome, Refused, malformed};
 
 pub(super) fn apply(ledger: &mut Ledger, command: &pb::ReleaseDevices) -> Result<Outcome, Refused> {
-    let Some(worker) = ledger.worker(&command.worker) else {
-        return Err(Refused::UnknownWorker {
-            name: command.worker.clone(),
-        });
-    };
-    if worker.incarnation != command.incarnation {
-        return Err(Refused::StaleIncarnation {
-            current: worker.incarnation,
-        });
-    }
+    let worker = ledger.worker_as(&command.worker, command.incarnation)?;
     let name = worker.name.clone();
     let fences = command.fences.iter().map(Fence::try_from);
     let fences: Vec<Fence> = fences

@@ -2,16 +2,14 @@
 
 use bytes::Bytes;
 use contract::api;
-use ledger::{Blob, Datum, Ledger};
+use ledger::{Datum, Ledger};
 
 use super::{from_millis, int64, name};
 
 /// A datum with the nodes that have its bytes.
 pub(crate) fn datum(ledger: &Ledger, datum: &Datum) -> api::Datum {
-    let holders = ledger.blob(&datum.digest).map(Blob::holders);
-    let holders = holders.into_iter().flatten();
-    let addresses = holders
-        .filter_map(|name| ledger.worker(name))
+    let addresses = ledger
+        .holders(&datum.digest)
         .filter(|worker| !worker.lost && !worker.offer.address.is_empty())
         .map(|worker| worker.offer.address.clone());
     api::Datum {

@@ -104,16 +104,14 @@ impl Hands {
     }
 
     /// Fetches a blob that another worker is about to take away, and keeps it. What became of it comes to the loop.
-    pub(super) fn keep_copy(&self, digest: worker::Digest, size: u64, locations: Vec<String>) {
+    pub(super) fn keep_copy(&self, digest: Digest, size: u64, locations: Vec<String>) {
         let hands = self.clone();
         self.pool.spawn_blocking(move || {
-            let blob = Digest(digest);
-            let kept = hands.kitchen.keep(&blob, size, &locations);
-            match &kept {
-                Ok(()) => tracing::info!(%blob, "kept for a worker that leaves"),
-                Err(problem) => tracing::warn!(%blob, "cannot be kept: {problem}"),
+            let outcome = hands.kitchen.keep(&digest, size, &locations);
+            match &outcome {
+                Ok(()) => tracing::info!(blob = %digest, "kept for a worker that leaves"),
+                Err(problem) => tracing::warn!(blob = %digest, "cannot be kept: {problem}"),
             }
-            let outcome = kept;
             hands.engine.input(Input::CopyKept { digest, outcome });
         });
     }

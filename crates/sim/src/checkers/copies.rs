@@ -15,12 +15,7 @@ impl Checker for Copies {
     }
 
     fn see(&mut self, _: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let Fact::Published {
-            ledger,
-            is_newest: true,
-            ..
-        } = fact
-        else {
+        let Some(ledger) = fact.newest_ledger() else {
             return Ok(());
         };
         match ledger.workers().find(|known| *known.instance_id == COPY_ID) {

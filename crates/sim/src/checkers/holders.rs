@@ -22,12 +22,7 @@ impl Checker for Holders {
     }
 
     fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let Fact::Published {
-            ledger,
-            is_newest: true,
-            ..
-        } = fact
-        else {
+        let Some(ledger) = fact.newest_ledger() else {
             return Ok(());
         };
         for (digest, workers) in ledger.copies() {
@@ -58,10 +53,10 @@ fn lost(ledger: &Ledger, blobs: &Blobs) -> Result<(), String> {
         .flat_map(|project| ledger.data(&project.name))
     {
         let digest = Digest(datum.digest);
-        let holders = ledger.blob(&datum.digest).map(ledger::Blob::holders);
-        let mut holders = holders.into_iter().flatten();
-        let is_there = holders
-            .any(|name| machine::id_of(name).is_some_and(|machine| blobs.has(machine, digest)));
+        let mut holders = ledger.holders(&datum.digest);
+        let is_there = holders.any(|worker| {
+            machine::id_of(&worker.name).is_some_and(|machine| blobs.has(machine, digest))
+        });
         if !is_there {
             return Err(format!(
                 "{} of #{} is on no machine that is on record for it",

@@ -144,6 +144,20 @@ pub(crate) enum Fact<'a> {
     },
 }
 
+impl Fact<'_> {
+    /// The ledger, where one was published that is newer than all before.
+    fn newest_ledger(&self) -> Option<&Ledger> {
+        match self {
+            Self::Published {
+                ledger,
+                is_newest: true,
+                ..
+            } => Some(ledger),
+            _ => None,
+        }
+    }
+}
+
 /// What goes with every fact.
 #[derive(Debug)]
 pub(crate) struct Moment<'a> {

@@ -289,7 +289,7 @@ impl Machine {
                     return stage.after(0, Event::Daemon(id, life, kept));
                 }
                 let file = AssignedFile {
-                    digest: digest.to_vec().into(),
+                    digest: digest.as_bytes().to_vec().into(),
                     size_bytes,
                     locations,
                     ..AssignedFile::default()

@@ -128,7 +128,6 @@ impl Machine {
             Ok(()) => "a worker kept a copy",
             Err(_) => "a copy could not be had",
         });
-        let digest = digest.0;
         self.handle(stage, Some(network), Input::CopyKept { digest, outcome });
     }
 

@@ -19,6 +19,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use blob::Digest;
 use contract::api::EndReason;
 use contract::link::{
     self, Assignment, DesiredAttempt, Device, Offer, OutputFile, SynchronizeRequest,
@@ -294,7 +295,7 @@ impl Script {
             panic!("desired attempts are desired")
         };
         let copies = words.iter().map(|name| link::WantedCopy {
-            digest: digest(name).to_vec().into(),
+            digest: digest(name).as_bytes().to_vec().into(),
             size_bytes: 5,
             locations: vec!["w2:1".to_owned()],
         });
@@ -363,10 +364,10 @@ impl Script {
 }
 
 /// A digest that begins as the name does.
-fn digest(name: &str) -> [u8; 32] {
+fn digest(name: &str) -> Digest {
     let mut digest = [0; 32];
     digest[..name.len()].copy_from_slice(name.as_bytes());
-    digest
+    Digest(digest)
 }
 
 fn device(id: &str) -> Device {
